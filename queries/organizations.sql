@@ -1,0 +1,10 @@
+-- title: Organizations by members
+-- description: Organizations by number of members; an organization is active with two members or more.
+-- chart: table
+SELECT
+  members_count AS members,
+  count(*) AS organizations,
+  coalesce(members_count >= 2, false) AS active
+FROM clerk_organization
+GROUP BY members_count
+ORDER BY members_count

@@ -1,0 +1,7 @@
+-- title: Sessions by status
+-- description: All sessions seen so far by their last known status, verbatim.
+-- chart: table
+SELECT coalesce(status, '(none)') AS status, count(*) AS sessions
+FROM clerk_session
+GROUP BY 1
+ORDER BY sessions DESC, status

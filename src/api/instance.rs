@@ -1,0 +1,35 @@
+//! Which instance a key belongs to.
+
+use serde::Deserialize;
+
+use super::{ApiError, Client, Refusal};
+
+/// What `GET /v1/instance` says.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// The instance's id; none where the key may not read it.
+    pub id: Option<String>,
+    /// `production` or `development`.
+    pub environment_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    id: String,
+    environment_type: Option<String>,
+}
+
+/// Asks which instance this is. An instance that does not tell (402, 403, 404) is not an error.
+///
+/// # Errors
+/// Whatever [`Client::get`] refuses, a bad key above all.
+pub async fn instance(client: &Client) -> Result<Instance, ApiError> {
+    let read = client.get("/instance", &[], |body| {
+        let body: Body = serde_json::from_slice(body).map_err(|error| format!("not an instance: {error}"))?;
+        Ok(Instance { id: Some(body.id), environment_type: body.environment_type })
+    });
+    match read.await {
+        Err(error) if error.refusal == Refusal::Absent => Ok(Instance { id: None, environment_type: None }),
+        other => other,
+    }
+}

@@ -1,0 +1,195 @@
+//! The request budget: how fast this program may ask, given that the instance's budget is shared with the
+//! customer's own production traffic.
+//!
+//! The pace is even (GCRA, by `governor`) with a small burst; whoever is told to wait (`429`,
+//! `X-RateLimit-Remaining: 0`) makes every lane wait. It does not retry and knows nothing of requests.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use governor::DefaultDirectRateLimiter;
+use tokio::time::Instant;
+
+use super::secret::KeyKind;
+
+/// The length of Clerk's rate-limit window.
+pub const WINDOW: Duration = Duration::from_secs(10);
+
+/// The longest wait that a server's header can impose at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// How many requests per [`WINDOW`] the instance allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateLimit {
+    /// By kind of key, and by the server's `X-RateLimit-Limit` once it says so.
+    Automatic,
+    /// This many, whatever the server's headers say.
+    Fixed(NonZeroU32),
+    /// No pace of our own: only `429` slows this program down.
+    Unlimited,
+}
+
+impl std::str::FromStr for RateLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Automatic),
+            "off" => Ok(Self::Unlimited),
+            number => number.parse().map(Self::Fixed).map_err(|_| {
+                "expected auto, off, or the number of requests per 10 s that the instance allows".to_owned()
+            }),
+        }
+    }
+}
+
+/// What a response's `X-RateLimit-*` headers said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Headers {
+    pub limit: Option<u32>,
+    pub remaining: Option<u32>,
+    /// How long until the window ends, by the server's own clock.
+    pub reset_in: Option<Duration>,
+}
+
+struct State {
+    limit: u32,
+    limiter: Option<Arc<DefaultDirectRateLimiter>>,
+    paused_until: Option<Instant>,
+}
+
+/// The pace that all requests of a run share. Cheap to clone.
+#[derive(Clone)]
+pub struct Quota {
+    state: Arc<Mutex<State>>,
+    share: f64,
+    rate_limit: RateLimit,
+}
+
+impl Quota {
+    /// A pace that takes `share` (over 0, up to 1) of what `rate_limit` and `key` allow.
+    #[must_use]
+    pub fn new(rate_limit: RateLimit, key: KeyKind, share: f64) -> Self {
+        let limit = match (rate_limit, key) {
+            (RateLimit::Fixed(limit), _) => limit.get(),
+            (_, KeyKind::Live) => 1000,
+            (_, KeyKind::Test) => 100,
+        };
+        let limiter = (rate_limit != RateLimit::Unlimited).then(|| limiter(limit, share));
+        Self { state: Arc::new(Mutex::new(State { limit, limiter, paused_until: None })), share, rate_limit }
+    }
+
+    /// Requests per second that this pace comes to; none where there is no pace.
+    #[must_use]
+    pub fn requests_per_second(&self) -> Option<f64> {
+        let state = self.lock();
+        state.limiter.as_ref().map(|_| f64::from(state.limit) * self.share / WINDOW.as_secs_f64())
+    }
+
+    /// Waits until one more request may be sent. Safe to cancel: a cancelled wait spends nothing.
+    pub async fn acquire(&self) {
+        loop {
+            let (paused_until, limiter) = {
+                let state = self.lock();
+                (state.paused_until, state.limiter.clone())
+            };
+            if let Some(until) = paused_until
+                && until > Instant::now()
+            {
+                tokio::time::sleep_until(until).await;
+                continue;
+            }
+            if let Some(limiter) = limiter {
+                limiter.until_ready().await;
+            }
+            if self.lock().paused_until.is_none_or(|until| until <= Instant::now()) {
+                return;
+            }
+        }
+    }
+
+    /// Makes every request wait for `wait`: the server said so.
+    pub(super) fn pause(&self, wait: Duration) {
+        let until = Instant::now() + wait.min(LONGEST_PAUSE);
+        let mut state = self.lock();
+        if state.paused_until.is_none_or(|paused| paused < until) {
+            state.paused_until = Some(until);
+        }
+    }
+
+    /// Takes in what a response said of the budget: its size, and how much of it is left for everybody.
+    pub(super) fn observe(&self, headers: Headers) {
+        let Some(limit) = headers.limit.filter(|limit| *limit > 0) else { return };
+        if self.rate_limit == RateLimit::Automatic {
+            let mut state = self.lock();
+            if state.limit != limit {
+                state.limit = limit;
+                state.limiter = Some(limiter(limit, self.share));
+            }
+        }
+        if let (Some(remaining), Some(wait)) = (headers.remaining, headers.reset_in)
+            && f64::from(remaining) <= self.reserve(limit)
+        {
+            self.pause(wait);
+        }
+    }
+
+    /// What is never taken of a window, so that the instance's own traffic finds something left: a fifth of
+    /// the share that is not ours.
+    fn reserve(&self, limit: u32) -> f64 {
+        (1.0 - self.share) * f64::from(limit) / 5.0
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A limiter whose requests in any window, burst included, stay within `share` of `limit`.
+fn limiter(limit: u32, share: f64) -> Arc<DefaultDirectRateLimiter> {
+    let allowed = (f64::from(limit) * share).max(1.0);
+    let burst = (allowed * 0.025).ceil();
+    let rate = (allowed - burst).max(0.5) / WINDOW.as_secs_f64();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+    let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);
+    let quota = governor::Quota::with_period(Duration::from_secs_f64(1.0 / rate))
+        .unwrap_or(governor::Quota::per_second(NonZeroU32::MIN))
+        .allow_burst(burst);
+    Arc::new(DefaultDirectRateLimiter::direct(quota))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pause_holds_every_request() {
+        let quota = Quota::new(RateLimit::Unlimited, KeyKind::Live, 0.5);
+        quota.pause(Duration::from_millis(30));
+        let start = Instant::now();
+        quota.acquire().await;
+        assert!(start.elapsed() >= Duration::from_millis(30));
+    }
+
+    #[test]
+    fn the_server_s_limit_replaces_the_guess_by_key() {
+        let quota = Quota::new(RateLimit::Automatic, KeyKind::Test, 0.5);
+        quota.observe(Headers { limit: Some(4000), ..Headers::default() });
+        assert_eq!(quota.requests_per_second(), Some(200.0));
+        let fixed = Quota::new(RateLimit::Fixed(NonZeroU32::MIN), KeyKind::Test, 1.0);
+        fixed.observe(Headers { limit: Some(4000), ..Headers::default() });
+        assert_eq!(fixed.requests_per_second(), Some(0.1));
+    }
+
+    #[test]
+    fn the_pace_and_its_burst_stay_within_the_share() {
+        for limit in [1, 7, 100, 1000, 5000] {
+            for share in [0.1, 0.5, 1.0] {
+                let quota = limiter(limit, share);
+                let burst = (0..limit * 2).take_while(|_| quota.check().is_ok()).count();
+                assert!(burst as f64 <= (f64::from(limit) * share * 0.025).ceil().max(1.0) + 1.0, "{limit} {share}");
+            }
+        }
+    }
+}

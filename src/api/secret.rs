@@ -1,0 +1,68 @@
+//! The key: it can be sent, and nothing else. No `Debug`, error or log line shows it.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// A Clerk secret key. Its text leaves this type only as the `Authorization` header.
+#[derive(Clone)]
+pub struct SecretKey(String);
+
+/// Which budget of requests Clerk grants a key (Backend API, "Rate limits").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// `sk_live_…`: 1000 requests per 10 s.
+    Live,
+    /// `sk_test_…` and whatever is not known: 100 requests per 10 s.
+    Test,
+}
+
+impl SecretKey {
+    /// Takes a key as it was found in the environment or a file; surrounding white space is dropped.
+    ///
+    /// # Errors
+    /// [`Settings`](crate::ErrorKind::Settings) where it is empty, is a publishable key, or holds characters
+    /// that no header can carry.
+    pub fn new(text: &str) -> Result<Self> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Error::settings("the Clerk secret key is empty").with_hint(WHERE_FROM));
+        }
+        if text.starts_with("pk_") {
+            return Err(Error::settings("this is a publishable key (pk_…); a sync needs the secret key (sk_…)")
+                .with_hint(WHERE_FROM));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::settings("the Clerk secret key holds spaces or other characters that no key has")
+                .with_hint(WHERE_FROM));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// What budget Clerk grants this key.
+    #[must_use]
+    pub fn kind(&self) -> KeyKind {
+        if self.0.starts_with("sk_live_") { KeyKind::Live } else { KeyKind::Test }
+    }
+
+    /// `text` with every occurrence of the key blacked out: for text that a server wrote.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        text.replace(&self.0, "[key]")
+    }
+
+    /// The value of the `Authorization` header.
+    pub(crate) fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+}
+
+/// Where a key comes from, said wherever one is missing or wrong.
+pub const WHERE_FROM: &str = "copy the secret key from the Clerk Dashboard (API keys) and set it: \
+     export CLERK_SECRET_KEY=sk_live_…, or CLERK_SECRET_KEY_FILE=/path/to/a/file that holds it";
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey([key])")
+    }
+}

@@ -1,0 +1,230 @@
+//! What can be said on the command line. Every flag is also a key of `clerk-lake.toml` and a variable
+//! `CLERK_LAKE_…`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clerk_lake::api::{DEFAULT_API_URL, RateLimit};
+use clerk_lake::resource;
+
+/// Own what Clerk knows about your users: users, organizations, sessions and activity as Delta tables on local
+/// disk or S3, answered in SQL.
+#[derive(Debug, Parser)]
+#[command(name = "clerk-lake", version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Where the lake is: a path, or s3://bucket/prefix
+    #[arg(long, global = true, env = "CLERK_LAKE_LAKE", default_value = "./clerk-lake-data", value_name = "URL")]
+    pub lake: String,
+    /// The settings file [default: clerk-lake.toml, if it is there]
+    #[arg(long, global = true, env = "CLERK_LAKE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say more on stderr; twice for every request that was repeated
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the lake up to date with Clerk
+    Sync(Sync),
+    /// Ask the lake in SQL
+    Query(Query),
+    /// Say what each table holds, and how old it is
+    Status(Status),
+    /// Describe the tables and their columns
+    Schema(Schema),
+    /// Run a simulated Clerk instance
+    Simulate(Simulate),
+    /// See it all work, without a key or a network
+    Demo(Demo),
+}
+
+/// Arguments of `sync`.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// A resource to sync; may be given more than once [default: all]
+    #[arg(long, env = "CLERK_LAKE_RESOURCE", value_delimiter = ',', value_name = "NAME", value_parser = resources())]
+    pub resource: Vec<String>,
+    /// How many days clerk_daily_active_users covers, today included: 1 to 90
+    #[arg(
+        long,
+        env = "CLERK_LAKE_DAU_LOOKBACK_DAYS",
+        default_value_t = 30,
+        value_name = "DAYS",
+        value_parser = clap::value_parser!(u32).range(1..=90)
+    )]
+    pub dau_lookback_days: u32,
+    /// At the first sync, ask for the sessions of users active in that many last days
+    #[arg(
+        long,
+        env = "CLERK_LAKE_SESSION_LOOKBACK_DAYS",
+        default_value_t = 30,
+        value_name = "DAYS",
+        value_parser = clap::value_parser!(u32).range(1..=3650)
+    )]
+    pub session_lookback_days: u32,
+    /// The largest share of a table that a sync may remove: 0 to 1
+    #[arg(long, env = "CLERK_LAKE_MAX_SHRINK", default_value_t = 0.2, value_name = "SHARE", value_parser = share)]
+    pub max_shrink: f64,
+    /// The largest share of a list's rows that may be unreadable: 0 to 1
+    #[arg(long, env = "CLERK_LAKE_MAX_REJECTED", default_value_t = 0.01, value_name = "SHARE", value_parser = share)]
+    pub max_rejected: f64,
+    /// Where Clerk's Backend API is
+    #[arg(long, env = "CLERK_LAKE_API_URL", default_value = DEFAULT_API_URL, value_name = "URL")]
+    pub api_url: String,
+    /// The share of the instance's request budget to use: over 0, up to 1
+    #[arg(long, env = "CLERK_LAKE_QUOTA_SHARE", default_value_t = 0.5, value_name = "SHARE")]
+    pub quota_share: f64,
+    /// Requests per 10 s that the instance allows: a number, auto (by kind of key), or off
+    #[arg(long, env = "CLERK_LAKE_RATE_LIMIT", default_value = "auto", value_name = "N")]
+    pub rate_limit: RateLimit,
+    /// How long one request may be tried again when Clerk fails, in seconds
+    #[arg(long, env = "CLERK_LAKE_RETRY_BUDGET", default_value = "120", value_name = "SECONDS", value_parser = seconds)]
+    pub retry_budget: Duration,
+    /// Print one JSON document on stdout
+    #[arg(long, env = "CLERK_LAKE_JSON")]
+    pub json: bool,
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    Table,
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON array
+    Json,
+    /// One JSON object per line
+    Ndjson,
+}
+
+/// Arguments of `query`.
+#[derive(Debug, Args)]
+pub struct Query {
+    /// The query
+    #[arg(value_name = "SQL", conflicts_with_all = ["name", "file", "list"])]
+    pub sql: Option<String>,
+    /// A query of the catalogue
+    #[arg(long, value_name = "QUERY", conflicts_with_all = ["file", "list"])]
+    pub name: Option<String>,
+    /// A file that holds the query; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "list")]
+    pub file: Option<PathBuf>,
+    /// List the catalogue
+    #[arg(long)]
+    pub list: bool,
+    /// A value for one of the query's parameters; may be given more than once
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
+    pub param: Vec<(String, i64)>,
+    /// How to print the rows
+    #[arg(long, env = "CLERK_LAKE_FORMAT", value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print one JSON document on stdout
+    #[arg(long, env = "CLERK_LAKE_JSON")]
+    pub json: bool,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Print one JSON document on stdout
+    #[arg(long, env = "CLERK_LAKE_JSON")]
+    pub json: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// How many users the simulated instance has
+    #[arg(long, default_value_t = 25_000)]
+    pub users: usize,
+    /// How many organizations it has
+    #[arg(long, default_value_t = 500)]
+    pub organizations: usize,
+    /// Where to write; what a demo before has left there is replaced
+    #[arg(long, default_value = "./clerk-lake-demo", value_name = "DIRECTORY")]
+    pub directory: PathBuf,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8787")]
+    pub address: std::net::SocketAddr,
+    /// How many users there are
+    #[arg(long, default_value_t = 1000)]
+    pub users: usize,
+    /// How many organizations there are
+    #[arg(long, default_value_t = 50)]
+    pub organizations: usize,
+    /// What everything is drawn from
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// The key that it takes
+    #[arg(long, env = "CLERK_LAKE_SIMULATED_KEY", default_value = "sk_live_simulated")]
+    pub simulated_key: String,
+    /// The instance's id
+    #[arg(long, default_value = "ins_simulated")]
+    pub instance: String,
+    /// Requests allowed per window of 10 s; more get 429
+    #[arg(long, value_name = "REQUESTS")]
+    pub limit: Option<u32>,
+    /// Milliseconds before each answer
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub latency: u64,
+    /// Refuse to list sessions without a user, as live instances do
+    #[arg(long)]
+    pub no_plain_sessions: bool,
+    /// Answer organization lists with this status, as an instance without them does
+    #[arg(long, value_name = "STATUS")]
+    pub organizations_status: Option<u16>,
+    /// Silently send pages of at most so many rows
+    #[arg(long, value_name = "ROWS")]
+    pub clamp: Option<usize>,
+    /// Inject these faults, in turn; `all` for every kind
+    #[arg(long, value_delimiter = ',', value_name = "KIND")]
+    pub fault: Vec<String>,
+    /// Inject a fault at every n-th request
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub fault_every: u64,
+    /// Change the data before every n-th list request
+    #[arg(long, value_name = "N")]
+    pub change_every: Option<u64>,
+    /// How many changes at a time
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub changes: usize,
+}
+
+fn resources() -> PossibleValuesParser {
+    PossibleValuesParser::new(resource::ALL.iter().map(|resource| resource.name))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "expected 0 to 1".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "expected a number of seconds".to_owned())
+}
+
+fn parameter(text: &str) -> Result<(String, i64), String> {
+    text.split_once('=')
+        .and_then(|(name, value)| Some((name.trim().to_owned(), value.trim().parse().ok()?)))
+        .ok_or_else(|| "expected NAME=NUMBER, such as lookback_days=7".to_owned())
+}

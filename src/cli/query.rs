@@ -1,0 +1,65 @@
+//! `clerk-lake query`.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use clerk_lake::clock::Clock;
+use clerk_lake::lake::Lake;
+use clerk_lake::query::{self, Parameters, catalogue};
+use clerk_lake::{Error, Result};
+
+use super::arguments::Query;
+use super::output;
+use super::terminal::{Terminal, written};
+
+pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Query) -> Result<()> {
+    if arguments.list {
+        return list(terminal);
+    }
+    let mut parameters = Parameters::at(Clock::system().now());
+    for (name, value) in &arguments.param {
+        parameters = parameters.with(name, *value);
+    }
+    let query = match (&arguments.sql, &arguments.name, &arguments.file) {
+        (_, Some(name), _) => catalogue::builtin(name)?,
+        (Some(sql), ..) => catalogue::Query::ad_hoc(sql),
+        (_, _, Some(file)) => catalogue::Query::ad_hoc(&read(file)?),
+        (None, None, None) => {
+            return Err(Error::settings("nothing to ask: give SQL, --name or --file")
+                .with_hint("clerk-lake query 'SELECT count(*) FROM clerk_user', or clerk-lake query --list"));
+        }
+    };
+    let session = query::session(lake).await?;
+    let plan = query.plan(&session, &parameters).await?;
+    let printed = output::print(plan, arguments.format, terminal.out()).await;
+    terminal.flush();
+    printed
+}
+
+fn list(terminal: &mut Terminal) -> Result<()> {
+    let out = terminal.out();
+    for query in catalogue::all()? {
+        let parameters: Vec<_> = query.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        written(writeln!(
+            out,
+            "{}{}{}",
+            query.name,
+            if parameters.is_empty() { "" } else { "  " },
+            parameters.join(" ")
+        ))?;
+        written(writeln!(out, "    {}", query.description))?;
+    }
+    terminal.flush();
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<String> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map(|_| ())
+    } else {
+        std::fs::read_to_string(file).map(|found| text = found)
+    };
+    read.map_err(|error| Error::settings(format!("the query file {} cannot be read: {error}", file.display())))?;
+    Ok(text)
+}

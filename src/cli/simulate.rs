@@ -1,0 +1,70 @@
+//! `clerk-lake simulate`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RateLimit, Simulator, SimulatorConfig};
+use clerk_lake::{Error, Result};
+
+use super::arguments::Simulate;
+use super::terminal::{Terminal, written};
+
+pub async fn run(terminal: &mut Terminal, arguments: &Simulate) -> Result<()> {
+    let config = SimulatorConfig {
+        seed: arguments.seed,
+        users: arguments.users,
+        organizations: arguments.organizations,
+        address: arguments.address,
+        key: arguments.simulated_key.clone(),
+        instance_id: arguments.instance.clone(),
+        rate_limit: arguments.limit.map(|requests| RateLimit {
+            requests,
+            window: Duration::from_secs(10),
+            headers: true,
+        }),
+        plain_session_listing: !arguments.no_plain_sessions,
+        organizations_status: arguments.organizations_status,
+        latency: Duration::from_millis(arguments.latency),
+        clamp: arguments.clamp,
+        faults: faults(arguments)?,
+        changes: arguments.change_every.map(|every| Changes {
+            every,
+            per_step: arguments.changes,
+            kinds: ChangeKind::ALL.to_vec(),
+        }),
+        ..SimulatorConfig::default()
+    };
+    let simulator = Simulator::start(config).await.map_err(|error| {
+        Error::settings(format!("the simulator cannot listen on {}: {error}", arguments.address))
+            .with_hint("choose another --address; port 0 takes any that is free")
+    })?;
+    let out = terminal.out();
+    written(writeln!(out, "{}", simulator.url()))?;
+    terminal.flush();
+    let try_it = format!(
+        "{} users. Try, in another terminal:\n  CLERK_SECRET_KEY={} clerk-lake sync --api-url {}\nCtrl-C stops it.",
+        arguments.users,
+        arguments.simulated_key,
+        simulator.url()
+    );
+    written(writeln!(terminal.err(), "{try_it}"))?;
+    simulator.stopped().await;
+    Ok(())
+}
+
+fn faults(arguments: &Simulate) -> Result<Faults> {
+    let mut kinds = Vec::new();
+    for name in &arguments.fault {
+        if name == "all" {
+            kinds.extend(FaultKind::ALL);
+        } else {
+            kinds.push(name.parse::<FaultKind>().map_err(|_| {
+                let known: Vec<_> = FaultKind::ALL.iter().map(ToString::to_string).collect();
+                Error::settings(format!("there is no fault called {name:?}"))
+                    .with_hint(format!("the faults are: all, {}", known.join(", ")))
+            })?);
+        }
+    }
+    let every = if kinds.is_empty() { 0 } else { arguments.fault_every };
+    Ok(Faults { every, kinds, ..Faults::default() })
+}

@@ -1,0 +1,142 @@
+//! `clerk-lake status`.
+
+use std::io::Write;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use clerk_lake::clock::Clock;
+use clerk_lake::lake::{CommitRecord, Lake, Table};
+use clerk_lake::{Error, Result, resource};
+use serde::Serialize;
+
+use super::arguments::Status;
+use super::progress::count;
+use super::terminal::{Terminal, written};
+
+/// How many of the last runs are shown for each table.
+const RUNS: usize = 3;
+
+#[derive(Serialize)]
+struct Document {
+    lake: String,
+    instance: Option<String>,
+    tables: Vec<TableStatus>,
+}
+
+#[derive(Serialize)]
+struct TableStatus {
+    name: &'static str,
+    resource: &'static str,
+    rows: u64,
+    files: usize,
+    bytes: u64,
+    version: u64,
+    watermark: Option<String>,
+    age_seconds: Option<i64>,
+    runs: Vec<RunStatus>,
+}
+
+#[derive(Serialize)]
+struct RunStatus {
+    at: Option<String>,
+    #[serde(flatten)]
+    figures: serde_json::Value,
+}
+
+pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Result<()> {
+    let now = Clock::system().now();
+    let mut document = Document { lake: lake.location().to_string(), instance: None, tables: Vec::new() };
+    for resource in resource::ALL {
+        let table = lake.table(&resource.table).await?;
+        if let Some(version) = table.version() {
+            document.instance = document.instance.or(table.instance());
+            document.tables.push(status(&table, resource.name, version, now).await?);
+        }
+    }
+    let out = terminal.out();
+    if arguments.json {
+        let text = serde_json::to_string(&document).map_err(|error| Error::bug(error.to_string()))?;
+        written(writeln!(out, "{text}"))?;
+    } else {
+        written(print(&document, out))?;
+    }
+    terminal.flush();
+    Ok(())
+}
+
+async fn status(table: &Table, resource: &'static str, version: u64, now: DateTime<Utc>) -> Result<TableStatus> {
+    let watermark = table.watermark().await?;
+    let runs = table.history(RUNS).await?;
+    Ok(TableStatus {
+        name: table.spec().name,
+        resource,
+        rows: table.rows(),
+        files: table.file_count(),
+        bytes: table.bytes(),
+        version,
+        watermark: watermark.map(shown),
+        age_seconds: watermark.map(|watermark| (now - watermark).num_seconds()),
+        runs: runs.into_iter().map(run_status).collect(),
+    })
+}
+
+fn run_status(record: CommitRecord) -> RunStatus {
+    RunStatus { at: record.at.map(shown), figures: record.info }
+}
+
+fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
+    if document.tables.is_empty() {
+        return writeln!(out, "{} has no tables yet: run clerk-lake sync", document.lake);
+    }
+    let instance = document.instance.as_deref().unwrap_or("an unknown instance");
+    writeln!(out, "{} holds {instance}\n", document.lake)?;
+    writeln!(
+        out,
+        "{:<26} {:>12} {:>6} {:>10} {:>8}  {:<20} age",
+        "table", "rows", "files", "size", "version", "complete up to"
+    )?;
+    for table in &document.tables {
+        writeln!(
+            out,
+            "{:<26} {:>12} {:>6} {:>10} {:>8}  {:<20} {}",
+            table.name,
+            count(table.rows),
+            table.files,
+            indicatif::HumanBytes(table.bytes).to_string(),
+            table.version,
+            table.watermark.as_deref().unwrap_or("-"),
+            table.age_seconds.map(age).unwrap_or_default(),
+        )?;
+    }
+    writeln!(out, "\nlast runs")?;
+    for table in &document.tables {
+        for run in &table.runs {
+            let figure = |name: &str| count(run.figures.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0));
+            writeln!(
+                out,
+                "{:<26} {:<20}  {:<11} {} read  +{} ~{} -{}",
+                table.name,
+                run.at.as_deref().unwrap_or("-"),
+                run.figures.get("mode").and_then(serde_json::Value::as_str).unwrap_or("-"),
+                figure("rowsRead"),
+                figure("rowsInserted"),
+                figure("rowsUpdated"),
+                figure("rowsDeleted"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn shown(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn age(seconds: i64) -> String {
+    let age = TimeDelta::seconds(seconds.max(0));
+    match (age.num_days(), age.num_hours(), age.num_minutes()) {
+        (0, 0, 0) => format!("{} s", age.num_seconds()),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, _) => format!("{hours} h"),
+        (days, ..) => format!("{days} d"),
+    }
+}

@@ -1,0 +1,71 @@
+//! `clerk-lake sync`.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use clerk_lake::api::{Client, ClientConfig, RetryPolicy, parse_api_url};
+use clerk_lake::clock::Clock;
+use clerk_lake::lake::Lake;
+use clerk_lake::resource::{self, Resource};
+use clerk_lake::sync::{Progress, Summary, Sync, SyncOptions};
+use clerk_lake::{Error, Result, config};
+
+use super::arguments;
+use super::progress::{Bars, Lines, outcome};
+use super::terminal::{Terminal, written};
+
+pub async fn run(terminal: &mut Terminal, lake: Lake, arguments: &arguments::Sync) -> Result<()> {
+    let api_url = parse_api_url(&arguments.api_url)?;
+    let config = ClientConfig {
+        quota_share: arguments.quota_share,
+        rate_limit: arguments.rate_limit,
+        retry: RetryPolicy {
+            budget: arguments.retry_budget,
+            jitter_seed: u64::from(std::process::id()),
+            ..RetryPolicy::default()
+        },
+        ..ClientConfig::new(api_url, config::secret_key()?)
+    };
+    let client = Client::new(config)?;
+    let sync = Sync { progress: progress(&client), client, lake, clock: Clock::system(), options: options(arguments) };
+    let summary = sync.run().await;
+    print(terminal, &summary, arguments.json)?;
+    finish(&summary)
+}
+
+fn options(arguments: &arguments::Sync) -> SyncOptions {
+    let resources: Vec<&'static Resource> =
+        arguments.resource.iter().filter_map(|name| Resource::named(name)).collect();
+    SyncOptions {
+        resources: if resources.is_empty() { resource::ALL.to_vec() } else { resources },
+        dau_lookback_days: arguments.dau_lookback_days,
+        session_lookback_days: arguments.session_lookback_days,
+        max_shrink: arguments.max_shrink,
+        max_rejected: arguments.max_rejected,
+    }
+}
+
+/// Whoever watches: bars on a terminal, lines in a log.
+pub fn progress(client: &Client) -> Arc<dyn Progress> {
+    if Terminal::is_watched() { Arc::new(Bars::new(client.clone())) } else { Arc::new(Lines::new()) }
+}
+
+/// Prints what a run did.
+pub fn print(terminal: &mut Terminal, summary: &Summary, json: bool) -> Result<()> {
+    let out = terminal.out();
+    if json {
+        let text = serde_json::to_string(summary).map_err(|error| Error::bug(error.to_string()))?;
+        written(writeln!(out, "{text}"))?;
+    } else {
+        for resource in &summary.resources {
+            written(writeln!(out, "{}", outcome(resource)))?;
+        }
+    }
+    terminal.flush();
+    Ok(())
+}
+
+/// The run's worst failure; the others have been printed.
+pub fn finish(summary: &Summary) -> Result<()> {
+    summary.worst().map_or(Ok(()), |error| Err(error.clone()))
+}

@@ -1,0 +1,94 @@
+//! Settings: flags over environment over `clerk-lake.toml` over defaults, and the key.
+//!
+//! The one place that reads the environment. A flag, its key in the file and its variable have one name and
+//! one parser: a value from the file becomes the flag's default before the command line is read.
+
+use std::path::{Path, PathBuf};
+
+use clap::Command;
+use toml::{Table, Value};
+
+use crate::api::SecretKey;
+use crate::api::secret::WHERE_FROM;
+use crate::error::{Error, Result};
+
+/// The settings file that is read where none is named.
+pub const DEFAULT_FILE: &str = "clerk-lake.toml";
+
+/// Reads the key from `CLERK_SECRET_KEY`, or from the file that `CLERK_SECRET_KEY_FILE` names.
+///
+/// # Errors
+/// [`Settings`](crate::ErrorKind::Settings) where neither is set or the key cannot be one.
+pub fn secret_key() -> Result<SecretKey> {
+    if let Some(key) = environment("CLERK_SECRET_KEY").filter(|key| !key.trim().is_empty()) {
+        return SecretKey::new(&key);
+    }
+    let Some(file) = environment("CLERK_SECRET_KEY_FILE").filter(|file| !file.is_empty()) else {
+        return Err(Error::settings("no Clerk secret key is set").with_hint(WHERE_FROM));
+    };
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        Error::settings(format!("the key file {file} cannot be read: {error}")).with_hint(WHERE_FROM)
+    })?;
+    SecretKey::new(&text)
+}
+
+/// A variable of the environment; none where it is not set or not text.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the front door for the environment")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// `command` with the values of the settings file as its defaults. `file` is the one that the user named; where
+/// none is, `clerk-lake.toml` is read if it is there.
+///
+/// # Errors
+/// [`Settings`](crate::ErrorKind::Settings) where the file cannot be read or names a setting that no flag has.
+pub fn with_file(command: Command, file: Option<&Path>) -> Result<Command> {
+    let path = file.map_or_else(|| PathBuf::from(DEFAULT_FILE), Path::to_path_buf);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(command),
+        Err(error) => return Err(wrong(&path, &error.to_string())),
+    };
+    let settings: Table = text.parse().map_err(|error: toml::de::Error| wrong(&path, error.message()))?;
+    settings.iter().try_fold(command, |command, (name, value)| with_default(command, &path, name, value))
+}
+
+fn with_default(command: Command, path: &Path, name: &str, value: &Value) -> Result<Command> {
+    let values = texts(value).ok_or_else(|| wrong(path, &format!("{name} is neither a value nor a list of values")))?;
+    if name.contains("secret") || name.contains("key") {
+        return Err(wrong(path, &format!("{name} does not belong in a file that is shared; {WHERE_FROM}")));
+    }
+    let mut known = false;
+    let command = set(command, name, &values, &mut known);
+    if known { Ok(command) } else { Err(wrong(path, &format!("there is no setting called {name}"))) }
+}
+
+fn set(command: Command, name: &str, values: &[String], known: &mut bool) -> Command {
+    let here = command.get_arguments().any(|argument| argument.get_id() == name);
+    *known |= here;
+    let command =
+        if here { command.mut_arg(name, |argument| argument.default_values(values.to_vec())) } else { command };
+    let children: Vec<String> = command.get_subcommands().map(|child| child.get_name().to_owned()).collect();
+    children
+        .into_iter()
+        .fold(command, |command, child| command.mut_subcommand(child, |child| set(child, name, values, known)))
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Integer(number) => Some(vec![number.to_string()]),
+        Value::Float(number) => Some(vec![number.to_string()]),
+        Value::Boolean(flag) => Some(vec![flag.to_string()]),
+        Value::Array(values) => values.iter().map(|value| texts(value)?.pop()).collect(),
+        Value::Datetime(moment) => Some(vec![moment.to_string()]),
+        Value::Table(_) => None,
+    }
+}
+
+fn wrong(path: &Path, why: &str) -> Error {
+    Error::settings(format!("the settings file {}: {why}", path.display()))
+        .with_hint("its keys are the flags' names with underscores, such as dau_lookback_days = 30")
+}

@@ -1,0 +1,292 @@
+//! Commits: rows, removals and the watermark become visible together, or not at all.
+//!
+//! Every commit is made on exactly the version that it was computed from. Whoever finds another version there
+//! has lost, and is told which one won; nothing is rebased behind anybody's back.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use deltalake::DeltaTableError;
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError};
+use deltalake::kernel::{Action, Add, StructType, Transaction};
+use deltalake::operations::create::CreateBuilder;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use object_store::path::Path;
+
+use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, WATERMARK};
+use super::writer::{StagedRows, writer_properties};
+use super::{compare, store_error};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a commit says beside its rows.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Up to when the rows are complete; moves with them.
+    pub watermark: Option<DateTime<Utc>>,
+    /// The instance that the rows come from, where it is known.
+    pub instance: Option<String>,
+    /// The run's figures, for `status`.
+    pub info: serde_json::Value,
+}
+
+/// What a commit did to a table's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows that were not there before.
+    pub inserted: u64,
+    /// Rows that were there, with other content.
+    pub updated: u64,
+    /// Rows that are gone.
+    pub deleted: u64,
+}
+
+/// What became of a commit.
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+pub enum CommitOutcome {
+    /// It is visible.
+    Committed {
+        /// The version that it made.
+        version: u64,
+    },
+    /// Another run committed first; nothing of this one is visible.
+    Conflicted {
+        /// The version that this one was computed from.
+        base: Option<u64>,
+    },
+}
+
+impl CommitOutcome {
+    /// The version, or the error that a conflict is to somebody who gives up.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict).
+    pub fn committed(self, table: &str) -> Result<u64> {
+        match self {
+            Self::Committed { version } => Ok(version),
+            Self::Conflicted { base } => Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "another run changed {table} after this one had read it{}; this run's rows were dropped",
+                    base.map(|base| format!(" (at version {base})")).unwrap_or_default()
+                ),
+            )
+            .with_hint("nothing is lost or doubled: run again, and let only one run at a time write to a lake")),
+        }
+    }
+}
+
+impl Table {
+    /// What replacing the table's rows by `staged` would change.
+    ///
+    /// # Errors
+    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
+    pub async fn changes_by(&self, staged: &StagedRows) -> Result<Counts> {
+        if self.exists() {
+            compare::replacement(self, staged).await
+        } else {
+            Ok(Counts { inserted: staged.rows, ..Counts::default() })
+        }
+    }
+
+    /// Replaces all rows by `staged`, in one commit with the watermark; then removes the files it superseded.
+    ///
+    /// # Errors
+    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
+    pub async fn replace(&mut self, staged: StagedRows, change: Change) -> Result<CommitOutcome> {
+        let removes: Vec<Action> = match self.delta.snapshot() {
+            Ok(state) => state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))).collect(),
+            Err(_) => Vec::new(),
+        };
+        let mode = SaveMode::Overwrite;
+        self.commit(staged.adds, removes, mode, change).await
+    }
+
+    /// Inserts `staged` rows whose key is new and updates those whose content differs, in one commit with the
+    /// watermark. A key must not come twice in `staged`.
+    ///
+    /// # Errors
+    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
+    pub async fn upsert(&mut self, staged: StagedRows, change: Change) -> Result<(CommitOutcome, Counts)> {
+        if self.rows() == 0 {
+            let counts = Counts { inserted: staged.rows, ..Counts::default() };
+            let outcome = self.commit(staged.adds, Vec::new(), SaveMode::Append, change).await?;
+            return Ok((outcome, counts));
+        }
+        let changed = compare::changed_rows(self, &staged).await?;
+        if changed.counts == Counts::default() {
+            let outcome = self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await?;
+            return Ok((outcome, changed.counts));
+        }
+        let outcome = self.merge(changed.rows, change).await?;
+        Ok((outcome, changed.counts))
+    }
+
+    /// Moves the watermark and nothing else: what was read is what the table has.
+    ///
+    /// # Errors
+    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
+    pub async fn touch(&mut self, change: Change) -> Result<CommitOutcome> {
+        self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await
+    }
+
+    /// A commit without rows, which any other run under way loses to.
+    pub(super) async fn fence(&mut self) -> Result<()> {
+        let change = Change { watermark: None, instance: None, info: serde_json::json!({"mode": "sweep"}) };
+        let outcome = self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await?;
+        outcome.committed(self.spec.name).map(|_| ())
+    }
+
+    async fn commit(
+        &mut self,
+        adds: Vec<Add>,
+        removes: Vec<Action>,
+        mode: SaveMode,
+        change: Change,
+    ) -> Result<CommitOutcome> {
+        let base = self.version();
+        let superseded = self.superseded_by(&removes);
+        let result = match self.delta.snapshot() {
+            Err(_) => self.create(adds, change).await,
+            Ok(state) => {
+                let actions = adds.into_iter().map(Action::Add).chain(removes).collect();
+                let operation = DeltaOperation::Write {
+                    mode,
+                    partition_by: self.spec.partition.map(|column| vec![column.to_owned()]),
+                    predicate: None,
+                };
+                CommitBuilder::from(properties(&change))
+                    .with_actions(actions)
+                    .build(Some(state as &dyn TableReference), self.log_store(), operation)
+                    .await
+                    .map(|commit| commit.version())
+            }
+        };
+        self.settle(base, result, superseded).await
+    }
+
+    /// The table's first commit: its schema, its rows and the watermark at once.
+    async fn create(&self, adds: Vec<Add>, change: Change) -> Result<u64, DeltaTableError> {
+        let schema: StructType = self.spec.schema().as_ref().try_into_kernel()?;
+        let mut properties_of_table: HashMap<String, Option<String>> = HashMap::from([
+            (LAYOUT.to_owned(), Some(LAYOUT_VERSION.to_owned())),
+            ("clerk_lake.shape".to_owned(), Some(self.spec.shape.word().to_owned())),
+            ("clerk_lake.key".to_owned(), Some(self.spec.key.join(","))),
+            ("clerk_lake.source".to_owned(), Some(self.spec.source.to_owned())),
+        ]);
+        properties_of_table.insert(INSTANCE.to_owned(), change.instance.clone());
+        let table = CreateBuilder::new()
+            .with_log_store(self.log_store())
+            .with_table_name(self.spec.name)
+            .with_comment(self.spec.meaning)
+            .with_columns(schema.fields().cloned())
+            .with_partition_columns(self.spec.partition)
+            .with_configuration(properties_of_table)
+            .with_raise_if_key_not_exists(false)
+            .with_commit_properties(properties(&change))
+            .with_actions(adds.into_iter().map(Action::Add))
+            .await?;
+        Ok(table.version().unwrap_or(0))
+    }
+
+    async fn merge(&mut self, changed: datafusion::dataframe::DataFrame, change: Change) -> Result<CommitOutcome> {
+        use datafusion::prelude::col;
+        let base = self.version();
+        let before: Vec<String> = self.files().map(|file| file.path).collect();
+        let key = self.spec.key.iter().chain(self.spec.partition.iter());
+        let same = key.map(|name| col(format!("target.{name}")).eq(col(format!("source.{name}"))));
+        let same = same.reduce(datafusion::prelude::Expr::and).ok_or_else(|| Error::bug("a table without a key"))?;
+        let schema = self.spec.schema();
+        let names = || schema.fields().iter().map(|field| field.name().clone());
+        let quoted = |name: &str| format!("source.{name}");
+        let merged = self
+            .delta
+            .clone()
+            .merge(changed, same)
+            .with_source_alias("source")
+            .with_target_alias("target")
+            .with_writer_properties(writer_properties())
+            .with_commit_properties(properties(&change))
+            .when_matched_update(|update| {
+                names().fold(update, |update, name| {
+                    let value = col(quoted(&name));
+                    update.update(name, value)
+                })
+            })
+            .and_then(|merge| {
+                merge.when_not_matched_insert(|insert| {
+                    names().fold(insert, |insert, name| {
+                        let value = col(quoted(&name));
+                        insert.set(name, value)
+                    })
+                })
+            });
+        let result = match merged {
+            Ok(merge) => merge.await.map(|(table, _)| table),
+            Err(error) => Err(error),
+        };
+        let (result, superseded) = match result {
+            Ok(table) => {
+                self.delta = table;
+                let after: std::collections::HashSet<String> = self.files().map(|file| file.path).collect();
+                let superseded =
+                    before.iter().filter(|path| !after.contains(*path)).map(|path| Path::from(path.as_str()));
+                (Ok(self.version().unwrap_or(0)), superseded.collect())
+            }
+            Err(error) => (Err(error), Vec::new()),
+        };
+        self.settle(base, result, superseded).await
+    }
+
+    fn superseded_by(&self, removes: &[Action]) -> Vec<Path> {
+        removes
+            .iter()
+            .filter_map(|action| match action {
+                Action::Remove(remove) => Path::from_url_path(&remove.path).ok(),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Takes in the outcome: on success the new version is loaded and what it superseded is removed.
+    async fn settle(
+        &mut self,
+        base: Option<u64>,
+        result: Result<u64, DeltaTableError>,
+        superseded: Vec<Path>,
+    ) -> Result<CommitOutcome> {
+        match result {
+            Ok(version) => {
+                self.delta.update_state().await.map_err(|error| {
+                    store_error(&format!("the table {} cannot be read again", self.spec.name), &error)
+                })?;
+                self.delete_files(&superseded).await;
+                Ok(CommitOutcome::Committed { version })
+            }
+            Err(error) if is_conflict(&error) => Ok(CommitOutcome::Conflicted { base }),
+            Err(error) => Err(store_error(&format!("the commit to {} failed", self.spec.name), &error)),
+        }
+    }
+}
+
+fn properties(change: &Change) -> CommitProperties {
+    let watermark = change.watermark.map(|at| Transaction::new(WATERMARK, at.timestamp_millis()));
+    CommitProperties::default()
+        .with_max_retries(0)
+        .with_metadata([(RUN_INFO.to_owned(), change.info.clone())])
+        .with_application_transactions(watermark.into_iter().collect())
+}
+
+fn is_conflict(error: &DeltaTableError) -> bool {
+    match error {
+        DeltaTableError::VersionAlreadyExists(_) => true,
+        DeltaTableError::Transaction { source } => matches!(
+            source,
+            TransactionError::VersionAlreadyExists(_)
+                | TransactionError::MaxCommitAttempts(_)
+                | TransactionError::CommitConflict(_)
+        ),
+        _ => false,
+    }
+}

@@ -1,0 +1,117 @@
+//! Where a lake is: a directory on local disk, or a prefix of an S3 bucket.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use url::Url;
+
+use crate::error::{Error, Result};
+
+/// A lake's place: the store, and the prefix in it.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The whole store, its root being the file system's or the bucket's.
+    pub(super) root: Arc<dyn ObjectStore>,
+    /// The store's root, as DataFusion knows it: `file:///` or `s3://bucket/`.
+    pub(super) root_url: Url,
+    /// The lake's prefix in the store.
+    pub(super) prefix: Path,
+    /// The lake's directory, where it is on local disk.
+    pub(super) directory: Option<PathBuf>,
+    shown: String,
+}
+
+impl Location {
+    /// Reads `--lake`: a path, a `file://` URL, or `s3://bucket/prefix` with the usual `AWS_*` settings taken
+    /// from the environment. Nothing is touched.
+    ///
+    /// # Errors
+    /// [`Settings`](crate::ErrorKind::Settings) where it is neither, or the S3 settings do not add up.
+    pub fn parse(text: &str) -> Result<Self> {
+        if let Some((scheme, _)) = text.split_once("://") {
+            return match scheme {
+                "s3" | "s3a" => Self::s3(text),
+                "file" => {
+                    let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
+                    path.map_or_else(|| Err(wrong(text, "is not a file URL")), |path| Self::local(&path))
+                }
+                _ => Err(wrong(text, "is of a kind that is not supported")),
+            };
+        }
+        if text.is_empty() {
+            return Err(wrong(text, "is empty"));
+        }
+        Self::local(FilePath::new(text))
+    }
+
+    fn local(path: &FilePath) -> Result<Self> {
+        let shown = path.display().to_string();
+        let absolute =
+            std::path::absolute(path).map_err(|error| wrong(&shown, &format!("cannot be resolved ({error})")))?;
+        // Links are resolved once, so that the same lake has the same name however it is reached.
+        let directory = std::fs::canonicalize(&absolute).unwrap_or(absolute);
+        let prefix = Path::from_absolute_path(&directory)
+            .map_err(|error| wrong(&shown, &format!("cannot be used as a path ({error})")))?;
+        let root_url = Url::parse("file:///").map_err(|error| Error::bug(error.to_string()))?;
+        Ok(Self { root: Arc::new(LocalFileSystem::new()), root_url, prefix, directory: Some(directory), shown })
+    }
+
+    fn s3(text: &str) -> Result<Self> {
+        let url = Url::parse(text).map_err(|error| wrong(text, &format!("is not a URL ({error})")))?;
+        let Some(bucket) = url.host_str().filter(|bucket| !bucket.is_empty()) else {
+            return Err(wrong(text, "names no bucket"));
+        };
+        let prefix = Path::from_url_path(url.path())
+            .map_err(|error| wrong(text, &format!("has a prefix that cannot be used ({error})")))?;
+        let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        if builder.get_config_value(&AmazonS3ConfigKey::Endpoint).is_some_and(|url| url.starts_with("http://")) {
+            builder = builder.with_allow_http(true);
+        }
+        let store = builder.build().map_err(|error| {
+            wrong(text, &format!("cannot be reached with these AWS_* settings ({})", crate::error::chain(&error)))
+        })?;
+        let root_url = Url::parse(&format!("s3://{bucket}/")).map_err(|error| Error::bug(error.to_string()))?;
+        Ok(Self { root: Arc::new(store), root_url, prefix, directory: None, shown: text.to_owned() })
+    }
+
+    /// The same place with its store wrapped, for instance by one that fails on purpose.
+    #[must_use]
+    pub fn wrapped(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Self { root: wrap(Arc::clone(&self.root)), ..self }
+    }
+
+    /// The lake's directory, where it is on local disk.
+    #[must_use]
+    pub fn directory(&self) -> Option<&FilePath> {
+        self.directory.as_deref()
+    }
+
+    /// The URL of something in the lake.
+    pub(super) fn url_of(&self, path: &Path) -> Result<Url> {
+        let mut url = self.root_url.clone();
+        url.set_path("/");
+        {
+            let mut segments = url.path_segments_mut().map_err(|()| Error::bug("a root URL without a path"))?;
+            segments.pop_if_empty();
+            for part in path.parts() {
+                segments.push(part.as_ref());
+            }
+            segments.push("");
+        }
+        Ok(url)
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+fn wrong(text: &str, why: &str) -> Error {
+    Error::settings(format!("--lake {text:?} {why}")).with_hint("give a path, or s3://bucket/prefix")
+}

@@ -1,0 +1,118 @@
+//! The lake: Delta tables over Hive-partitioned zstd Parquet, on local disk or S3.
+//!
+//! What holds at every moment: one commit is the only visible act, and the watermark is in it; a plain Parquet
+//! reader of a table's directory sees the committed rows; a lake belongs to one instance; two runs never lose
+//! or double a row. It knows tables and nothing of Clerk; it deliberately writes no commit protocol, MERGE or
+//! Parquet encoding of its own (delta-rs and parquet do).
+
+mod area;
+mod commit;
+mod compare;
+mod location;
+mod staged;
+mod table;
+mod writer;
+
+use std::sync::Arc;
+
+use datafusion::execution::context::SessionContext;
+use datafusion::prelude::SessionConfig;
+use object_store::path::Path;
+
+use crate::error::{Error, ErrorKind, Result, chain};
+use crate::table::TableSpec;
+
+pub use area::RunArea;
+pub use commit::{Change, CommitOutcome, Counts};
+pub use location::Location;
+pub use table::{CommitRecord, Table};
+pub use writer::{StagedRows, Writer};
+
+/// A lake: a place with tables in it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    location: Arc<Location>,
+}
+
+impl Lake {
+    /// The lake at `location`; nothing is touched yet.
+    #[must_use]
+    pub fn new(location: Location) -> Self {
+        Self { location: Arc::new(location) }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Opens a table for reading, as it is now; a table that is not there yet is no error.
+    ///
+    /// # Errors
+    /// See [`Table::open`].
+    pub async fn table(&self, spec: &'static TableSpec) -> Result<Table> {
+        Table::open(self, spec, None).await
+    }
+
+    /// A DataFusion session that can read this lake's files.
+    #[must_use]
+    pub fn session(&self) -> SessionContext {
+        let mut config = SessionConfig::new().with_information_schema(true);
+        // One text type in and out: what is read has the type that the table declares.
+        config.options_mut().execution.parquet.schema_force_view_types = false;
+        config.options_mut().execution.parquet.pushdown_filters = true;
+        let session = SessionContext::new_with_config(config);
+        session.register_object_store(&self.location.root_url, Arc::clone(&self.location.root));
+        session
+    }
+
+    /// Refuses a lake whose tables belong to another instance than `instance`.
+    ///
+    /// # Errors
+    /// [`Settings`](ErrorKind::Settings) that names both instances.
+    pub async fn check_instance(&self, instance: &str, specs: &[&'static TableSpec]) -> Result<()> {
+        for spec in specs {
+            if let Some(owner) = self.table(spec).await?.instance()
+                && owner != instance
+            {
+                return Err(Error::settings(format!(
+                    "the lake {} belongs to the Clerk instance {owner}, and this key to {instance}",
+                    self.location
+                ))
+                .with_hint("use that instance's key, or another --lake for this one"));
+            }
+        }
+        Ok(())
+    }
+
+    fn table_prefix(&self, name: &str) -> Path {
+        staged::join(&self.location.prefix, &Path::from(name))
+    }
+}
+
+/// A failure of the store, as the user must see it.
+pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    let detail = chain(error);
+    let message = format!("{what}: {detail}");
+    let lower = detail.to_lowercase();
+    if ["no space left", "storage full", "quota exceeded", "file too large"].iter().any(|sign| lower.contains(sign)) {
+        return Error::new(ErrorKind::Unreachable, message)
+            .with_hint("make room in the store, then run again: nothing half-done was written");
+    }
+    let refused = [
+        "permission denied",
+        "access denied",
+        "accessdenied",
+        "forbidden",
+        "read-only file system",
+        "nosuchbucket",
+        "invalidaccesskeyid",
+        "signaturedoesnotmatch",
+    ];
+    if refused.iter().any(|sign| lower.contains(sign)) {
+        return Error::settings(message)
+            .with_hint("check the lake's place and the right to write there (for S3: the AWS_* settings)");
+    }
+    Error::new(ErrorKind::Unreachable, message).with_hint("run again: nothing half-done was written")
+}

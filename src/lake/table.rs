@@ -1,0 +1,293 @@
+//! One table: whether it is there and ours, what its snapshot holds, and what crashes left beside it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
+use deltalake::DeltaTable;
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::staged::{StagedStore, is_data_file};
+use super::{Lake, RunArea, Writer, store_error};
+use crate::error::{Error, Result, chain};
+use crate::table::TableSpec;
+
+/// The application id under which the watermark is recorded: a Delta `txn` action whose version is the
+/// watermark in Unix milliseconds.
+pub(super) const WATERMARK: &str = "clerk-lake.watermark";
+
+/// The table property that says which instance the rows come from.
+pub(super) const INSTANCE: &str = "clerk_lake.instance";
+
+/// The table property by which a table is known to be this program's; its value is the layout's version.
+pub(super) const LAYOUT: &str = "clerk_lake.layout";
+
+/// The layout that this program writes.
+pub(super) const LAYOUT_VERSION: &str = "1";
+
+/// The commit-info key under which a run's own figures are kept.
+pub(super) const RUN_INFO: &str = "clerkLake";
+
+/// A table, open at one version.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) spec: &'static TableSpec,
+    pub(super) lake: Lake,
+    pub(super) store: Arc<StagedStore>,
+    pub(super) delta: DeltaTable,
+    /// Where this run stages; none for a reader.
+    staging: Option<Path>,
+}
+
+/// What a commit says of the run that made it.
+#[derive(Clone, Debug)]
+pub struct CommitRecord {
+    /// When it was made, by the clock of the machine that made it.
+    pub at: Option<DateTime<Utc>>,
+    /// The run's figures, as it recorded them.
+    pub info: serde_json::Value,
+}
+
+impl Table {
+    /// Opens `spec`'s table in `lake`, for reading or, with an `area` to stage in, for writing.
+    ///
+    /// # Errors
+    /// [`Settings`](crate::ErrorKind::Settings) where something is there that this program did not write, or a
+    /// newer version of it did; [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn open(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
+        let location = lake.location();
+        let prefix = lake.table_prefix(spec.name);
+        let staging = area.map(|area| area.prefix_for(spec.name));
+        let store = Arc::new(StagedStore::new(Arc::clone(&location.root), prefix.clone(), staging.clone()));
+        let as_store: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
+        let url = location.url_of(&prefix)?;
+        let log_store = default_logstore(as_store, Arc::clone(&location.root), &url, &StorageConfig::default());
+        let mut table = Self { spec, lake: lake.clone(), store, delta: DeltaTable::new(log_store), staging };
+        table.load().await?;
+        Ok(table)
+    }
+
+    async fn load(&mut self) -> Result<()> {
+        let name = self.spec.name;
+        let failed = |error| store_error(&format!("the table {name} cannot be read"), &error);
+        if !self.delta.verify_deltatable_existence().await.map_err(failed)? {
+            return self.refuse_foreign_files().await;
+        }
+        self.delta.load().await.map_err(failed)?;
+        match self.property(LAYOUT).as_deref() {
+            Some(LAYOUT_VERSION) => Ok(()),
+            Some(layout) => Err(Error::settings(format!(
+                "the table {name} in {} has layout {layout}, which this version does not know",
+                self.lake.location()
+            ))
+            .with_hint("update clerk-lake: a newer version wrote this lake")),
+            None => Err(self.foreign()),
+        }
+    }
+
+    async fn refuse_foreign_files(&self) -> Result<()> {
+        // What a crash left of a first commit is ours: only data files named as delta-rs names them.
+        let mut objects = self.store.list(None);
+        while let Some(object) = objects.next().await {
+            let object = object
+                .map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))?;
+            let ours = object.location.filename().is_some_and(|name| name.starts_with("part-"))
+                && is_data_file(&object.location)
+                && self.spec.partition.is_none_or(|column| object.location.as_ref().starts_with(&format!("{column}=")));
+            if !ours {
+                return Err(self.foreign());
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign(&self) -> Error {
+        Error::settings(format!(
+            "{}/{} holds something that clerk-lake did not write; it was left as it is",
+            self.lake.location(),
+            self.spec.name
+        ))
+        .with_hint("choose another --lake, or move that directory away")
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn spec(&self) -> &'static TableSpec {
+        self.spec
+    }
+
+    /// Whether it has been written yet.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.delta.version().is_some()
+    }
+
+    /// The version it is open at; none where it has not been written yet.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.delta.version()
+    }
+
+    /// How many rows it has.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.files().map(|file| file.rows).sum()
+    }
+
+    /// How many bytes of data files it has.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files().map(|file| file.bytes).sum()
+    }
+
+    /// How many data files it has.
+    #[must_use]
+    pub fn file_count(&self) -> usize {
+        self.files().count()
+    }
+
+    /// The instance whose rows it holds, where that is known.
+    #[must_use]
+    pub fn instance(&self) -> Option<String> {
+        self.property(INSTANCE)
+    }
+
+    /// Up to when its rows are complete, by Clerk's clock; none where it has not been written yet.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn watermark(&self) -> Result<Option<DateTime<Utc>>> {
+        let Ok(state) = self.delta.snapshot() else { return Ok(None) };
+        let millis = state
+            .transaction_version(self.log_store().as_ref(), WATERMARK)
+            .await
+            .map_err(|error| store_error("the watermark cannot be read", &error))?;
+        Ok(millis.and_then(DateTime::from_timestamp_millis))
+    }
+
+    /// What the last `count` commits say of their runs, newest first.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn history(&self, count: usize) -> Result<Vec<CommitRecord>> {
+        if !self.exists() {
+            return Ok(Vec::new());
+        }
+        let commits: Vec<_> = self
+            .delta
+            .history(Some(count))
+            .try_collect()
+            .await
+            .map_err(|error| store_error("the table's history cannot be read", &error))?;
+        let record = |commit: deltalake::kernel::CommitInfo| CommitRecord {
+            at: commit.timestamp.and_then(DateTime::from_timestamp_millis),
+            info: commit.info.get(RUN_INFO).cloned().unwrap_or_default(),
+        };
+        Ok(commits.into_iter().map(record).collect())
+    }
+
+    /// The table as DataFusion reads it, at the version it is open at.
+    ///
+    /// # Errors
+    /// [`Query`](crate::ErrorKind::Query) where it has not been written yet or cannot be read.
+    pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
+        self.delta.table_provider().await.map_err(|error| {
+            Error::new(
+                crate::ErrorKind::Query,
+                format!("the table {} cannot be read: {}", self.spec.name, chain(&error)),
+            )
+        })
+    }
+
+    /// A writer of staged rows for this table.
+    ///
+    /// # Errors
+    /// [`Bug`](crate::ErrorKind::Bug) where the table was opened for reading.
+    pub fn writer(&self) -> Result<Writer> {
+        let staging = self.staging.clone().ok_or_else(|| Error::bug("a table opened for reading cannot be written"))?;
+        Ok(Writer::new(self.spec, Arc::clone(&self.store) as _, staging))
+    }
+
+    /// Removes data files that no version names: what a crash left between moving files and committing them,
+    /// or between committing and clearing up. Before anything is removed an empty commit is made, so that a
+    /// run which is committing those files right now loses to it instead of naming files that are gone.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict) where another run commits at the same time;
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn sweep(&mut self) -> Result<usize> {
+        if self.orphans().await?.is_empty() {
+            return Ok(0);
+        }
+        if self.exists() {
+            self.fence().await?;
+        }
+        let orphans = self.orphans().await?;
+        self.delete_files(&orphans).await;
+        Ok(orphans.len())
+    }
+
+    async fn orphans(&self) -> Result<Vec<Path>> {
+        let active: HashSet<String> = self.files().map(|file| file.path).collect();
+        self.store
+            .list(None)
+            .try_filter(|object| {
+                let orphan = is_data_file(&object.location) && !active.contains(object.location.as_ref());
+                std::future::ready(orphan)
+            })
+            .map_ok(|object| object.location)
+            .try_collect()
+            .await
+            .map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))
+    }
+
+    /// Deletes data files that are named by no version that may still be read. A file that cannot be deleted
+    /// is an orphan that the next run sweeps.
+    pub(super) async fn delete_files(&self, paths: &[Path]) {
+        let paths: Vec<_> = paths.iter().cloned().map(Ok).collect();
+        let results: Vec<_> = self.store.delete_stream(futures::stream::iter(paths).boxed()).collect().await;
+        for error in results.into_iter().filter_map(std::result::Result::err) {
+            if !matches!(error, object_store::Error::NotFound { .. }) {
+                tracing::warn!(table = self.spec.name, %error, "a superseded file could not be removed; the next run will");
+            }
+        }
+    }
+
+    pub(super) fn log_store(&self) -> LogStoreRef {
+        self.delta.log_store()
+    }
+
+    pub(super) fn property(&self, name: &str) -> Option<String> {
+        let configuration: &HashMap<String, String> = self.delta.snapshot().ok()?.metadata().configuration();
+        configuration.get(name).cloned()
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = DataFile> {
+        let files: Vec<DataFile> = self.delta.snapshot().map_or_else(
+            |_| Vec::new(),
+            |state| {
+                let files = state.log_data();
+                files
+                    .iter()
+                    .map(|file| DataFile {
+                        path: file.object_store_path().to_string(),
+                        rows: file.num_records().unwrap_or(0) as u64,
+                        bytes: u64::try_from(file.size()).unwrap_or(0),
+                    })
+                    .collect()
+            },
+        );
+        files.into_iter()
+    }
+}
+
+/// A data file of a snapshot.
+pub(super) struct DataFile {
+    pub path: String,
+    pub rows: u64,
+    pub bytes: u64,
+}

@@ -1,0 +1,119 @@
+//! Rows to staged Parquet: one open file per partition, streamed to the store as pages arrive.
+//!
+//! What is written here is seen by nobody before a commit names it. Memory is bounded by the open row groups,
+//! not by the number of rows.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::BatchCoalescer;
+use datafusion::catalog::TableProvider;
+use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
+use deltalake::kernel::Add;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use super::{Lake, compare, store_error};
+use crate::error::{Error, Result};
+use crate::table::{TableSpec, stamp};
+
+/// Rows collected before they go to the encoder: small pages cost as little as large ones.
+const BATCH_ROWS: usize = 4096;
+
+/// Rows per row group: what bounds the memory of an open file.
+const ROW_GROUP_ROWS: usize = 65_536;
+
+/// Bytes after which a data file is closed and the next one begun.
+const FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Streams batches into staged data files. See the [module](self).
+pub struct Writer {
+    spec: &'static TableSpec,
+    inner: DeltaWriter,
+    coalescer: BatchCoalescer,
+    staging: Path,
+    rows: u64,
+}
+
+/// Rows that are staged and wait for their commit.
+#[derive(Debug)]
+pub struct StagedRows {
+    pub(super) adds: Vec<Add>,
+    pub(super) staging: Path,
+    /// How many rows.
+    pub rows: u64,
+}
+
+impl StagedRows {
+    /// The staged rows as a table that DataFusion can read, for as long as the run's area is there.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub fn provider(&self, lake: &Lake, spec: &TableSpec) -> Result<Arc<dyn TableProvider>> {
+        Ok(Arc::new(compare::staged_table(lake, spec, self)?))
+    }
+}
+
+impl Writer {
+    pub(super) fn new(spec: &'static TableSpec, store: Arc<dyn ObjectStore>, staging: Path) -> Self {
+        let schema = spec.schema();
+        let config = WriterConfig::new(
+            Arc::clone(&schema),
+            spec.partition.iter().map(|column| (*column).to_owned()).collect(),
+            Some(writer_properties()),
+            NonZeroU64::new(FILE_BYTES),
+            Some(BATCH_ROWS),
+            Default::default(),
+            None,
+        );
+        let coalescer = BatchCoalescer::new(schema, BATCH_ROWS);
+        Self { spec, inner: DeltaWriter::new(store, config), coalescer, staging, rows: 0 }
+    }
+
+    /// Takes in rows in the table's schema but for `_synced_at`, which is set to `synced_at_micros`.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails; a full disk is one.
+    pub async fn write(&mut self, batch: &RecordBatch, synced_at_micros: i64) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        let batch = stamp(batch, synced_at_micros).map_err(|error| Error::bug(error.to_string()))?;
+        self.coalescer.push_batch(batch).map_err(|error| Error::bug(error.to_string()))?;
+        self.drain().await
+    }
+
+    /// Closes the files.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub async fn finish(mut self) -> Result<StagedRows> {
+        self.coalescer.finish_buffered_batch().map_err(|error| Error::bug(error.to_string()))?;
+        self.drain().await?;
+        let name = self.spec.name;
+        let adds = self
+            .inner
+            .close()
+            .await
+            .map_err(|error| store_error(&format!("rows of {name} could not be staged"), &error))?;
+        Ok(StagedRows { adds, staging: self.staging, rows: self.rows })
+    }
+
+    async fn drain(&mut self) -> Result<()> {
+        while let Some(batch) = self.coalescer.next_completed_batch() {
+            let written = self.inner.write(&batch).await;
+            written.map_err(|error| store_error(&format!("rows of {} could not be staged", self.spec.name), &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// How every data file of the lake is encoded.
+pub(super) fn writer_properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_created_by(concat!("clerk-lake ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build()
+}

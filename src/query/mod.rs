@@ -1,0 +1,9 @@
+//! Questions to the lake: DataFusion over snapshots, and the catalogue of ready-made queries.
+//!
+//! It reads what is committed and nothing else; it knows neither HTTP nor how tables are written.
+
+pub mod catalogue;
+mod run;
+
+pub use catalogue::{Parameters, Query};
+pub use run::{active_user_ids, session, sql, to_table};

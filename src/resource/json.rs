@@ -1,0 +1,157 @@
+//! A page's JSON to typed rows, without a tree of values in between: strings are borrowed where they hold no
+//! escapes, metadata stays raw.
+//!
+//! Unknown fields are ignored and missing ones are null. A row that cannot be read (no id, a string where a
+//! number belongs) is set aside with its JSON and the reason; the rest of the page goes on.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Error as _, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// A row that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The row as it came.
+    pub raw: String,
+    /// Why it could not be read.
+    pub reason: String,
+}
+
+/// A page's rows, and what of it could not be read.
+#[derive(Debug)]
+pub struct Rows<R> {
+    /// The rows, in the order of the page.
+    pub rows: Vec<R>,
+    /// Rows set aside.
+    pub rejected: Vec<Rejected>,
+    /// How many rows the server says the whole listing has.
+    pub total_count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Envelope<R> {
+    data: Vec<R>,
+    total_count: Option<u64>,
+}
+
+/// Reads a page: a bare array, or an envelope of `data` and `total_count`.
+///
+/// # Errors
+/// What is wrong with it, where it is neither.
+pub fn read_page<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<Rows<R>, String> {
+    if let Ok(page) = read_all::<R>(body) {
+        return Ok(Rows { rows: page.data, rejected: Vec::new(), total_count: page.total_count });
+    }
+    let page = read_all::<&'a RawValue>(body).map_err(|error| format!("not a list of objects: {error}"))?;
+    let mut rows = Vec::with_capacity(page.data.len());
+    let mut rejected = Vec::new();
+    for raw in page.data {
+        match serde_json::from_str(raw.get()) {
+            Ok(row) => rows.push(row),
+            Err(error) => rejected.push(Rejected { raw: raw.get().to_owned(), reason: error.to_string() }),
+        }
+    }
+    Ok(Rows { rows, rejected, total_count: page.total_count })
+}
+
+fn read_all<'a, R: Deserialize<'a>>(body: &'a [u8]) -> serde_json::Result<Envelope<R>> {
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
+        serde_json::from_slice(body)
+    } else {
+        serde_json::from_slice(body).map(|data| Envelope { data, total_count: None })
+    }
+}
+
+/// A required id: text that is not empty.
+pub fn id<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, str>, D::Error> {
+    let Text(text) = Text::deserialize(deserializer)?;
+    if text.is_empty() { Err(D::Error::invalid_value(Unexpected::Str(""), &"an id")) } else { Ok(text) }
+}
+
+/// Optional text, borrowed where the JSON allows.
+pub fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|Text(text)| text))
+}
+
+/// The furthest moment from 1970 that a time may have, in milliseconds: the range of calendar dates.
+const FURTHEST: i64 = 8_210_000_000_000_000;
+
+/// An optional moment in Unix milliseconds.
+pub fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    match Option::<i64>::deserialize(deserializer)? {
+        Some(millis) if !(-FURTHEST..=FURTHEST).contains(&millis) => {
+            Err(D::Error::invalid_value(Unexpected::Signed(millis), &"a moment in Unix milliseconds"))
+        }
+        millis => Ok(millis),
+    }
+}
+
+/// Text that borrows from the JSON unless an escape forces a copy (serde's own `Cow` always copies inside `Option`).
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor).map(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize, Debug)]
+    struct Row<'a> {
+        #[serde(borrow, deserialize_with = "id")]
+        id: Cow<'a, str>,
+        #[serde(borrow, default, deserialize_with = "text")]
+        name: Option<Cow<'a, str>>,
+        #[serde(default, deserialize_with = "millis")]
+        at: Option<i64>,
+    }
+
+    #[test]
+    fn rows_that_cannot_be_read_are_set_aside_and_the_rest_goes_on() {
+        let body = br#"[{"id":"a","name":"x\"y","new":[1]},{"name":"no id"},{"id":"","at":1},{"id":"b","at":"1"},
+            {"id":"c","at":9223372036854775807},{"id":"d","at":1700000000000,"name":null}]"#;
+        let page = read_page::<Row<'_>>(body).unwrap();
+        let ids: Vec<_> = page.rows.iter().map(|row| (row.id.as_ref(), row.name.as_deref(), row.at)).collect();
+        assert_eq!(ids, [("a", Some("x\"y"), None), ("d", None, Some(1_700_000_000_000))]);
+        assert_eq!(page.rejected.len(), 4);
+        assert_eq!(page.rejected[2].raw, r#"{"id":"b","at":"1"}"#);
+        assert!(page.rejected[2].reason.contains("invalid type: string"), "{}", page.rejected[2].reason);
+    }
+
+    #[test]
+    fn strings_without_escapes_are_borrowed() {
+        let page = read_page::<Row<'_>>(br#"{"data":[{"id":"a","name":"b"}],"total_count":7}"#).unwrap();
+        assert!(matches!(page.rows[0].name, Some(Cow::Borrowed("b"))));
+        assert_eq!(page.total_count, Some(7));
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused() {
+        for body in [&b""[..], b"[", b"{}", b"null", b"<html>", br#"{"data":7}"#, b"[{\"id\":\"a\"}"] {
+            assert!(read_page::<Row<'_>>(body).is_err(), "{}", String::from_utf8_lossy(body));
+        }
+    }
+}

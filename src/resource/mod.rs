@@ -1,0 +1,120 @@
+//! What Clerk has: one file per resource, and the registry that everything else goes through.
+//!
+//! A resource is a value: where it is listed, how it is read and written, and how a page becomes a batch.
+//! Adding one is a new file here and an entry in [`ALL`]; nothing in this folder asks or stores anything.
+
+mod daily_active_users;
+pub mod json;
+mod organization;
+mod session;
+mod user;
+
+use arrow::array::RecordBatch;
+use chrono::{DateTime, Datelike};
+
+use crate::api::{Decoded, RowKey};
+use crate::table::{Column, TableSpec, columns};
+use json::{Rejected, Rows};
+
+pub use daily_active_users::DAILY_ACTIVE_USERS;
+pub use organization::ORGANIZATIONS;
+pub use session::SESSIONS;
+pub use user::USERS;
+
+/// Every resource, in the order in which a sync takes them.
+pub static ALL: [&Resource; 4] = [&USERS, &ORGANIZATIONS, &SESSIONS, &DAILY_ACTIVE_USERS];
+
+/// How a resource is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Reading {
+    /// The whole list by cursor; `count` is the endpoint that says how many there are.
+    Cursor {
+        /// The path under `/v1`.
+        path: &'static str,
+        /// The path of the unfiltered count.
+        count: &'static str,
+    },
+    /// The whole list by offset, oldest first; its envelope says how many there are.
+    Offset {
+        /// The path under `/v1`.
+        path: &'static str,
+        /// A parameter that every page carries.
+        parameter: Option<(&'static str, &'static str)>,
+    },
+    /// The plain list where the instance allows it, else one list for each user who was active lately.
+    PerUser {
+        /// The path under `/v1`.
+        path: &'static str,
+    },
+    /// Nothing is asked: a query of the catalogue over another resource's table.
+    Derived {
+        /// The query's name.
+        query: &'static str,
+    },
+}
+
+/// How what was read becomes the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// A full sync replaces the table.
+    Replace,
+    /// Rows are inserted or updated by key; what Clerk no longer shows stays.
+    Upsert,
+}
+
+/// A page's rows as a batch, and the rows that could not be read.
+#[derive(Debug)]
+pub struct PageRows {
+    /// The rows, in the table's schema but for `_synced_at`.
+    pub batch: RecordBatch,
+    /// Rows set aside.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A kind of object that Clerk lists, or a figure derived from one.
+#[derive(Debug)]
+pub struct Resource {
+    /// The name by which `--resource` selects it.
+    pub name: &'static str,
+    /// Where its rows go.
+    pub table: TableSpec,
+    /// How it is read.
+    pub reading: Reading,
+    /// How it is written.
+    pub writing: Writing,
+    /// Turns a page's body into rows.
+    pub decode: fn(&[u8]) -> Result<Decoded<PageRows>, String>,
+}
+
+impl Resource {
+    /// The resource called `name`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.into_iter().find(|resource| resource.name == name)
+    }
+}
+
+/// The common part of every resource's `decode`: read, then lay out in columns.
+fn decode_page<'a, R>(
+    body: &'a [u8],
+    key: impl Fn(&R) -> RowKey,
+    columns_of: impl Fn(&[R]) -> Vec<Column>,
+) -> Result<Decoded<PageRows>, String>
+where
+    R: serde::Deserialize<'a>,
+{
+    let Rows { rows, rejected, total_count } = json::read_page::<R>(body)?;
+    let batch = columns::batch(&columns_of(&rows), rows.len()).map_err(|error| error.to_string())?;
+    let received = rows.len() + rejected.len();
+    Ok(Decoded { keys: rows.iter().map(key).collect(), received, total_count, rows: PageRows { batch, rejected } })
+}
+
+/// The UTC year of a moment in Unix milliseconds.
+fn year(millis: Option<i64>) -> Option<i32> {
+    DateTime::from_timestamp_millis(millis?).map(|moment| moment.year())
+}
+
+/// The UTC month of a moment in Unix milliseconds, as `2026-11`.
+fn month(millis: Option<i64>) -> Option<String> {
+    DateTime::from_timestamp_millis(millis?).map(|moment| format!("{:04}-{:02}", moment.year(), moment.month()))
+}

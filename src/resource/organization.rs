@@ -1,0 +1,106 @@
+//! Organizations: `GET /v1/organizations` (schema `Organization` of the contract).
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::{id, millis, text};
+use super::{PageRows, Reading, Resource, Writing, decode_page, year};
+use crate::api::{Decoded, RowKey};
+use crate::table::{Column, Shape, TableSpec};
+
+/// Organizations, read whole every time: few, and without any filter on time.
+pub static ORGANIZATIONS: Resource = Resource {
+    name: "organizations",
+    table: TableSpec {
+        name: "clerk_organization",
+        meaning: "The organizations of the instance, as they are now.",
+        shape: Shape::Entity,
+        key: &["id"],
+        partition: Some("created_year"),
+        source: "GET /v1/organizations",
+        columns: || columns(&[]),
+    },
+    reading: Reading::Offset { path: "/organizations", parameter: Some(("include_members_count", "true")) },
+    writing: Writing::Replace,
+    decode,
+};
+
+#[derive(Deserialize)]
+struct Organization<'a> {
+    #[serde(borrow, deserialize_with = "id")]
+    id: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    slug: Option<Cow<'a, str>>,
+    members_count: Option<i64>,
+    pending_invitations_count: Option<i64>,
+    max_allowed_memberships: Option<i64>,
+    admin_delete_enabled: Option<bool>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    created_by: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "millis")]
+    created_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    updated_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    last_active_at: Option<i64>,
+    #[serde(borrow)]
+    public_metadata: Option<&'a RawValue>,
+}
+
+fn decode(body: &[u8]) -> Result<Decoded<PageRows>, String> {
+    decode_page(body, |row: &Organization<'_>| RowKey { id: row.id.to_string(), created_at: row.created_at }, columns)
+}
+
+fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
+    vec![
+        Column::text("id", "Clerk's id of the organization (`id`).", rows.iter().map(|row| Some(row.id.as_ref()))),
+        Column::text("name", "Display name (`name`).", rows.iter().map(|row| row.name.as_deref())),
+        Column::text("slug", "URL slug (`slug`).", rows.iter().map(|row| row.slug.as_deref())),
+        Column::integer(
+            "members_count",
+            "Members at the time of the sync (`members_count`).",
+            rows.iter().map(|row| row.members_count),
+        ),
+        Column::integer(
+            "pending_invitations_count",
+            "Invitations not yet answered (`pending_invitations_count`).",
+            rows.iter().map(|row| row.pending_invitations_count),
+        ),
+        Column::integer(
+            "max_allowed_memberships",
+            "The most members it may have; 0 means no limit (`max_allowed_memberships`).",
+            rows.iter().map(|row| row.max_allowed_memberships),
+        ),
+        Column::flag(
+            "admin_delete_enabled",
+            "Whether its admins may delete it (`admin_delete_enabled`).",
+            rows.iter().map(|row| row.admin_delete_enabled),
+        ),
+        Column::text(
+            "created_by",
+            "The user who created it (`created_by`).",
+            rows.iter().map(|row| row.created_by.as_deref()),
+        ),
+        Column::time("created_at", "When it was created (`created_at`).", rows.iter().map(|row| row.created_at)),
+        Column::time("updated_at", "When it was last changed (`updated_at`).", rows.iter().map(|row| row.updated_at)),
+        Column::time(
+            "last_active_at",
+            "When one of its members was last active in it (`last_active_at`).",
+            rows.iter().map(|row| row.last_active_at),
+        ),
+        Column::text(
+            "public_metadata",
+            "Public metadata, as JSON text (`public_metadata`).",
+            rows.iter().map(|row| row.public_metadata.map(RawValue::get)),
+        ),
+        Column::year(
+            "created_year",
+            "The UTC year of `created_at`; the partition.",
+            rows.iter().map(|row| year(row.created_at)),
+        ),
+    ]
+}

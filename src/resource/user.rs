@@ -1,0 +1,404 @@
+//! Users: `GET /v1/users` (schema `User` of the contract).
+//!
+//! `private_metadata` and password material are never read. What Clerk counts down by itself (the lockout's
+//! seconds, attempts left) is left out: it would make every row differ at every sync.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::{id, millis, text};
+use super::{PageRows, Reading, Resource, Writing, decode_page, year};
+use crate::api::{Decoded, RowKey};
+use crate::table::{Column, Shape, TableSpec};
+
+/// Users, as they are now.
+pub static USERS: Resource = Resource {
+    name: "users",
+    table: TableSpec {
+        name: "clerk_user",
+        meaning: "The users of the instance, as they are now.",
+        shape: Shape::Entity,
+        key: &["id"],
+        partition: Some("created_year"),
+        source: "GET /v1/users",
+        columns: || columns(&[]),
+    },
+    reading: Reading::Cursor { path: "/users", count: "/users/count" },
+    writing: Writing::Replace,
+    decode,
+};
+
+#[derive(Deserialize)]
+struct User<'a> {
+    #[serde(borrow, deserialize_with = "id")]
+    id: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    username: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    first_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    last_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    external_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    locale: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    image_url: Option<Cow<'a, str>>,
+    has_image: Option<bool>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    primary_email_address_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    primary_phone_number_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    primary_web3_wallet_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    email_addresses: Option<Vec<EmailAddress<'a>>>,
+    #[serde(borrow)]
+    phone_numbers: Option<Vec<PhoneNumber<'a>>>,
+    #[serde(borrow)]
+    external_accounts: Option<Vec<ExternalAccount<'a>>>,
+    #[serde(default, deserialize_with = "millis")]
+    last_sign_in_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    last_active_at: Option<i64>,
+    banned: Option<bool>,
+    locked: Option<bool>,
+    deprovisioned: Option<bool>,
+    password_enabled: Option<bool>,
+    two_factor_enabled: Option<bool>,
+    totp_enabled: Option<bool>,
+    backup_code_enabled: Option<bool>,
+    #[serde(default, deserialize_with = "millis")]
+    mfa_enabled_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    mfa_disabled_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    password_last_updated_at: Option<i64>,
+    delete_self_enabled: Option<bool>,
+    create_organization_enabled: Option<bool>,
+    create_organizations_limit: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    legal_accepted_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    created_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    updated_at: Option<i64>,
+    #[serde(borrow)]
+    public_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    unsafe_metadata: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct EmailAddress<'a> {
+    #[serde(borrow, default, deserialize_with = "text")]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    email_address: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    verification: Option<Verification<'a>>,
+    #[serde(default, deserialize_with = "millis")]
+    created_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    updated_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct PhoneNumber<'a> {
+    #[serde(borrow, default, deserialize_with = "text")]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    phone_number: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    verification: Option<Verification<'a>>,
+    reserved_for_second_factor: Option<bool>,
+    default_second_factor: Option<bool>,
+    #[serde(default, deserialize_with = "millis")]
+    created_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    updated_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct ExternalAccount<'a> {
+    #[serde(borrow, default, deserialize_with = "text")]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    provider: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    provider_user_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    email_address: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    username: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    verification: Option<Verification<'a>>,
+    #[serde(default, deserialize_with = "millis")]
+    created_at: Option<i64>,
+    #[serde(default, deserialize_with = "millis")]
+    updated_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Verification<'a> {
+    #[serde(borrow, default, deserialize_with = "text")]
+    status: Option<Cow<'a, str>>,
+}
+
+/// The status of a verification, where there is one.
+fn status<'r>(verification: Option<&'r Verification<'_>>) -> Option<&'r str> {
+    verification.and_then(|verification| verification.status.as_deref())
+}
+
+impl User<'_> {
+    /// The primary e-mail address (Backend API, "Users"): the one whose id is `primary_email_address_id`;
+    /// where none matches, the first; where there are none, none.
+    fn primary_email(&self) -> Option<&EmailAddress<'_>> {
+        let addresses = self.email_addresses.as_deref()?;
+        let primary = self.primary_email_address_id.as_deref();
+        addresses.iter().find(|address| primary.is_some() && address.id.as_deref() == primary).or(addresses.first())
+    }
+
+    /// Whether the primary e-mail address is verified; unknown where it has no verification.
+    fn email_verified(&self) -> Option<bool> {
+        self.primary_email()?.verification.as_ref().map(|it| it.status.as_deref() == Some("verified"))
+    }
+}
+
+fn decode(body: &[u8]) -> Result<Decoded<PageRows>, String> {
+    decode_page(body, |row: &User<'_>| RowKey { id: row.id.to_string(), created_at: row.created_at }, columns)
+}
+
+fn columns(rows: &[User<'_>]) -> Vec<Column> {
+    let mut columns = identity(rows);
+    columns.extend(activity(rows));
+    columns.extend(authentication(rows));
+    columns.extend([email_addresses(rows), phone_numbers(rows), external_accounts(rows)]);
+    columns.extend([
+        Column::text(
+            "public_metadata",
+            "Public metadata, as JSON text (`public_metadata`).",
+            rows.iter().map(|row| row.public_metadata.map(RawValue::get)),
+        ),
+        Column::text(
+            "unsafe_metadata",
+            "Metadata that the user may write, as JSON text (`unsafe_metadata`).",
+            rows.iter().map(|row| row.unsafe_metadata.map(RawValue::get)),
+        ),
+        Column::year(
+            "created_year",
+            "The UTC year of `created_at`; the partition.",
+            rows.iter().map(|row| year(row.created_at)),
+        ),
+    ]);
+    columns
+}
+
+fn identity(rows: &[User<'_>]) -> Vec<Column> {
+    vec![
+        Column::text("id", "Clerk's id of the user (`id`).", rows.iter().map(|row| Some(row.id.as_ref()))),
+        Column::text(
+            "email",
+            "Primary e-mail address: the one named by `primary_email_address_id`, else the first.",
+            rows.iter().map(|row| row.primary_email().and_then(|address| address.email_address.as_deref())),
+        ),
+        Column::flag(
+            "email_verified",
+            "Whether the primary e-mail address is verified; null where it has no verification.",
+            rows.iter().map(User::email_verified),
+        ),
+        Column::text("username", "User name (`username`).", rows.iter().map(|row| row.username.as_deref())),
+        Column::text("first_name", "First name (`first_name`).", rows.iter().map(|row| row.first_name.as_deref())),
+        Column::text("last_name", "Last name (`last_name`).", rows.iter().map(|row| row.last_name.as_deref())),
+        Column::text(
+            "external_id",
+            "The id that the user has in your own system (`external_id`).",
+            rows.iter().map(|row| row.external_id.as_deref()),
+        ),
+        Column::text("locale", "Locale (`locale`).", rows.iter().map(|row| row.locale.as_deref())),
+        Column::text("image_url", "Profile image (`image_url`).", rows.iter().map(|row| row.image_url.as_deref())),
+        Column::flag(
+            "has_image",
+            "Whether the profile image is the user's own (`has_image`).",
+            rows.iter().map(|row| row.has_image),
+        ),
+        Column::text(
+            "primary_email_address_id",
+            "Id of the primary e-mail address (`primary_email_address_id`).",
+            rows.iter().map(|row| row.primary_email_address_id.as_deref()),
+        ),
+        Column::text(
+            "primary_phone_number_id",
+            "Id of the primary phone number (`primary_phone_number_id`).",
+            rows.iter().map(|row| row.primary_phone_number_id.as_deref()),
+        ),
+        Column::text(
+            "primary_web3_wallet_id",
+            "Id of the primary wallet (`primary_web3_wallet_id`).",
+            rows.iter().map(|row| row.primary_web3_wallet_id.as_deref()),
+        ),
+    ]
+}
+
+fn activity(rows: &[User<'_>]) -> Vec<Column> {
+    vec![
+        Column::time(
+            "last_sign_in_at",
+            "When the user last signed in (`last_sign_in_at`).",
+            rows.iter().map(|row| row.last_sign_in_at),
+        ),
+        Column::time(
+            "last_active_at",
+            "A moment of the UTC day on which the user was last active: day precision (`last_active_at`).",
+            rows.iter().map(|row| row.last_active_at),
+        ),
+        Column::flag("banned", "Whether the user is banned (`banned`).", rows.iter().map(|row| row.banned)),
+        Column::flag("locked", "Whether the user is locked out (`locked`).", rows.iter().map(|row| row.locked)),
+        Column::flag(
+            "deprovisioned",
+            "Whether the user was deprovisioned (`deprovisioned`).",
+            rows.iter().map(|row| row.deprovisioned),
+        ),
+        Column::time("created_at", "When the user was created (`created_at`).", rows.iter().map(|row| row.created_at)),
+        Column::time(
+            "updated_at",
+            "When the user was last changed; activity alone need not move it (`updated_at`).",
+            rows.iter().map(|row| row.updated_at),
+        ),
+    ]
+}
+
+fn authentication(rows: &[User<'_>]) -> Vec<Column> {
+    let flag = |name, meaning, of: fn(&User<'_>) -> Option<bool>| Column::flag(name, meaning, rows.iter().map(of));
+    let time = |name, meaning, of: fn(&User<'_>) -> Option<i64>| Column::time(name, meaning, rows.iter().map(of));
+    vec![
+        flag("password_enabled", "Whether a password is set (`password_enabled`).", |row| row.password_enabled),
+        flag("two_factor_enabled", "Whether a second factor is on (`two_factor_enabled`).", |row| {
+            row.two_factor_enabled
+        }),
+        flag("totp_enabled", "Whether one-time codes are on (`totp_enabled`).", |row| row.totp_enabled),
+        flag("backup_code_enabled", "Whether backup codes are on (`backup_code_enabled`).", |row| {
+            row.backup_code_enabled
+        }),
+        time("mfa_enabled_at", "When a second factor was last switched on (`mfa_enabled_at`).", |row| {
+            row.mfa_enabled_at
+        }),
+        time("mfa_disabled_at", "When it was last switched off (`mfa_disabled_at`).", |row| row.mfa_disabled_at),
+        time("password_last_updated_at", "When the password was last set (`password_last_updated_at`).", |row| {
+            row.password_last_updated_at
+        }),
+        flag("delete_self_enabled", "Whether the user may delete the account (`delete_self_enabled`).", |row| {
+            row.delete_self_enabled
+        }),
+        flag(
+            "create_organization_enabled",
+            "Whether the user may create organizations (`create_organization_enabled`).",
+            |row| row.create_organization_enabled,
+        ),
+        Column::integer(
+            "create_organizations_limit",
+            "How many organizations the user may create; 0 means no limit (`create_organizations_limit`).",
+            rows.iter().map(|row| row.create_organizations_limit),
+        ),
+        time("legal_accepted_at", "When the user accepted the terms (`legal_accepted_at`).", |row| {
+            row.legal_accepted_at
+        }),
+    ]
+}
+
+fn email_addresses(rows: &[User<'_>]) -> Column {
+    let all = || rows.iter().filter_map(|row| row.email_addresses.as_deref()).flatten();
+    let children = [
+        Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
+        Column::text("email_address", "Address.", all().map(|it| it.email_address.as_deref())),
+        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
+        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
+        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
+    ];
+    let lengths = rows.iter().map(|row| row.email_addresses.as_ref().map(Vec::len));
+    Column::list("email_addresses", "All e-mail addresses (`email_addresses`).", lengths, &children)
+}
+
+fn phone_numbers(rows: &[User<'_>]) -> Column {
+    let all = || rows.iter().filter_map(|row| row.phone_numbers.as_deref()).flatten();
+    let children = [
+        Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
+        Column::text("phone_number", "Number.", all().map(|it| it.phone_number.as_deref())),
+        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
+        Column::flag(
+            "reserved_for_second_factor",
+            "Only for the second factor.",
+            all().map(|it| it.reserved_for_second_factor),
+        ),
+        Column::flag("default_second_factor", "The usual second factor.", all().map(|it| it.default_second_factor)),
+        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
+        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
+    ];
+    let lengths = rows.iter().map(|row| row.phone_numbers.as_ref().map(Vec::len));
+    Column::list("phone_numbers", "All phone numbers (`phone_numbers`).", lengths, &children)
+}
+
+fn external_accounts(rows: &[User<'_>]) -> Column {
+    let all = || rows.iter().filter_map(|row| row.external_accounts.as_deref()).flatten();
+    let children = [
+        Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
+        Column::text("provider", "Provider.", all().map(|it| it.provider.as_deref())),
+        Column::text("provider_user_id", "Id there.", all().map(|it| it.provider_user_id.as_deref())),
+        Column::text("email_address", "Address there.", all().map(|it| it.email_address.as_deref())),
+        Column::text("username", "Name there.", all().map(|it| it.username.as_deref())),
+        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
+        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
+        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
+    ];
+    let lengths = rows.iter().map(|row| row.external_accounts.as_ref().map(Vec::len));
+    Column::list("external_accounts", "All accounts elsewhere (`external_accounts`).", lengths, &children)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+
+    use super::*;
+
+    fn emails(body: &str) -> Vec<(Option<String>, Option<bool>)> {
+        let batch = decode(body.as_bytes()).unwrap().rows.batch;
+        let email = batch.column_by_name("email").unwrap().as_string::<i32>().clone();
+        let verified = batch.column_by_name("email_verified").unwrap().as_boolean().clone();
+        email.iter().map(|email| email.map(str::to_owned)).zip(verified.iter()).collect()
+    }
+
+    #[test]
+    fn the_primary_email_is_the_named_one_else_the_first_else_none() {
+        let got = emails(
+            r#"[
+            {"id":"a","primary_email_address_id":"2","email_addresses":[
+                {"id":"1","email_address":"one@example.com","verification":{"status":"verified"}},
+                {"id":"2","email_address":"two@example.com","verification":{"status":"unverified"}}]},
+            {"id":"b","primary_email_address_id":"9","email_addresses":[
+                {"id":"1","email_address":"one@example.com","verification":{"status":"verified"}}]},
+            {"id":"c","primary_email_address_id":null,"email_addresses":[
+                {"id":"1","email_address":"one@example.com","verification":null}]},
+            {"id":"d","primary_email_address_id":"1","email_addresses":[]},
+            {"id":"e"}]"#,
+        );
+        let email = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            got,
+            [
+                (email("two@example.com"), Some(false)),
+                (email("one@example.com"), Some(true)),
+                (email("one@example.com"), None),
+                (None, None),
+                (None, None)
+            ]
+        );
+    }
+
+    #[test]
+    fn private_metadata_and_password_material_have_no_column() {
+        let names: Vec<_> = columns(&[]).iter().map(|column| column.name).collect();
+        assert!(names.iter().all(|name| !name.contains("private") && *name != "password"));
+    }
+}

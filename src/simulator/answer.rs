@@ -1,0 +1,101 @@
+//! Answers: bodies, errors in the contract's shape, compression, and bodies that break off.
+
+use std::convert::Infallible;
+use std::io;
+use std::io::Write as _;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+
+/// What a handler answers; the server adds headers, compression and faults.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    pub status: u16,
+    pub body: String,
+    pub retry_after: Option<u64>,
+    pub content_type: &'static str,
+}
+
+impl Reply {
+    pub(super) fn json(body: String) -> Self {
+        Self { status: 200, body, retry_after: None, content_type: "application/json" }
+    }
+
+    pub(super) fn html(status: u16) -> Self {
+        let body = "<!doctype html><html><body><h1>Not the API</h1></body></html>".to_owned();
+        Self { status, body, retry_after: None, content_type: "text/html; charset=utf-8" }
+    }
+
+    pub(super) fn after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+}
+
+/// An error, as the contract shapes it.
+pub(super) fn refusal(status: u16, code: &str, message: &str) -> Reply {
+    let body = serde_json::json!({
+        "errors": [{"code": code, "message": message, "long_message": message, "meta": {}}],
+        "clerk_trace_id": format!("trace_simulated_{status}"),
+    });
+    Reply { status, ..Reply::json(body.to_string()) }
+}
+
+/// Every body that the server sends.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A body that comes whole.
+pub(super) fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// Half of a body, then the connection closes.
+pub(super) fn cut(bytes: &Bytes) -> Body {
+    let half = bytes.slice(..bytes.len() / 2);
+    let broken = io::Error::new(io::ErrorKind::ConnectionReset, "cut on purpose");
+    frames(stream::iter([Ok(Frame::data(half)), Err(broken)]))
+}
+
+/// Half of a body, then silence.
+pub(super) fn stalled(bytes: &Bytes) -> Body {
+    let half = bytes.slice(..bytes.len() / 2);
+    frames(stream::unfold(Some(half), |half| async move {
+        match half {
+            Some(half) => Some((Ok(Frame::data(half)), None)),
+            None => {
+                tokio::time::sleep(Duration::from_secs(600)).await;
+                None
+            }
+        }
+    }))
+}
+
+fn frames(frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + 'static) -> Body {
+    let frames: Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(frames);
+    StreamBody::new(frames).boxed_unsync()
+}
+
+/// `body`, compressed as `accepted` allows, with the encoding's name.
+pub(super) fn compressed(body: Vec<u8>, accepted: &str) -> (Bytes, Option<&'static str>) {
+    if body.len() < 512 {
+        return (body.into(), None);
+    }
+    if accepted.contains("zstd")
+        && let Ok(small) = zstd::encode_all(body.as_slice(), 1)
+    {
+        return (small.into(), Some("zstd"));
+    }
+    if accepted.contains("gzip") {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        if encoder.write_all(&body).is_ok()
+            && let Ok(small) = encoder.finish()
+        {
+            return (small.into(), Some("gzip"));
+        }
+    }
+    (body.into(), None)
+}

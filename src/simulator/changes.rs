@@ -1,0 +1,137 @@
+//! What changes while somebody is reading.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::generate;
+use super::model::Model;
+
+/// A kind of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each says what happens")]
+pub enum ChangeKind {
+    CreateUser,
+    UpdateProfile,
+    ChangeEmail,
+    Ban,
+    DeleteUser,
+    Activity,
+    CreateOrganization,
+    RenameOrganization,
+    DeleteOrganization,
+    AddMember,
+    RemoveMember,
+    EndSession,
+    CleanUpSession,
+}
+
+impl ChangeKind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::CreateUser,
+        Self::UpdateProfile,
+        Self::ChangeEmail,
+        Self::Ban,
+        Self::DeleteUser,
+        Self::Activity,
+        Self::CreateOrganization,
+        Self::RenameOrganization,
+        Self::DeleteOrganization,
+        Self::AddMember,
+        Self::RemoveMember,
+        Self::EndSession,
+        Self::CleanUpSession,
+    ];
+}
+
+impl fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = serde_json::to_value(self).ok();
+        f.write_str(name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default())
+    }
+}
+
+impl FromStr for ChangeKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        serde_json::from_value(text.into()).map_err(|_| format!("no change is called {text:?}"))
+    }
+}
+
+/// Changes that happen between two pages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Changes {
+    /// Before every n-th list request.
+    pub every: u64,
+    /// How many at a time.
+    pub per_step: usize,
+    /// The kinds to draw from.
+    pub kinds: Vec<ChangeKind>,
+}
+
+impl Model {
+    /// Makes one change of this kind to something drawn at random; nothing where there is nothing to change.
+    pub fn change(&mut self, kind: ChangeKind) {
+        match kind {
+            ChangeKind::CreateUser => {
+                generate::sign_up(self);
+            }
+            ChangeKind::UpdateProfile => self.on_user(Self::update_profile),
+            ChangeKind::ChangeEmail => self.on_user(Self::change_email),
+            ChangeKind::Ban => self.on_user(|model, id| {
+                let banned = model.users.get(id).is_some_and(|user| user.banned);
+                model.ban(id, !banned);
+            }),
+            ChangeKind::DeleteUser => self.on_user(Self::delete_user),
+            ChangeKind::Activity => self.on_user(Self::record_activity),
+            ChangeKind::CreateOrganization => {
+                self.create_organization();
+            }
+            ChangeKind::RenameOrganization => self.on_organization(Self::rename_organization),
+            ChangeKind::DeleteOrganization => self.on_organization(Self::delete_organization),
+            ChangeKind::AddMember => self.on_organization(|model, organization| {
+                model.on_user(|model, user| model.add_member(organization, user));
+            }),
+            ChangeKind::RemoveMember => {
+                let at = self.draw(self.memberships.len());
+                let id = at.and_then(|at| self.memberships.iter().nth(at)).map(|it| it.id.clone());
+                id.iter().for_each(|id| self.remove_member(id));
+            }
+            ChangeKind::EndSession => self.on_session(|model, id| model.end_session(id, "ended")),
+            ChangeKind::CleanUpSession => self.on_session(Self::clean_up_session),
+        }
+    }
+
+    fn draw(&mut self, count: usize) -> Option<usize> {
+        (count > 0).then(|| self.random.random_range(0..count))
+    }
+
+    fn on_user(&mut self, act: impl FnOnce(&mut Self, &str)) {
+        let at = self.draw(self.users.len());
+        let id = at.and_then(|at| self.users.iter().nth(at)).map(|user| user.id.clone());
+        if let Some(id) = id {
+            act(self, &id);
+        }
+    }
+
+    fn on_organization(&mut self, act: impl FnOnce(&mut Self, &str)) {
+        let at = self.draw(self.organizations.len());
+        let id = at.and_then(|at| self.organizations.iter().nth(at)).map(|it| it.id.clone());
+        if let Some(id) = id {
+            act(self, &id);
+        }
+    }
+
+    fn on_session(&mut self, act: impl FnOnce(&mut Self, &str)) {
+        let at = self.draw(self.sessions.len());
+        let id = at.and_then(|at| self.sessions.iter().nth(at)).map(|session| session.id.clone());
+        if let Some(id) = id {
+            act(self, &id);
+        }
+    }
+}

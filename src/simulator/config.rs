@@ -1,0 +1,77 @@
+//! What a simulated instance is like.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::changes::Changes;
+use super::faults::Faults;
+use super::limit::RateLimit;
+
+/// Settings of a simulated instance.
+#[derive(Clone, Debug)]
+pub struct SimulatorConfig {
+    /// What everything is drawn from.
+    pub seed: u64,
+    /// How many users there are at first.
+    pub users: usize,
+    /// How many organizations there are at first.
+    pub organizations: usize,
+    /// Where to listen; port 0 takes any that is free.
+    pub address: SocketAddr,
+    /// The one key that it takes.
+    pub key: String,
+    /// The instance's id.
+    pub instance_id: String,
+    /// `production` or `development`.
+    pub environment_type: String,
+    /// The rate limit, if any.
+    pub rate_limit: Option<RateLimit>,
+    /// Whether sessions are listed without a user.
+    pub plain_session_listing: bool,
+    /// What organization lists answer where the feature is off.
+    pub organizations_status: Option<u16>,
+    /// What `GET /v1/instance` answers where the key may not read it.
+    pub instance_status: Option<u16>,
+    /// The wait before each answer.
+    pub latency: Duration,
+    /// The largest page, silently, whatever was asked for.
+    pub clamp: Option<usize>,
+    /// Whether bodies are compressed for those who accept it.
+    pub compression: bool,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// What changes while somebody reads.
+    pub changes: Option<Changes>,
+    /// A clock that stands still, Unix milliseconds; none for the real one.
+    pub now: Option<i64>,
+    /// How far the server's clock is ahead, milliseconds.
+    pub clock_offset_ms: i64,
+    /// Whether answers carry `Date`.
+    pub date_header: bool,
+}
+
+impl Default for SimulatorConfig {
+    fn default() -> Self {
+        Self {
+            seed: 42,
+            users: 1000,
+            organizations: 50,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            key: "sk_live_simulated".to_owned(),
+            instance_id: "ins_simulated".to_owned(),
+            environment_type: "production".to_owned(),
+            rate_limit: None,
+            plain_session_listing: true,
+            organizations_status: None,
+            instance_status: None,
+            latency: Duration::ZERO,
+            clamp: None,
+            compression: true,
+            faults: Faults::default(),
+            changes: None,
+            now: None,
+            clock_offset_ms: 0,
+            date_header: true,
+        }
+    }
+}

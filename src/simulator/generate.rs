@@ -1,0 +1,231 @@
+//! A made-up instance: plausible on the whole, with the odd cases that break readers. All of it is invented.
+
+use rand::RngExt;
+
+use super::model::{DAY, EmailAddress, ExternalAccount, Membership, Model, Organization, PhoneNumber, Session, User};
+
+const FIRST: [&str; 16] = [
+    "Ada",
+    "Björn",
+    "Chloé",
+    "Dmitri",
+    "Élise",
+    "Farah",
+    "Grzegorz",
+    "Hana",
+    "Inês",
+    "José",
+    "Kofi",
+    "Li \"Lee\"",
+    "Māra",
+    "Ngọc",
+    "O\\Brien",
+    "Zoë 🦀",
+];
+const LAST: [&str; 12] = [
+    "Arkwright",
+    "Bellamy",
+    "Castellane",
+    "Drăgan",
+    "Eichenwald",
+    "Fjørtoft",
+    "Gómez",
+    "Hollingworth",
+    "Ibáñez",
+    "Jørgensen",
+    "Kovačević",
+    "Łukasik",
+];
+const PROVIDERS: [&str; 4] = ["oauth_google", "oauth_github", "oauth_microsoft", "oauth_apple"];
+const STATUSES: [&str; 12] = [
+    "active",
+    "active",
+    "active",
+    "active",
+    "active",
+    "ended",
+    "expired",
+    "abandoned",
+    "removed",
+    "replaced",
+    "revoked",
+    "pending",
+];
+
+/// How far back the oldest user goes.
+const YEARS: i64 = 3 * 365 * DAY;
+
+/// Fills an empty instance with `users` users, `organizations` organizations, and what belongs to them.
+pub fn fill(model: &mut Model, users: usize, organizations: usize) {
+    let mut previous = model.now - YEARS;
+    for number in 0..users {
+        let user = user(model, number, users, &mut previous);
+        sessions(model, &user);
+        model.users.insert(user.created_at, &user.id.clone(), user);
+    }
+    let ids: Vec<String> = model.users.iter().map(|user| user.id.clone()).collect();
+    for number in 0..organizations {
+        let organization = organization(model, number, &ids);
+        let members = if ids.is_empty() { 0 } else { model.random.random_range(0..12) };
+        for _ in 0..members {
+            let user_id = ids[model.random.random_range(0..ids.len())].clone();
+            let membership = Membership {
+                id: model.id("orgmem_"),
+                organization_id: organization.id.clone(),
+                user_id,
+                role: if model.random.random_bool(0.2) { "org:admin" } else { "org:member" },
+                created_at: organization.created_at + model.random.random_range(0..DAY),
+            };
+            model.insert_membership(membership);
+        }
+        model.organizations.insert(organization.created_at, &organization.id.clone(), organization);
+    }
+}
+
+/// Somebody signs up now; gives the id.
+pub fn sign_up(model: &mut Model) -> String {
+    let mut previous = model.now;
+    let number = model.users.len() * 7 + 1;
+    let now = model.now;
+    let user = User {
+        created_at: now,
+        updated_at: now,
+        last_sign_in_at: Some(now),
+        last_active_at: Some(now.div_euclid(DAY) * DAY),
+        ..user(model, number, 1, &mut previous)
+    };
+    let id = user.id.clone();
+    model.users.insert(now, &id, user);
+    model.create_session(&id);
+    id
+}
+
+fn user(model: &mut Model, number: usize, users: usize, previous: &mut i64) -> User {
+    let now = model.now;
+    let slot = YEARS / i64::try_from(users.max(1)).unwrap_or(1);
+    // Every tenth user was created in the same millisecond as the one before: an import.
+    let created_at = if number % 10 == 9 {
+        *previous
+    } else {
+        (*previous + model.random.random_range(1..=2 * slot.max(1))).min(now - 1000)
+    };
+    *previous = created_at.max(now - YEARS + slot * i64::try_from(number).unwrap_or(0)).min(now - 1000);
+    let created_at = if number % 10 == 9 { created_at } else { *previous };
+    let updated_at = model.random.random_range(created_at..=now);
+    let last_active_at = last_active(model, created_at, now);
+    let (email_addresses, primary_email_address_id) = emails(model, number, created_at);
+    let named = model.random.random_bool(0.9);
+    User {
+        id: model.id("user_"),
+        first_name: named.then(|| FIRST[number % FIRST.len()].to_owned()),
+        last_name: named.then(|| LAST[number / 3 % LAST.len()].to_owned()),
+        username: (number % 4 == 0).then(|| format!("user_{number}")),
+        external_id: (number % 5 == 0).then(|| format!("crm-{number:08}")),
+        primary_email_address_id,
+        email_addresses,
+        phone_numbers: phones(model, number),
+        external_accounts: accounts(model, number),
+        banned: model.random.random_bool(0.01),
+        locked: model.random.random_bool(0.005),
+        password_enabled: number % 3 != 0,
+        two_factor_enabled: number % 7 == 0,
+        public_metadata: format!("{{\"plan\":\"{}\",\"seats\":{}}}", ["free", "pro", "team"][number % 3], number % 50),
+        unsafe_metadata: if number % 6 == 0 { "{\"theme\":\"dark \\\"ish\\\"\"}".to_owned() } else { "{}".to_owned() },
+        created_at,
+        updated_at,
+        last_sign_in_at: last_active_at.map(|at| (at - model.random.random_range(0..3 * DAY)).max(created_at)),
+        last_active_at,
+    }
+}
+
+/// A day of activity: recent days are likelier; most moments are midnight, some are not; a few users never came.
+fn last_active(model: &mut Model, created_at: i64, now: i64) -> Option<i64> {
+    if model.random.random_bool(0.08) {
+        return None;
+    }
+    let back: f64 = model.random.random_range(0.0..1.0);
+    let days = if model.random.random_bool(0.6) { back * back * 30.0 } else { 30.0 + back * 400.0 };
+    #[expect(clippy::cast_possible_truncation, reason = "whole days")]
+    let day = (now.div_euclid(DAY) - days as i64).max(created_at.div_euclid(DAY));
+    let moment = if model.random.random_bool(0.8) { 0 } else { model.random.random_range(0..DAY) };
+    Some((day * DAY + moment).min(now))
+}
+
+fn emails(model: &mut Model, number: usize, _created_at: i64) -> (Vec<EmailAddress>, Option<String>) {
+    let address = |id: String, at: String, verification| EmailAddress { id, address: at, verification };
+    let main = model.id("idn_");
+    let at = format!("person{number}@mail.example");
+    match number % 20 {
+        3 => (Vec::new(), None),
+        5 => (vec![address(main, at, Some("verified"))], Some(model.id("idn_"))),
+        7 => (vec![address(main.clone(), at, Some("unverified"))], Some(main)),
+        11 => (vec![address(main.clone(), at, None)], Some(main)),
+        13 => (vec![address(main, at, Some("verified"))], None),
+        _ if number % 8 == 0 => {
+            let other = address(model.id("idn_"), format!("other{number}@mail.example"), Some("verified"));
+            (vec![other, address(main.clone(), at, Some("verified"))], Some(main))
+        }
+        _ => (vec![address(main.clone(), at, Some("verified"))], Some(main)),
+    }
+}
+
+fn phones(model: &mut Model, number: usize) -> Vec<PhoneNumber> {
+    if number % 9 == 0 {
+        vec![PhoneNumber { id: model.id("idn_"), number: format!("+1555{number:07}") }]
+    } else {
+        Vec::new()
+    }
+}
+
+fn accounts(model: &mut Model, number: usize) -> Vec<ExternalAccount> {
+    let many = [0, 1, 1, 0, 2][number % 5];
+    (0..many).map(|n| ExternalAccount { id: model.id("eac_"), provider: PROVIDERS[(number + n) % 4] }).collect()
+}
+
+/// Sessions of a user: up to the last activity, the newest one as old as that.
+fn sessions(model: &mut Model, user: &User) {
+    let Some(last_active_at) = user.last_active_at else { return };
+    let now = model.now;
+    let count = model.random.random_range(1..=3);
+    for number in 0..count {
+        let begun =
+            (last_active_at - i64::from(number) * 20 * DAY - model.random.random_range(0..DAY)).max(user.created_at);
+        let active = (begun + model.random.random_range(0..5 * DAY)).min(last_active_at.max(begun));
+        let status = STATUSES[model.random.random_range(0..STATUSES.len())].to_owned();
+        let session = Session {
+            id: model.id("sess_"),
+            user_id: user.id.clone(),
+            client_id: model.id("client_"),
+            actor: model
+                .random
+                .random_bool(0.02)
+                .then(|| "{\"sub\":\"user_support\",\"iss\":\"https://support.example\"}".to_owned()),
+            has_activity: model.random.random_bool(0.9),
+            last_active_organization_id: None,
+            status,
+            created_at: begun,
+            updated_at: active,
+            last_active_at: active,
+            expire_at: if number == 0 { now + 7 * DAY } else { begun + 7 * DAY },
+            abandon_at: begun + 30 * DAY,
+        };
+        model.insert_session(session);
+    }
+}
+
+fn organization(model: &mut Model, number: usize, users: &[String]) -> Organization {
+    let created_at = model.now - model.random.random_range(DAY..=YEARS);
+    let updated_at = model.random.random_range(created_at..=model.now);
+    let owner = (!users.is_empty()).then(|| users[model.random.random_range(0..users.len())].clone());
+    Organization {
+        id: model.id("org_"),
+        name: format!("{} & Partners № {number}", LAST[number % LAST.len()]),
+        slug: format!("organization-{number}"),
+        created_by: owner,
+        pending_invitations_count: model.random.random_range(0..4),
+        max_allowed_memberships: [0, 5, 50][number % 3],
+        created_at,
+        updated_at,
+        last_active_at: updated_at,
+    }
+}

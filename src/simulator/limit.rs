@@ -1,0 +1,63 @@
+//! A fixed-window rate limit, as Clerk has it.
+
+use std::time::{Duration, Instant};
+
+/// So many requests per window; more get 429.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimit {
+    /// Requests allowed in a window.
+    pub requests: u32,
+    /// The window's length.
+    pub window: Duration,
+    /// Whether answers carry `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    pub headers: bool,
+}
+
+/// What the limit says to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub allowed: bool,
+    pub remaining: u32,
+    pub until_reset: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    began: Option<Instant>,
+    used: u32,
+}
+
+impl Window {
+    pub(super) fn admit(&mut self, limit: RateLimit, now: Instant) -> Verdict {
+        let began = match self.began.filter(|began| now.duration_since(*began) < limit.window) {
+            Some(began) => began,
+            None => {
+                self.used = 0;
+                *self.began.insert(now)
+            }
+        };
+        let allowed = self.used < limit.requests;
+        self.used += u32::from(allowed);
+        Verdict {
+            allowed,
+            remaining: limit.requests - self.used,
+            until_reset: limit.window.saturating_sub(now.duration_since(began)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_admits_its_share_and_starts_again() {
+        let limit = RateLimit { requests: 2, window: Duration::from_secs(10), headers: false };
+        let (mut window, start) = (Window::default(), Instant::now());
+        assert!(window.admit(limit, start).allowed);
+        assert!(window.admit(limit, start).allowed);
+        let refused = window.admit(limit, start + Duration::from_secs(4));
+        assert_eq!(refused, Verdict { allowed: false, remaining: 0, until_reset: Duration::from_secs(6) });
+        assert!(window.admit(limit, start + Duration::from_secs(10)).allowed);
+    }
+}

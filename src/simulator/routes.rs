@@ -1,0 +1,193 @@
+//! Clerk's endpoints, and the simulator's own under `/_simulator`.
+
+use super::answer::{Reply, refusal};
+use super::changes::{ChangeKind, Changes};
+use super::faults::Faults;
+use super::listing::{self, Parameters, Part};
+use super::model::Model;
+use super::state::Shared;
+use super::truth::Truth;
+use super::{generate, render};
+
+/// Whether `path` is a list that changes may happen before.
+pub(super) fn is_list(path: &str) -> bool {
+    matches!(path, "/v1/users" | "/v1/sessions" | "/v1/organizations" | "/v1/organization_memberships")
+}
+
+/// Answers a request to Clerk's API.
+pub(super) fn clerk(shared: &Shared, path: &str, parameters: &Parameters, clamp: Option<usize>) -> Reply {
+    let result = match path {
+        "/v1/users" => users(shared, parameters, clamp),
+        "/v1/users/count" => Ok(Reply::json(total(listing::count_users(&shared.model(), parameters)))),
+        "/v1/sessions" => sessions(shared, parameters, clamp),
+        "/v1/organizations" => organizations(shared, parameters, clamp),
+        "/v1/organization_memberships" => memberships(shared, parameters, clamp),
+        "/v1/instance" => Ok(instance(shared)),
+        "/v1/clients" => Err(refusal(410, "endpoint_gone", "This endpoint is no longer available")),
+        _ => match path.strip_prefix("/v1/users/") {
+            Some(id) => user(shared, id),
+            None => Err(refusal(404, "resource_not_found", "Resource not found")),
+        },
+    };
+    result.unwrap_or_else(|refused| refused)
+}
+
+fn total(count: usize) -> String {
+    format!("{{\"object\":\"total_count\",\"total_count\":{count}}}")
+}
+
+fn instance(shared: &Shared) -> Reply {
+    let settings = shared.settings();
+    if let Some(status) = settings.instance_status {
+        return refusal(status, "resource_not_found", "This key may not read the instance");
+    }
+    let body = serde_json::json!({
+        "object": "instance", "id": settings.instance_id, "environment_type": settings.environment_type,
+        "allowed_origins": null, "workspace_id": null,
+    });
+    Reply::json(body.to_string())
+}
+
+fn users(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
+    let part = listing::part(parameters, clamp)?;
+    let unknown_cursor = shared.settings().faults.unknown_cursor;
+    let model = shared.model();
+    let rows = listing::users(&model, parameters, part, unknown_cursor)?;
+    Ok(Reply::json(array(&rows, 3000, |out, row| render::user(out, row))))
+}
+
+fn user(shared: &Shared, id: &str) -> Result<Reply, Reply> {
+    let model = shared.model();
+    let user =
+        model.users.get(id).ok_or_else(|| refusal(404, "resource_not_found", "No user was found with this id"))?;
+    let mut body = String::new();
+    render::user(&mut body, user);
+    Ok(Reply::json(body))
+}
+
+fn sessions(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
+    let part = listing::part(parameters, clamp)?;
+    let plain = parameters.get("user_id").is_none() && parameters.get("client_id").is_none();
+    if plain && !shared.settings().plain_session_listing {
+        return Err(refusal(422, "form_param_missing", "user_id or client_id must be provided"));
+    }
+    let model = shared.model();
+    let (rows, count) = listing::sessions(&model, parameters, part);
+    let rows = array(&rows, 700, |out, row| render::session(out, row));
+    Ok(Reply::json(if parameters.flag("paginated") { envelope(&rows, count) } else { rows }))
+}
+
+fn organizations(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
+    let part = organization_part(shared, parameters, clamp)?;
+    let model = shared.model();
+    let rows = listing::organizations(&model, parameters, part)?;
+    let counted = parameters.flag("include_members_count");
+    let rows = array(&rows, 800, |out, row| {
+        let members = counted.then(|| model.members.get(&row.id).copied().unwrap_or(0));
+        render::organization(out, row, members);
+    });
+    Ok(Reply::json(envelope(&rows, model.organizations.len())))
+}
+
+fn memberships(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
+    let part = organization_part(shared, parameters, clamp)?;
+    let model = shared.model();
+    let mut rows: Vec<_> = model.memberships.iter().collect();
+    if parameters.get("order_by").is_some_and(|order| order.starts_with('-')) {
+        rows.reverse();
+    }
+    let rows: Vec<_> = rows.into_iter().skip(part.offset).take(part.limit).collect();
+    let rows = array(&rows, 1200, |out, row| {
+        render::membership(out, row, model.organizations.get(&row.organization_id), model.users.get(&row.user_id));
+    });
+    Ok(Reply::json(envelope(&rows, model.memberships.len())))
+}
+
+fn organization_part(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Part, Reply> {
+    match shared.settings().organizations_status {
+        Some(status) => Err(refusal(
+            status,
+            "organization_not_enabled_in_instance",
+            "The organizations feature is not enabled for this instance",
+        )),
+        None => listing::part(parameters, clamp),
+    }
+}
+
+fn array<T>(rows: &[&T], bytes_each: usize, write: impl Fn(&mut String, &T)) -> String {
+    let mut out = String::with_capacity(rows.len() * bytes_each + 2);
+    out.push('[');
+    for (at, row) in rows.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write(&mut out, row);
+    }
+    out.push(']');
+    out
+}
+
+fn envelope(rows: &str, total: usize) -> String {
+    format!("{{\"data\":{rows},\"total_count\":{total}}}")
+}
+
+/// Answers a request to the simulator itself: no key, no limit, no faults.
+pub(super) fn simulator(shared: &Shared, path: &str, parameters: &Parameters, body: &[u8]) -> Reply {
+    let days = parameters.get("lookback_days").and_then(|days| days.parse().ok()).unwrap_or(30);
+    match path {
+        "/_simulator/truth" => as_json(&Truth::of(&shared.model(), days)),
+        "/_simulator/users" => Reply::json(all_users(&shared.model())),
+        "/_simulator/faults" => set(body, |faults: Faults| shared.settings().faults = faults),
+        "/_simulator/changes" => set(body, |changes: Option<Changes>| shared.settings().changes = changes),
+        "/_simulator/change" => change(shared, parameters),
+        "/_simulator/clock" => clock(shared, parameters),
+        _ => refusal(404, "resource_not_found", "The simulator has no such endpoint"),
+    }
+}
+
+/// All users as they are listed, one to a line.
+fn all_users(model: &Model) -> String {
+    let mut out = String::new();
+    for user in model.users.iter() {
+        render::user(&mut out, user);
+        out.push('\n');
+    }
+    out
+}
+
+fn as_json(value: &impl serde::Serialize) -> Reply {
+    Reply::json(serde_json::to_string(value).unwrap_or_default())
+}
+
+fn set<T: serde::de::DeserializeOwned>(body: &[u8], set: impl FnOnce(T)) -> Reply {
+    match serde_json::from_slice(body) {
+        Ok(value) => {
+            set(value);
+            Reply::json("{}".to_owned())
+        }
+        Err(error) => refusal(422, "form_param_format_invalid", &error.to_string()),
+    }
+}
+
+fn change(shared: &Shared, parameters: &Parameters) -> Reply {
+    let count = parameters.get("count").and_then(|count| count.parse().ok()).unwrap_or(1);
+    let kind = parameters.get("kind").unwrap_or_default();
+    let mut model = shared.model();
+    match kind.parse::<ChangeKind>() {
+        Ok(kind) => (0..count).for_each(|_| model.change(kind)),
+        Err(_) if kind == "sign-up" => (0..count).for_each(|_| {
+            generate::sign_up(&mut model);
+        }),
+        Err(error) => return refusal(422, "form_param_value_invalid", &error),
+    }
+    Reply::json("{}".to_owned())
+}
+
+fn clock(shared: &Shared, parameters: &Parameters) -> Reply {
+    let number = |name| parameters.get(name).and_then(|text| text.parse::<i64>().ok());
+    let now = shared.now_ms();
+    if let Some(at) = number("now").or_else(|| number("advance").map(|by| now + by)) {
+        shared.settings().now = Some(at);
+    }
+    as_json(&serde_json::json!({"now": shared.now_ms()}))
+}

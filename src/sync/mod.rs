@@ -1,0 +1,189 @@
+//! A run: from Clerk to the lake, one resource after the other.
+//!
+//! Each resource is read as a stream of pages, staged as it comes, checked for completeness and committed once,
+//! together with its watermark. One resource's failure does not stop the others; a refused key does. It
+//! deliberately prints nothing: whoever runs it passes a [`Progress`].
+
+mod derived;
+mod listed;
+mod progress;
+mod sessions;
+mod staging;
+mod summary;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use crate::api::{self, Client};
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lake::{Change, Lake, RunArea, Table};
+use crate::resource::{self, Reading, Resource};
+use crate::table::TableSpec;
+
+pub use progress::{Progress, Silent};
+pub use summary::{ResourceStatus, ResourceSummary, Status, Summary};
+
+/// How long the first request may be tried: a wrong address should be known at once, not after minutes.
+const FIRST_CONTACT: Duration = Duration::from_secs(20);
+
+/// What a run is to do.
+#[derive(Clone, Debug)]
+pub struct SyncOptions {
+    /// The resources to sync; the order of the registry is kept, whatever order they are given in.
+    pub resources: Vec<&'static Resource>,
+    /// How many days `clerk_daily_active_users` covers, today included: 1 to 90.
+    pub dau_lookback_days: u32,
+    /// Users active in that many last days are asked for their sessions at the first sync.
+    pub session_lookback_days: u32,
+    /// The largest share of a table's rows, 0 to 1, that a replacement may remove.
+    pub max_shrink: f64,
+    /// The largest share of a listing's rows, 0 to 1, that may be unreadable.
+    pub max_rejected: f64,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            resources: resource::ALL.to_vec(),
+            dau_lookback_days: 30,
+            session_lookback_days: 30,
+            max_shrink: 0.2,
+            max_rejected: 0.01,
+        }
+    }
+}
+
+/// What a run works with.
+#[derive(Clone)]
+pub struct Sync {
+    /// The way to Clerk.
+    pub client: Client,
+    /// Where the tables are.
+    pub lake: Lake,
+    /// The local clock: for the summary's times, and as a last resort for the watermark.
+    pub clock: Clock,
+    /// What to do.
+    pub options: SyncOptions,
+    /// Who watches.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// What all resources of one run share.
+struct Run<'a> {
+    sync: &'a Sync,
+    area: RunArea,
+    instance: Option<String>,
+    /// Clerk's clock at the start of the run.
+    watermark: DateTime<Utc>,
+    /// Tables that this run has brought up to date so far.
+    fresh: Vec<&'static str>,
+}
+
+impl Sync {
+    /// Runs it. What was committed stays committed, whatever fails afterwards; dropping the future between two
+    /// awaits leaves every table at its last commit.
+    pub async fn run(&self) -> Summary {
+        let started_at = self.clock.now();
+        let mut selected: Vec<_> = resource::ALL.to_vec();
+        selected.retain(|resource| self.options.resources.iter().any(|wanted| wanted.name == resource.name));
+        let resources = match self.begin().await {
+            Ok(run) => run.all(&selected).await,
+            Err(error) => selected.iter().map(|it| ResourceSummary::failed(it.name, error.clone())).collect(),
+        };
+        Summary::new(started_at, self.clock.now(), self.lake.location().to_string(), resources)
+    }
+
+    /// Everything that is checked before anything is read: that the lake can be written, that Clerk answers and
+    /// takes the key, and that the two belong together.
+    async fn begin(&self) -> Result<Run<'_>> {
+        let area = RunArea::open(&self.lake).await?;
+        let instance = api::instance(&self.client.with_retry_budget(FIRST_CONTACT)).await?;
+        let tables: Vec<&'static TableSpec> = resource::ALL.iter().map(|resource| &resource.table).collect();
+        match &instance.id {
+            Some(id) => self.lake.check_instance(id, &tables).await?,
+            None => self.progress.warn(
+                "this key may not read which instance it belongs to (GET /v1/instance); \
+                 whether it is this lake's own cannot be checked",
+            ),
+        }
+        let watermark = self.client.server_start().unwrap_or_else(|| {
+            self.progress.warn("Clerk's answers carry no Date: the watermark comes from this machine's clock");
+            self.clock.now()
+        });
+        Ok(Run { sync: self, area, instance: instance.id, watermark, fresh: Vec::new() })
+    }
+}
+
+impl Run<'_> {
+    async fn all(mut self, selected: &[&'static Resource]) -> Vec<ResourceSummary> {
+        let mut summaries = Vec::with_capacity(selected.len());
+        let mut refused: Option<Error> = None;
+        for &resource in selected {
+            let summary = match &refused {
+                Some(error) => ResourceSummary::failed(resource.name, error.clone()),
+                None => self.one(resource).await,
+            };
+            if let Some(error) = summary.failure.as_ref().filter(|error| error.kind() == ErrorKind::KeyRefused) {
+                refused = Some(error.clone());
+            }
+            if summary.status == ResourceStatus::Ok {
+                self.fresh.push(resource.table.name);
+            }
+            self.sync.progress.finished(&summary);
+            summaries.push(summary);
+        }
+        self.area.remove().await;
+        summaries
+    }
+
+    async fn one(&self, resource: &'static Resource) -> ResourceSummary {
+        let start = Instant::now();
+        let client = self.sync.client.scope();
+        let mut summary = ResourceSummary::new(resource.name);
+        let outcome = match resource.reading {
+            Reading::Cursor { .. } | Reading::Offset { .. } => self.listed(resource, &client, &mut summary).await,
+            Reading::PerUser { path } => self.sessions(resource, path, &client, &mut summary).await,
+            Reading::Derived { query } => self.derived(resource, query, &client, &mut summary).await,
+        };
+        summary.take_traffic(client.traffic(), start.elapsed());
+        match outcome {
+            Ok(()) => summary,
+            Err(error) => summary.into_failed(error),
+        }
+    }
+
+    /// The table of `resource`, open for writing and cleared of what crashes left.
+    async fn open(&self, resource: &'static Resource) -> Result<Table> {
+        let mut table = Table::open(&self.sync.lake, &resource.table, Some(&self.area)).await?;
+        let swept = table.sweep().await?;
+        if swept > 0 {
+            tracing::info!(table = resource.table.name, files = swept, "removed what an interrupted run had left");
+        }
+        Ok(table)
+    }
+
+    /// What a commit of this run says beside its rows.
+    fn change(&self, summary: &ResourceSummary) -> Change {
+        Change {
+            watermark: Some(self.watermark),
+            instance: self.instance.clone(),
+            info: serde_json::json!({
+                "run": self.area.run(),
+                "mode": "full",
+                "rowsRead": summary.rows_read,
+                "rowsInserted": summary.rows_inserted,
+                "rowsUpdated": summary.rows_updated,
+                "rowsDeleted": summary.rows_deleted,
+                "rowsRejected": summary.rows_rejected,
+            }),
+        }
+    }
+
+    fn synced_at_micros(&self) -> i64 {
+        self.watermark.timestamp_micros()
+    }
+}

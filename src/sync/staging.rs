@@ -1,0 +1,126 @@
+//! Pages to staged rows: what every resource that is listed has in common.
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use futures::{Stream, TryStreamExt};
+
+use crate::api::{ApiError, Page, RowKey};
+use crate::error::{Error, Result};
+use crate::lake::{StagedRows, Writer};
+use crate::resource::{PageRows, Resource};
+
+use super::{Progress, Run};
+
+/// Below so many rows the share of unreadable ones is judged only at the end.
+const EARLY_JUDGEMENT: u64 = 2000;
+
+/// A listing on its way to staged files.
+pub(super) struct Staging<'a> {
+    resource: &'static Resource,
+    writer: Writer,
+    progress: &'a dyn Progress,
+    synced_at_micros: i64,
+    max_rejected: f64,
+    /// Rows staged so far, each counted once.
+    pub rows: u64,
+    /// Rows that could not be read.
+    pub rejected: u64,
+    /// The last row read.
+    pub last: Option<RowKey>,
+    /// The total that the server said last.
+    pub total: Option<u64>,
+}
+
+impl<'a> Staging<'a> {
+    pub(super) fn new(run: &Run<'a>, resource: &'static Resource, writer: Writer) -> Self {
+        Self {
+            resource,
+            writer,
+            progress: run.sync.progress.as_ref(),
+            synced_at_micros: run.synced_at_micros(),
+            max_rejected: run.sync.options.max_rejected,
+            rows: 0,
+            rejected: 0,
+            last: None,
+            total: None,
+        }
+    }
+
+    /// Stages all pages of a listing.
+    pub(super) async fn take_all(
+        &mut self,
+        pages: impl Stream<Item = Result<Page<PageRows>, ApiError>>,
+    ) -> Result<(), ListingFailure> {
+        let mut pages = std::pin::pin!(pages);
+        while let Some(page) = pages.try_next().await.map_err(ListingFailure::Api)? {
+            self.take(page).await.map_err(ListingFailure::Other)?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, page: Page<PageRows>) -> Result<()> {
+        let PageRows { batch, rejected } = page.rows;
+        for row in &rejected {
+            tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
+        }
+        self.rejected += rejected.len() as u64;
+        self.total = page.total_count.or(self.total);
+        self.last = page.last.or(self.last.take());
+        let batch = only_fresh(batch, page.fresh)?;
+        self.rows += batch.num_rows() as u64;
+        if self.rows + self.rejected >= EARLY_JUDGEMENT {
+            self.judge_rejected()?;
+        }
+        self.writer.write(&batch, self.synced_at_micros).await?;
+        self.progress.advanced(self.resource.name, self.rows);
+        Ok(())
+    }
+
+    /// Closes the files.
+    pub(super) async fn finish(self) -> Result<StagedRows> {
+        self.judge_rejected()?;
+        self.writer.finish().await
+    }
+
+    /// Refuses a listing of which too much cannot be read: that is no odd row, but another format.
+    #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
+    fn judge_rejected(&self) -> Result<()> {
+        let share = self.rejected as f64 / (self.rows + self.rejected).max(1) as f64;
+        if share <= self.max_rejected {
+            return Ok(());
+        }
+        Err(Error::answer(format!(
+            "{} of {} rows of {} cannot be read ({:.1} %, more than --max-rejected {:.1} %)",
+            self.rejected,
+            self.rows + self.rejected,
+            self.resource.name,
+            share * 100.0,
+            self.max_rejected * 100.0
+        ))
+        .with_hint("update clerk-lake; Clerk's format may have changed. The table was left as it was"))
+    }
+}
+
+/// Why a listing stopped: Clerk's answer may mean that the resource is not there, anything else is an error.
+#[derive(Debug)]
+pub(super) enum ListingFailure {
+    Api(ApiError),
+    Other(Error),
+}
+
+impl From<ListingFailure> for Error {
+    fn from(failure: ListingFailure) -> Self {
+        match failure {
+            ListingFailure::Api(error) => error.into(),
+            ListingFailure::Other(error) => error,
+        }
+    }
+}
+
+fn only_fresh(batch: RecordBatch, fresh: Option<Vec<bool>>) -> Result<RecordBatch> {
+    match fresh {
+        None => Ok(batch),
+        Some(fresh) => filter_record_batch(&batch, &BooleanArray::from(fresh))
+            .map_err(|error| Error::bug(format!("rows seen before could not be dropped: {error}"))),
+    }
+}

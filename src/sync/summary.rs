@@ -1,0 +1,179 @@
+//! What a run did, as one document.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::api::Traffic;
+use crate::error::Error;
+use crate::lake::Counts;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Every resource is up to date, or not there on this instance.
+    Ok,
+    /// Some are, some failed.
+    Partial,
+    /// None is.
+    Failed,
+}
+
+/// How one resource ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResourceStatus {
+    /// Up to date.
+    Ok,
+    /// This instance does not have it.
+    Skipped,
+    /// It failed; its table is as it was.
+    Failed,
+}
+
+/// What a run did to one resource.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResourceSummary {
+    /// The resource.
+    pub name: String,
+    /// How it ended.
+    pub status: ResourceStatus,
+    /// `full` or `incremental`.
+    pub mode: &'static str,
+    /// Rows that came from Clerk, each counted once.
+    pub rows_read: u64,
+    /// Rows that are new in the table.
+    pub rows_inserted: u64,
+    /// Rows that were in the table with other content.
+    pub rows_updated: u64,
+    /// Rows that left the table.
+    pub rows_deleted: u64,
+    /// Rows in the table now.
+    pub rows_total: u64,
+    /// Rows that could not be read.
+    pub rows_rejected: u64,
+    /// Requests sent, repeated ones included.
+    pub requests: u64,
+    /// Requests that repeated one before.
+    pub retries: u64,
+    /// Answers that said 429.
+    pub throttled: u64,
+    /// Bytes received, after decompression.
+    pub bytes: u64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Up to when the table is complete, by Clerk's clock (RFC 3339).
+    pub watermark: Option<String>,
+    /// The table's version now.
+    pub version: Option<u64>,
+    /// Why it failed or was skipped.
+    pub error: Option<String>,
+    /// The failure itself.
+    #[serde(skip)]
+    pub failure: Option<Error>,
+}
+
+/// What a run did. Serialized, it is what `sync --json` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// How it ended.
+    pub status: Status,
+    /// When it began, by this machine's clock (RFC 3339).
+    pub started_at: String,
+    /// When it ended, by this machine's clock (RFC 3339).
+    pub finished_at: String,
+    /// The lake.
+    pub lake: String,
+    /// One entry for each resource selected.
+    pub resources: Vec<ResourceSummary>,
+}
+
+impl ResourceSummary {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            status: ResourceStatus::Ok,
+            mode: "full",
+            rows_read: 0,
+            rows_inserted: 0,
+            rows_updated: 0,
+            rows_deleted: 0,
+            rows_total: 0,
+            rows_rejected: 0,
+            requests: 0,
+            retries: 0,
+            throttled: 0,
+            bytes: 0,
+            elapsed_ms: 0,
+            watermark: None,
+            version: None,
+            error: None,
+            failure: None,
+        }
+    }
+
+    pub(super) fn failed(name: &str, error: Error) -> Self {
+        Self::new(name).into_failed(error)
+    }
+
+    pub(super) fn into_failed(self, error: Error) -> Self {
+        Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..self }
+    }
+
+    pub(super) fn skip(&mut self, why: String) {
+        self.status = ResourceStatus::Skipped;
+        self.error = Some(why);
+    }
+
+    pub(super) fn take_counts(&mut self, counts: Counts) {
+        self.rows_inserted = counts.inserted;
+        self.rows_updated = counts.updated;
+        self.rows_deleted = counts.deleted;
+    }
+
+    pub(super) fn take_traffic(&mut self, traffic: Traffic, elapsed: Duration) {
+        self.requests = traffic.requests;
+        self.retries = traffic.retries;
+        self.throttled = traffic.throttled;
+        self.bytes = traffic.bytes;
+        self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    }
+
+    pub(super) fn take_commit(&mut self, watermark: DateTime<Utc>, version: u64, rows_total: u64) {
+        self.watermark = Some(rfc3339(watermark));
+        self.version = Some(version);
+        self.rows_total = rows_total;
+    }
+}
+
+impl Summary {
+    pub(super) fn new(
+        started_at: DateTime<Utc>,
+        finished_at: DateTime<Utc>,
+        lake: String,
+        resources: Vec<ResourceSummary>,
+    ) -> Self {
+        let failed = resources.iter().filter(|resource| resource.status == ResourceStatus::Failed).count();
+        let status = match failed {
+            0 => Status::Ok,
+            _ if failed == resources.len() => Status::Failed,
+            _ => Status::Partial,
+        };
+        Self { status, started_at: rfc3339(started_at), finished_at: rfc3339(finished_at), lake, resources }
+    }
+
+    /// The worst failure of the run, whose exit code is the run's.
+    #[must_use]
+    pub fn worst(&self) -> Option<&Error> {
+        self.resources
+            .iter()
+            .filter_map(|resource| resource.failure.as_ref())
+            .max_by_key(|error| error.kind().severity())
+    }
+}
+
+fn rfc3339(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
+}

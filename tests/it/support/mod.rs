@@ -1,0 +1,198 @@
+//! What the tests share: a simulator, a lake in a directory of its own, the real binary, and rows as JSON.
+
+pub mod expected;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clerk_lake::api::{Client, ClientConfig, RateLimit, RetryPolicy, SecretKey, parse_api_url};
+use clerk_lake::clock::Clock;
+use clerk_lake::lake::{Lake, Location};
+use clerk_lake::query::{self, Parameters, catalogue::Query};
+use clerk_lake::resource::{self, Resource};
+use clerk_lake::simulator::{Simulator, SimulatorConfig};
+use clerk_lake::sync::{Silent, Summary, Sync, SyncOptions};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The key of every simulated instance here; long enough to be found wherever it leaks.
+pub const KEY: &str = "sk_live_n0tAr3alK3y";
+
+/// A simulated instance and an empty lake.
+pub struct World {
+    pub simulator: Simulator,
+    pub directory: TempDir,
+    pub options: SyncOptions,
+}
+
+impl World {
+    /// An instance of a few hundred users.
+    pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// The same with its settings changed.
+    pub async fn with(change: impl FnOnce(&mut SimulatorConfig)) -> Self {
+        let mut config = SimulatorConfig {
+            users: 700,
+            organizations: 40,
+            key: KEY.to_owned(),
+            ..SimulatorConfig::default()
+        };
+        change(&mut config);
+        let simulator = Simulator::start(config).await.expect("the simulator starts");
+        Self { simulator, directory: tempfile::tempdir().expect("a directory"), options: SyncOptions::default() }
+    }
+
+    /// The lake's directory.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("lake")
+    }
+
+    pub fn lake(&self) -> Lake {
+        Lake::new(Location::parse(&self.path().to_string_lossy()).expect("a location"))
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.client_config()).expect("a client")
+    }
+
+    /// Settings with short waits: what is tested is what happens, not how long it takes.
+    pub fn client_config(&self) -> ClientConfig {
+        ClientConfig {
+            rate_limit: RateLimit::Unlimited,
+            retry: quick_retries(),
+            stall_timeout: Duration::from_millis(400),
+            ..ClientConfig::new(
+                parse_api_url(&self.simulator.url()).expect("a URL"),
+                SecretKey::new(&self.simulator.key()).expect("a key"),
+            )
+        }
+    }
+
+    /// Syncs all resources.
+    pub async fn sync(&self) -> Summary {
+        self.sync_with(self.client(), self.lake(), self.options.clone()).await
+    }
+
+    /// Syncs the resources called `names`.
+    pub async fn sync_only(&self, names: &[&str]) -> Summary {
+        let resources = names.iter().map(|name| named(name)).collect();
+        self.sync_with(self.client(), self.lake(), SyncOptions { resources, ..self.options.clone() }).await
+    }
+
+    pub async fn sync_with(&self, client: Client, lake: Lake, options: SyncOptions) -> Summary {
+        Sync { client, lake, clock: Clock::system(), options, progress: Arc::new(Silent) }.run().await
+    }
+
+    /// The rows that `sql` gives over the lake.
+    pub async fn rows(&self, sql: &str) -> Vec<Value> {
+        let session = query::session(&self.lake()).await.expect("a lake with tables");
+        let batches = Query::ad_hoc(sql).run(&session, &Parameters::at(Clock::system().now())).await.expect("a query");
+        as_json(&batches)
+    }
+
+    /// The one number that `sql` gives.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let rows = self.rows(sql).await;
+        rows[0].as_object().and_then(|row| row.values().next()?.as_i64()).expect("a number")
+    }
+
+    /// The real program, told of this lake and this instance.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(self.directory.path());
+        command.env("CLERK_SECRET_KEY", KEY).env("CLERK_LAKE_API_URL", self.simulator.url());
+        command.env("CLERK_LAKE_LAKE", self.path()).args(arguments);
+        command
+    }
+
+    /// Runs the real program without holding up the simulator, which lives in this process.
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        output(self.command(arguments)).await
+    }
+}
+
+/// The real program in `directory`, with an environment of its own.
+pub fn program(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-lake"));
+    command.current_dir(directory).env_clear().env("PATH", "/usr/bin:/bin");
+    command
+}
+
+pub async fn output(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output().expect("the program runs")).await.expect("the thread ends")
+}
+
+pub fn named(name: &str) -> &'static Resource {
+    Resource::named(name).expect("a resource")
+}
+
+pub fn quick_retries() -> RetryPolicy {
+    RetryPolicy {
+        budget: Duration::from_secs(20),
+        first_wait: Duration::from_millis(2),
+        longest_wait: Duration::from_millis(20),
+        ..RetryPolicy::default()
+    }
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Rows as JSON objects, nulls included.
+pub fn as_json(batches: &[arrow::array::RecordBatch]) -> Vec<Value> {
+    let mut bytes = Vec::new();
+    let mut writer = arrow::json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow::json::writer::LineDelimited>(&mut bytes);
+    for batch in batches {
+        writer.write(batch).expect("rows as JSON");
+    }
+    writer.finish().expect("rows as JSON");
+    let text = String::from_utf8(bytes).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Every file below `directory`, relative to it, with its content.
+pub fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(next) = open.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let content = std::fs::read(&path).unwrap_or_default();
+                found.push((path.strip_prefix(directory).expect("below").to_path_buf(), content));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The lake's content as a plain Parquet reader sees it: rows per table directory, the log left aside.
+pub fn plain_rows(lake: &Path, table: &str) -> usize {
+    files(&lake.join(table))
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|it| it == "parquet") && !path.starts_with("_delta_log"))
+        .map(|(_, content)| {
+            use parquet::file::reader::{FileReader, SerializedFileReader};
+            let reader = SerializedFileReader::new(bytes::Bytes::from(content)).expect("a Parquet file");
+            usize::try_from(reader.metadata().file_metadata().num_rows()).expect("a count")
+        })
+        .sum()
+}
+
+/// Every table's name.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    resource::ALL.into_iter().map(|resource| resource.table.name)
+}
