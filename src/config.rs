@@ -27,7 +27,9 @@ pub fn secret_key() -> Result<SecretKey> {
         return Err(Error::settings("no Clerk secret key is set").with_hint(WHERE_FROM));
     };
     let text = std::fs::read_to_string(&file).map_err(|error| {
-        Error::settings(format!("the key file {file} cannot be read: {error}")).with_hint(WHERE_FROM)
+        // The variable may hold the key itself, which must not be repeated.
+        let named = if file.contains("sk_") { "that CLERK_SECRET_KEY_FILE names" } else { file.as_str() };
+        Error::settings(format!("the key file {named} cannot be read: {error}")).with_hint(WHERE_FROM)
     })?;
     SecretKey::new(&text)
 }

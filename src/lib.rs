@@ -1,5 +1,82 @@
 //! clerk-lake brings a Clerk application's users, organizations and sessions into Delta tables on local disk or
 //! S3, keeps them right run after run, and answers product questions over them in SQL.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use clerk_lake::api::{Client, ClientConfig, SecretKey, parse_api_url};
+//! use clerk_lake::clock::Clock;
+//! use clerk_lake::lake::{Lake, Location};
+//! use clerk_lake::query::{self, Parameters, Query};
+//! use clerk_lake::simulator::{Simulator, SimulatorConfig};
+//! use clerk_lake::sync::{Silent, Status, Sync, SyncOptions};
+//!
+//! # fn main() -> clerk_lake::Result<()> {
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+//! # runtime.block_on(async {
+//! // A simulated instance stands in for https://api.clerk.com.
+//! let clerk = Simulator::start(SimulatorConfig { users: 100, ..Default::default() }).await.expect("a free port");
+//! # let directory = tempfile::tempdir().expect("a directory");
+//! # let path = directory.path().to_string_lossy().into_owned();
+//! let lake = Lake::new(Location::parse(&path)?);
+//! let sync = Sync {
+//!     client: Client::new(ClientConfig::new(parse_api_url(&clerk.url())?, SecretKey::new(&clerk.key())?))?,
+//!     lake: lake.clone(),
+//!     clock: Clock::system(),
+//!     options: SyncOptions::default(),
+//!     progress: Arc::new(Silent),
+//! };
+//! assert_eq!(sync.run().await.status, Status::Ok);
+//!
+//! let session = query::session(&lake).await?;
+//! let count = Query::ad_hoc("SELECT count(*) AS users FROM clerk_user");
+//! let batches = count.run(&session, &Parameters::at(Clock::system().now())).await?;
+//! assert_eq!(batches[0].num_rows(), 1);
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! # The way of the data
+//!
+//! ```text
+//! Clerk Backend API
+//!    │  GET, within a shared request budget, retried
+//!    ▼
+//! api::pages        a stream of pages; a failed page is an item, never the end of the stream
+//!    ▼
+//! resource          a page's bytes become a RecordBatch; the schema is declared, not inferred
+//!    ▼
+//! lake::Writer      one open Parquet file per partition, streamed to disk or S3; nothing visible yet
+//!    ▼
+//! lake::Table       data files and the watermark in one Delta commit: replace, upsert
+//!    ▼
+//! query             SQL over snapshots, by DataFusion
+//! ```
+//!
+//! # Code map
+//!
+//! In the order in which the data meet it: [`api`] asks Clerk; [`resource`] says what Clerk has, on top of
+//! [`table`], which says what a table is; [`lake`] stores; [`sync`] runs the whole; [`query`] asks the lake.
+//! [`config`], [`error`] and [`clock`] serve them all. [`simulator`] is a Clerk instance for the demo, the tests
+//! and the benches. The `clerk-lake` command is a thin layer over this library: only it prints and exits.
+//!
+//! Adding a resource is a file in `resource/` and an entry in [`resource::ALL`].
+//!
+//! # What holds at every moment
+//!
+//! 1. One commit is the only visible act: rows, removals and the watermark become visible together or not at
+//!    all. There is no state file; the watermark is a Delta `txn` action in the commit that makes it true.
+//! 2. A plain Parquet reader of a table's directory sees exactly the committed rows: what is staged lies outside
+//!    of it, what was superseded is deleted right after the commit.
+//! 3. A failure never looks like the end of a list, and a listing that may be incomplete is never committed.
+//! 4. A lake belongs to one Clerk instance; another instance's key is refused.
+//!
+//! # After a crash
+//!
+//! Killed at any point, every table is at its last commit. The next run removes what was staged, and sweeps the
+//! two places where a crash can leave data files beside the table's own: between moving files into place and
+//! the commit that names them, and between a commit and the deletion of what it superseded.
 
 pub mod api;
 pub mod clock;

@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// The version of the contract that every request asks for.
 pub const API_VERSION: &str = "2026-05-12";
 
+/// What is said of an answer that is a web page.
+const HTML: &str = "an HTML page came where JSON was asked for";
+
 /// Where Clerk's Backend API is.
 pub const DEFAULT_API_URL: &str = "https://api.clerk.com";
 
@@ -57,7 +60,7 @@ impl ClientConfig {
             retry: RetryPolicy::default(),
             connect_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(20),
-            attempt_timeout: Duration::from_secs(120),
+            attempt_timeout: Duration::from_mins(2),
         }
     }
 }
@@ -169,10 +172,10 @@ impl Client {
         Self { counters: Arc::default(), ..self.clone() }
     }
 
-    /// The same client with another budget of time for each request.
+    /// The same client with a budget of time for each request that is `budget` at most.
     #[must_use]
-    pub fn with_retry_budget(&self, budget: Duration) -> Self {
-        Self { retry: self.retry.with_budget(budget), ..self.clone() }
+    pub fn within_retry_budget(&self, budget: Duration) -> Self {
+        Self { retry: self.retry.with_budget(budget.min(self.retry.budget)), ..self.clone() }
     }
 
     /// What was asked so far in this scope.
@@ -268,7 +271,7 @@ impl Client {
             url.query_pairs_mut().extend_pairs(query);
         }
         let unreachable = |error: &reqwest::Error| Attempt::Again {
-            error: self.error(Refusal::Unreachable, path, None, explain(error)),
+            error: self.error(Refusal::Unreachable, path, None, &explain(error)),
             wait: None,
             throttled: false,
         };
@@ -285,15 +288,14 @@ impl Client {
             return Err(self.refused(path, status, &head, &body));
         }
         if head.is_html {
-            let text = "an HTML page came where JSON was asked for".to_owned();
-            return Err(Attempt::Final(self.error(Refusal::Malformed, path, Some(status), text)));
+            return Err(Attempt::Garbled(self.error(Refusal::Malformed, path, Some(status), HTML)));
         }
-        decode(&body).map_err(|why| Attempt::Garbled(self.error(Refusal::Malformed, path, Some(status), why)))
+        decode(&body).map_err(|why| Attempt::Garbled(self.error(Refusal::Malformed, path, Some(status), &why)))
     }
 
     /// What to make of an answer that is not a 200.
     fn refused(&self, path: &str, status: u16, head: &Head, body: &[u8]) -> Attempt {
-        let complaint = Complaint::read(body);
+        let complaint = Complaint::read(body, &self.key);
         let refusal = match status {
             401 => Refusal::Key,
             408 | 429 | 500..=599 => Refusal::Unreachable,
@@ -303,14 +305,16 @@ impl Client {
             _ => Refusal::Malformed,
         };
         let text = complaint.message.unwrap_or_else(|| match &head.location {
-            Some(location) => format!("redirects to {location}"),
-            None if head.is_html => "an HTML page came where JSON was asked for".to_owned(),
+            Some(location) => {
+                format!("redirects to {}", self.key.redact(location).chars().take(200).collect::<String>())
+            }
+            None if head.is_html => HTML.to_owned(),
             None => "no reason was given".to_owned(),
         });
         let error = ApiError {
-            code: complaint.code.map(|code| self.key.redact(&code)),
+            code: complaint.code,
             trace_id: complaint.trace_id.or_else(|| head.ray.clone()).map(|id| self.key.redact(&id)),
-            ..self.error(refusal, path, Some(status), text)
+            ..self.error(refusal, path, Some(status), &text)
         };
         if refusal != Refusal::Unreachable {
             return Attempt::Final(error);
@@ -320,14 +324,14 @@ impl Client {
         Attempt::Again { error, wait, throttled }
     }
 
-    fn error(&self, refusal: Refusal, path: &str, status: Option<u16>, message: String) -> ApiError {
+    fn error(&self, refusal: Refusal, path: &str, status: Option<u16>, message: &str) -> ApiError {
         ApiError {
             refusal,
             method: "GET",
             path: format!("/v1{path}"),
             status,
             code: None,
-            message: self.key.redact(&message),
+            message: self.key.redact(message),
             trace_id: None,
             attempts: 1,
             elapsed: Duration::ZERO,
@@ -355,7 +359,7 @@ impl Head {
         Self {
             is_html: text(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.contains("html")),
             ray: text("cf-ray").map(str::to_owned),
-            location: text(LOCATION.as_str()).map(|location| location.chars().take(200).collect()),
+            location: text(LOCATION.as_str()).map(str::to_owned),
             retry_after: text(RETRY_AFTER.as_str()).and_then(|value| retry_after(value, date)),
             quota: Headers {
                 limit: text("x-ratelimit-limit").and_then(|limit| limit.parse().ok()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::secret::SecretKey;
 use crate::error::{Error, ErrorKind};
 
 /// Why a request came to nothing.
@@ -114,19 +115,22 @@ struct BodyError {
 const LONGEST_TEXT: usize = 300;
 
 impl Complaint {
-    /// Reads an error body; one that is not Clerk's gives nothing.
-    pub(super) fn read(body: &[u8]) -> Self {
+    /// Reads an error body; one that is not Clerk's gives nothing. The key is blacked out before a text is cut,
+    /// or half of it could stay.
+    pub(super) fn read(body: &[u8], key: &SecretKey) -> Self {
+        let shorten = |text: &str| shorten(&key.redact(text));
         let Ok(body) = serde_json::from_slice::<Body>(body) else { return Self::default() };
-        let mut complaint = Self { trace_id: body.clerk_trace_id.map(shorten), ..Self::default() };
+        let mut complaint = Self { trace_id: body.clerk_trace_id.as_deref().map(&shorten), ..Self::default() };
         if let Some(first) = body.errors.into_iter().next() {
-            complaint.code = first.code.map(shorten);
-            complaint.message = first.long_message.filter(|text| !text.is_empty()).or(first.message).map(shorten);
+            complaint.code = first.code.as_deref().map(&shorten);
+            let message = first.long_message.filter(|text| !text.is_empty()).or(first.message);
+            complaint.message = message.as_deref().map(&shorten);
         }
         complaint
     }
 }
 
-fn shorten(text: String) -> String {
+fn shorten(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match text.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{}…", &text[..end]),

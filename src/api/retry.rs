@@ -25,8 +25,8 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            budget: Duration::from_secs(120),
-            throttle_budget: Duration::from_secs(900),
+            budget: Duration::from_mins(2),
+            throttle_budget: Duration::from_mins(15),
             first_wait: Duration::from_millis(250),
             longest_wait: Duration::from_secs(15),
             malformed_attempts: 4,

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clerk_lake::api::{DEFAULT_API_URL, RateLimit};
@@ -14,7 +15,7 @@ use clerk_lake::resource;
 #[derive(Debug, Parser)]
 #[command(name = "clerk-lake", version, about, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
-    /// Where the lake is: a path, or s3://bucket/prefix
+    /// Where the lake is: a path, or <s3://bucket/prefix>
     #[arg(long, global = true, env = "CLERK_LAKE_LAKE", default_value = "./clerk-lake-data", value_name = "URL")]
     pub lake: String,
     /// The settings file [default: clerk-lake.toml, if it is there]
@@ -51,13 +52,19 @@ pub struct Sync {
     /// A resource to sync; may be given more than once [default: all]
     #[arg(long, env = "CLERK_LAKE_RESOURCE", value_delimiter = ',', value_name = "NAME", value_parser = resources())]
     pub resource: Vec<String>,
-    /// How many days clerk_daily_active_users covers, today included: 1 to 90
+    /// Read everything, not only what changed
+    #[arg(long, env = "CLERK_LAKE_FULL", conflicts_with = "since")]
+    pub full: bool,
+    /// Read what changed since then, if that is before the table's watermark: 2026-11-24 or 2026-11-24T08:00:00Z
+    #[arg(long, env = "CLERK_LAKE_SINCE", value_name = "TIME", value_parser = moment)]
+    pub since: Option<DateTime<Utc>>,
+    /// How many days `clerk_daily_active_users` covers, today included: 1 to 90
     #[arg(
         long,
         env = "CLERK_LAKE_DAU_LOOKBACK_DAYS",
         default_value_t = 30,
         value_name = "DAYS",
-        value_parser = clap::value_parser!(u32).range(1..=90)
+        value_parser = |text: &str| days(text, 90)
     )]
     pub dau_lookback_days: u32,
     /// At the first sync, ask for the sessions of users active in that many last days
@@ -66,7 +73,7 @@ pub struct Sync {
         env = "CLERK_LAKE_SESSION_LOOKBACK_DAYS",
         default_value_t = 30,
         value_name = "DAYS",
-        value_parser = clap::value_parser!(u32).range(1..=3650)
+        value_parser = |text: &str| days(text, 3650)
     )]
     pub session_lookback_days: u32,
     /// The largest share of a table that a sync may remove: 0 to 1
@@ -214,6 +221,19 @@ fn resources() -> PossibleValuesParser {
 
 fn share(text: &str) -> Result<f64, String> {
     text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "expected 0 to 1".to_owned())
+}
+
+fn days(text: &str, most: u32) -> Result<u32, String> {
+    let days = text.parse().ok().filter(|days| (1..=most).contains(days));
+    days.ok_or_else(|| format!("expected a whole number of days from 1 to {most}"))
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        return Ok(moment.with_timezone(&Utc));
+    }
+    let day = text.parse::<NaiveDate>().map_err(|_| "expected a day (2026-11-24) or a moment (RFC 3339)".to_owned())?;
+    Ok(day.and_time(NaiveTime::MIN).and_utc())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -27,7 +27,7 @@ pub fn run() -> ExitCode {
     let mut terminal = Terminal::new();
     let cli = match parse() {
         Ok(Ok(cli)) => cli,
-        Ok(Err(usage)) => return terminal.usage(&usage),
+        Ok(Err(usage)) => return Terminal::usage(&usage),
         Err(error) => return terminal.fail(&error),
     };
     log_to_stderr(cli.verbose);
@@ -53,12 +53,12 @@ pub fn run() -> ExitCode {
 async fn command(terminal: &mut Terminal, cli: Cli) -> Result<()> {
     let lake = |text: &str| Location::parse(text).map(Lake::new);
     match cli.command {
-        Command::Sync(arguments) => sync::run(terminal, lake(&cli.lake)?, &arguments).await,
+        Command::Sync(arguments) => Box::pin(sync::run(terminal, lake(&cli.lake)?, &arguments)).await,
         Command::Query(arguments) => query::run(terminal, &lake(&cli.lake)?, &arguments).await,
         Command::Status(arguments) => status::run(terminal, &lake(&cli.lake)?, &arguments).await,
         Command::Schema(arguments) => schema::run(terminal, &arguments),
         Command::Simulate(arguments) => simulate::run(terminal, &arguments).await,
-        Command::Demo(arguments) => demo::run(terminal, &arguments).await,
+        Command::Demo(arguments) => Box::pin(demo::run(terminal, &arguments)).await,
     }
 }
 

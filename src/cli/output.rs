@@ -42,7 +42,7 @@ pub fn print_table(batches: &[RecordBatch], schema: &SchemaRef, out: &mut impl W
 
 enum Sink<'a, W: Write> {
     Table(Vec<RecordBatch>, &'a mut W),
-    Csv(arrow::csv::Writer<&'a mut W>, bool),
+    Csv(Box<arrow::csv::Writer<&'a mut W>>, bool),
     Json(ArrayWriter<&'a mut W>),
     Ndjson(LineDelimitedWriter<&'a mut W>),
 }
@@ -51,7 +51,7 @@ impl<'a, W: Write> Sink<'a, W> {
     fn new(format: Format, out: &'a mut W) -> Self {
         match format {
             Format::Table => Self::Table(Vec::new(), out),
-            Format::Csv => Self::Csv(WriterBuilder::new().with_header(true).build(out), false),
+            Format::Csv => Self::Csv(Box::new(WriterBuilder::new().with_header(true).build(out)), false),
             Format::Json => Self::Json(json(out)),
             Format::Ndjson => Self::Ndjson(ndjson(out)),
         }

@@ -17,19 +17,19 @@ const QUIET_INTERVAL: Duration = Duration::from_secs(15);
 /// Bars for whoever watches.
 pub struct Bars {
     all: MultiProgress,
-    bars: Mutex<HashMap<String, ProgressBar>>,
+    open: Mutex<HashMap<String, ProgressBar>>,
     client: Client,
 }
 
 impl Bars {
     /// Bars that also show what `client` has asked.
     pub fn new(client: Client) -> Self {
-        Self { all: MultiProgress::new(), bars: Mutex::default(), client }
+        Self { all: MultiProgress::new(), open: Mutex::default(), client }
     }
 
     fn with_bar(&self, resource: &str, act: impl FnOnce(&ProgressBar)) {
-        let bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bar) = bars.get(resource) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = open.get(resource) {
             act(bar);
         }
     }
@@ -54,7 +54,7 @@ impl Progress for Bars {
         if let Some(rate) = self.client.quota().requests_per_second() {
             bar.set_message(format!("(budget {rate:.0} requests/s)"));
         }
-        let before = self.bars.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.to_owned(), bar);
+        let before = self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.to_owned(), bar);
         if let Some(bar) = before {
             bar.finish_and_clear();
         }

@@ -60,6 +60,9 @@ fn read(file: &Path) -> Result<String> {
     } else {
         std::fs::read_to_string(file).map(|found| text = found)
     };
-    read.map_err(|error| Error::settings(format!("the query file {} cannot be read: {error}", file.display())))?;
+    read.map_err(|error| {
+        Error::settings(format!("the query file {} cannot be read: {error}", file.display()))
+            .with_hint("name a file that holds SQL, or - for standard input")
+    })?;
     Ok(text)
 }

@@ -7,7 +7,7 @@ use clerk_lake::api::{Client, ClientConfig, RetryPolicy, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
 use clerk_lake::resource::{self, Resource};
-use clerk_lake::sync::{Progress, Summary, Sync, SyncOptions};
+use clerk_lake::sync::{Extent, Progress, Summary, Sync, SyncOptions};
 use clerk_lake::{Error, Result, config};
 
 use super::arguments;
@@ -37,6 +37,11 @@ fn options(arguments: &arguments::Sync) -> SyncOptions {
     let resources: Vec<&'static Resource> =
         arguments.resource.iter().filter_map(|name| Resource::named(name)).collect();
     SyncOptions {
+        extent: match arguments.since {
+            _ if arguments.full => Extent::Full,
+            Some(since) => Extent::Since(since),
+            None => Extent::Changes,
+        },
         resources: if resources.is_empty() { resource::ALL.to_vec() } else { resources },
         dau_lookback_days: arguments.dau_lookback_days,
         session_lookback_days: arguments.session_lookback_days,
@@ -56,7 +61,7 @@ pub fn print(terminal: &mut Terminal, summary: &Summary, json: bool) -> Result<(
     if json {
         let text = serde_json::to_string(summary).map_err(|error| Error::bug(error.to_string()))?;
         written(writeln!(out, "{text}"))?;
-    } else {
+    } else if summary.began {
         for resource in &summary.resources {
             written(writeln!(out, "{}", outcome(resource)))?;
         }

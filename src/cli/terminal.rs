@@ -50,7 +50,7 @@ impl Terminal {
     }
 
     /// Prints what clap has to say: help and version to standard output with 0, mistakes to standard error with 2.
-    pub fn usage(&mut self, usage: &clap::Error) -> ExitCode {
+    pub fn usage(usage: &clap::Error) -> ExitCode {
         let _ = usage.print();
         ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
     }

@@ -31,6 +31,9 @@ pub struct RunArea {
 
 #[derive(Debug)]
 struct LocalLock {
+    directory: PathBuf,
+    /// Whether the lake's directory is this run's doing: it goes again if nothing was put there.
+    created: bool,
     staged: PathBuf,
     run: String,
     /// Held, not read: closing it gives up the lock.
@@ -106,16 +109,17 @@ async fn remove_all(root: &Arc<dyn ObjectStore>, prefix: &Path) {
 impl LocalLock {
     fn take(directory: &FilePath, run: &str) -> Result<Self> {
         let staged = directory.join(STAGED);
+        let created = !directory.exists();
         let refused = |error: &std::io::Error| cannot_write(directory, error);
         std::fs::create_dir_all(&staged).map_err(|error| refused(&error))?;
         remove_dead(&staged);
         // The lock's name appears only once the lock is held, so that nobody takes this run for dead.
         let unnamed = staged.join(format!("{run}.new"));
-        let lock = File::create(&unnamed).map_err(|error| refused(&error))?;
+        let lock = create_in(&staged, &unnamed).map_err(|error| refused(&error))?;
         lock.try_lock().map_err(|error| refused(&error.into()))?;
         std::fs::rename(&unnamed, staged.join(format!("{run}.lock"))).map_err(|error| refused(&error))?;
         std::fs::create_dir(staged.join(run)).map_err(|error| refused(&error))?;
-        Ok(Self { staged, run: run.to_owned(), _lock: lock })
+        Ok(Self { directory: directory.to_owned(), created, staged, run: run.to_owned(), _lock: lock })
     }
 }
 
@@ -125,7 +129,21 @@ impl Drop for LocalLock {
         let _ = std::fs::remove_file(self.staged.join(format!("{}.lock", self.run)));
         // Only the last one to leave succeeds.
         let _ = std::fs::remove_dir(&self.staged);
+        if self.created {
+            let _ = std::fs::remove_dir(&self.directory);
+        }
     }
+}
+
+/// Creates a file in `staged`, which a run that ends right now may be removing.
+fn create_in(staged: &FilePath, file: &FilePath) -> std::io::Result<File> {
+    for _ in 0..10 {
+        match File::create(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(staged)?,
+            other => return other,
+        }
+    }
+    File::create(file)
 }
 
 /// Removes the areas of runs whose lock nobody holds.

@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError};
-use deltalake::kernel::{Action, Add, StructType, Transaction};
+use deltalake::kernel::{Action, Add, MetadataExt, StructType, Transaction};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use object_store::path::Path;
 
-use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, WATERMARK};
+use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, UNREADABLE, WATERMARK};
 use super::writer::{StagedRows, writer_properties};
 use super::{compare, store_error};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,8 +26,28 @@ pub struct Change {
     pub watermark: Option<DateTime<Utc>>,
     /// The instance that the rows come from, where it is known.
     pub instance: Option<String>,
-    /// The run's figures, for `status`.
-    pub info: serde_json::Value,
+    /// How many rows Clerk counts that the table cannot hold, since they cannot be read; none where this commit
+    /// does not say.
+    pub unreadable: Option<u64>,
+    /// The run's figures, for `status`; the commit adds what it did to the rows.
+    pub info: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Change {
+    /// The same with what is known of rows that cannot be read.
+    #[must_use]
+    pub fn with_unreadable(self, rows: u64) -> Self {
+        Self { unreadable: Some(rows), ..self }
+    }
+
+    fn with_counts(mut self, counts: Counts) -> Self {
+        for (name, rows) in
+            [("rowsInserted", counts.inserted), ("rowsUpdated", counts.updated), ("rowsDeleted", counts.deleted)]
+        {
+            self.info.insert(name.to_owned(), rows.into());
+        }
+        self
+    }
 }
 
 /// What a commit did to a table's rows.
@@ -39,6 +59,21 @@ pub struct Counts {
     pub updated: u64,
     /// Rows that are gone.
     pub deleted: u64,
+}
+
+/// Rows that are new to a table or differ from its own, ready to be committed.
+#[derive(Debug)]
+pub struct Upsert {
+    rows: StagedRows,
+    counts: Counts,
+}
+
+impl Upsert {
+    /// What it will do to the table's rows.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
 }
 
 /// What became of a commit.
@@ -91,10 +126,16 @@ impl Table {
     }
 
     /// Replaces all rows by `staged`, in one commit with the watermark; then removes the files it superseded.
+    /// `counts` is what [`Table::changes_by`] said; where nothing differs only the watermark moves, and no data
+    /// file is written.
     ///
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
-    pub async fn replace(&mut self, staged: StagedRows, change: Change) -> Result<CommitOutcome> {
+    pub async fn replace(&mut self, staged: StagedRows, counts: Counts, change: Change) -> Result<CommitOutcome> {
+        let change = change.with_counts(counts);
+        if self.exists() && counts == Counts::default() {
+            return self.touch(change).await;
+        }
         let removes: Vec<Action> = match self.delta.snapshot() {
             Ok(state) => state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))).collect(),
             Err(_) => Vec::new(),
@@ -103,37 +144,48 @@ impl Table {
         self.commit(staged.adds, removes, mode, change).await
     }
 
-    /// Inserts `staged` rows whose key is new and updates those whose content differs, in one commit with the
-    /// watermark. A key must not come twice in `staged`.
+    /// Finds out what inserting `staged` rows whose key is new, and updating those whose content differs, comes
+    /// to. A key must not come twice in `staged`.
+    ///
+    /// # Errors
+    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
+    pub async fn prepare_upsert(&self, staged: StagedRows) -> Result<Upsert> {
+        if staged.rows == 0 || self.rows() == 0 {
+            let counts = Counts { inserted: staged.rows, ..Counts::default() };
+            return Ok(Upsert { rows: staged, counts });
+        }
+        let compare::Changed { rows, counts } = compare::changed_rows(self, &staged).await?;
+        Ok(Upsert { rows, counts })
+    }
+
+    /// Inserts and updates what [`Table::prepare_upsert`] found, in one commit with the watermark. Where nothing
+    /// differs only the watermark moves, and no data file is written.
     ///
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
-    pub async fn upsert(&mut self, staged: StagedRows, change: Change) -> Result<(CommitOutcome, Counts)> {
-        if self.rows() == 0 {
-            let counts = Counts { inserted: staged.rows, ..Counts::default() };
-            let outcome = self.commit(staged.adds, Vec::new(), SaveMode::Append, change).await?;
-            return Ok((outcome, counts));
+    pub async fn commit_upsert(&mut self, upsert: Upsert, change: Change) -> Result<CommitOutcome> {
+        let change = change.with_counts(upsert.counts);
+        if upsert.counts == Counts::default() && self.exists() {
+            self.touch(change).await
+        } else if upsert.counts.updated == 0 {
+            self.commit(upsert.rows.adds, Vec::new(), SaveMode::Append, change).await
+        } else {
+            self.merge(&upsert.rows, change).await
         }
-        let changed = compare::changed_rows(self, &staged).await?;
-        if changed.counts == Counts::default() {
-            let outcome = self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await?;
-            return Ok((outcome, changed.counts));
-        }
-        let outcome = self.merge(changed.rows, change).await?;
-        Ok((outcome, changed.counts))
     }
 
     /// Moves the watermark and nothing else: what was read is what the table has.
     ///
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
-    pub async fn touch(&mut self, change: Change) -> Result<CommitOutcome> {
+    async fn touch(&mut self, change: Change) -> Result<CommitOutcome> {
         self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await
     }
 
     /// A commit without rows, which any other run under way loses to.
     pub(super) async fn fence(&mut self) -> Result<()> {
-        let change = Change { watermark: None, instance: None, info: serde_json::json!({"mode": "sweep"}) };
+        let info = serde_json::Map::from_iter([("mode".to_owned(), "sweep".into())]);
+        let change = Change { watermark: None, instance: None, unreadable: None, info };
         let outcome = self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await?;
         outcome.committed(self.spec.name).map(|_| ())
     }
@@ -146,11 +198,12 @@ impl Table {
         change: Change,
     ) -> Result<CommitOutcome> {
         let base = self.version();
-        let superseded = self.superseded_by(&removes);
+        let superseded = superseded_by(&removes);
         let result = match self.delta.snapshot() {
             Err(_) => self.create(adds, change).await,
             Ok(state) => {
-                let actions = adds.into_iter().map(Action::Add).chain(removes).collect();
+                let named = self.named_instance(&change);
+                let actions = adds.into_iter().map(Action::Add).chain(removes).chain(named).collect();
                 let operation = DeltaOperation::Write {
                     mode,
                     partition_by: self.spec.partition.map(|column| vec![column.to_owned()]),
@@ -164,6 +217,13 @@ impl Table {
             }
         };
         self.settle(base, result, superseded).await
+    }
+
+    /// The table's metadata with the instance that its rows come from, where that has not been known so far.
+    fn named_instance(&self, change: &Change) -> Option<Action> {
+        let instance = change.instance.clone().filter(|_| self.instance().is_none())?;
+        let metadata = self.delta.snapshot().ok()?.metadata().clone();
+        Some(Action::Metadata(metadata.add_config_key(INSTANCE.to_owned(), instance).ok()?))
     }
 
     /// The table's first commit: its schema, its rows and the watermark at once.
@@ -190,8 +250,10 @@ impl Table {
         Ok(table.version().unwrap_or(0))
     }
 
-    async fn merge(&mut self, changed: datafusion::dataframe::DataFrame, change: Change) -> Result<CommitOutcome> {
+    async fn merge(&mut self, changed: &StagedRows, change: Change) -> Result<CommitOutcome> {
         use datafusion::prelude::col;
+        let source = self.lake.narrow_session().read_table(changed.provider(&self.lake, self.spec)?);
+        let source = source.map_err(|error| store_error("rows cannot be merged", &error))?;
         let base = self.version();
         let before: Vec<String> = self.files().map(|file| file.path).collect();
         let key = self.spec.key.iter().chain(self.spec.partition.iter());
@@ -203,7 +265,7 @@ impl Table {
         let merged = self
             .delta
             .clone()
-            .merge(changed, same)
+            .merge(source, same)
             .with_source_alias("source")
             .with_target_alias("target")
             .with_writer_properties(writer_properties())
@@ -239,16 +301,6 @@ impl Table {
         self.settle(base, result, superseded).await
     }
 
-    fn superseded_by(&self, removes: &[Action]) -> Vec<Path> {
-        removes
-            .iter()
-            .filter_map(|action| match action {
-                Action::Remove(remove) => Path::from_url_path(&remove.path).ok(),
-                _ => None,
-            })
-            .collect()
-    }
-
     /// Takes in the outcome: on success the new version is loaded and what it superseded is removed.
     async fn settle(
         &mut self,
@@ -270,17 +322,32 @@ impl Table {
     }
 }
 
+/// The files that `removes` take out of the table.
+fn superseded_by(removes: &[Action]) -> Vec<Path> {
+    removes
+        .iter()
+        .filter_map(|action| match action {
+            Action::Remove(remove) => Path::from_url_path(&remove.path).ok(),
+            _ => None,
+        })
+        .collect()
+}
+
 fn properties(change: &Change) -> CommitProperties {
     let watermark = change.watermark.map(|at| Transaction::new(WATERMARK, at.timestamp_millis()));
+    let unreadable = change.unreadable.and_then(|rows| i64::try_from(rows).ok());
+    let unreadable = unreadable.map(|rows| Transaction::new(UNREADABLE, rows));
     CommitProperties::default()
         .with_max_retries(0)
-        .with_metadata([(RUN_INFO.to_owned(), change.info.clone())])
-        .with_application_transactions(watermark.into_iter().collect())
+        .with_metadata([(RUN_INFO.to_owned(), serde_json::Value::Object(change.info.clone()))])
+        .with_application_transactions(watermark.into_iter().chain(unreadable).collect())
 }
 
 fn is_conflict(error: &DeltaTableError) -> bool {
     match error {
         DeltaTableError::VersionAlreadyExists(_) => true,
+        // Another run has written the table's first version meanwhile; delta-rs keeps the error's type to itself.
+        DeltaTableError::GenericError { source } => source.to_string().contains("already exists at that location"),
         DeltaTableError::Transaction { source } => matches!(
             source,
             TransactionError::VersionAlreadyExists(_)

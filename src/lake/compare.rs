@@ -3,19 +3,22 @@
 //! `_synced_at` is not content: a row that was read again and is the same as before has not changed. Rows are
 //! told apart by a 64-bit hash over all other columns, so that wide rows are joined at the cost of narrow ones.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, UInt64Array};
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Int64Type, Schema};
+use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::hash_utils::QualityRandomState;
-use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use futures::TryStreamExt;
 
 use super::commit::Counts;
 use super::table::Table;
@@ -24,57 +27,108 @@ use super::{Lake, store_error};
 use crate::error::{Error, Result};
 use crate::table::{SYNCED_AT, TableSpec};
 
-/// Rows that are new or differ, and how many of each.
+/// Staged rows that are new or differ, staged once more without the others, and how many of each.
 pub(super) struct Changed {
-    pub rows: DataFrame,
+    pub rows: StagedRows,
     pub counts: Counts,
 }
 
 /// Counts what replacing `table`'s rows by `staged` changes.
 pub(super) async fn replacement(table: &Table, staged: &StagedRows) -> Result<Counts> {
     let session = session_with(table, staged).await?;
-    let (key, hash) = (key_list(table.spec), content_hash(table.spec));
-    let first = table.spec.key.first().copied().unwrap_or_default();
-    count(
-        &session,
-        &format!(
-            "SELECT count(*) FILTER (WHERE o.{first} IS NULL), \
-                    count(*) FILTER (WHERE o.h <> n.h), \
-                    count(*) FILTER (WHERE n.{first} IS NULL) \
-             FROM (SELECT {key}, {hash} AS h FROM committed) o \
-             FULL JOIN (SELECT {key}, {hash} AS h FROM staged) n ON {on}",
-            on = on(table.spec, "o", "n"),
-        ),
-    )
-    .await
+    let sql = format!("SELECT count(*), count(*) FILTER (WHERE NOT same) FROM ({})", matches(table.spec));
+    let batches = session.sql(&sql).await.map_err(|error| failed(&error))?.collect().await;
+    let batches = batches.map_err(|error| failed(&error))?;
+    let value = |column: usize| {
+        let batch = batches.iter().find(|batch| batch.num_rows() > 0)?;
+        u64::try_from(batch.column(column).as_primitive_opt::<Int64Type>()?.value(0)).ok()
+    };
+    let (Some(matched), Some(updated)) = (value(0), value(1)) else {
+        return Err(Error::bug("a count of changes that is no number"));
+    };
+    Ok(Counts { inserted: staged.rows.saturating_sub(matched), updated, deleted: table.rows().saturating_sub(matched) })
 }
 
-/// The `staged` rows that are new to `table` or differ from its own.
+/// The `staged` rows that are new to `table` or differ from its own. Memory grows with the number of rows that
+/// are the same, by a few bytes each.
 pub(super) async fn changed_rows(table: &Table, staged: &StagedRows) -> Result<Changed> {
     let session = session_with(table, staged).await?;
-    let (key, hash) = (key_list(table.spec), content_hash(table.spec));
-    let first = table.spec.key.first().copied().unwrap_or_default();
-    let joined = format!(
-        "FROM (SELECT *, {hash} AS h FROM staged) n \
-         LEFT JOIN (SELECT {key}, {hash} AS h FROM committed) o ON {on} \
-         WHERE o.{first} IS NULL OR o.h <> n.h",
-        on = on(table.spec, "o", "n"),
-    );
-    let counts = count(
-        &session,
-        &format!(
-            "SELECT count(*) FILTER (WHERE o.{first} IS NULL), count(*) FILTER (WHERE o.{first} IS NOT NULL), 0 {joined}"
-        ),
+    let mut matched = 0;
+    let mut same = Keys::new(table.spec);
+    let joined = session.sql(&matches(table.spec)).await.map_err(|error| failed(&error))?;
+    let mut joined = joined.execute_stream().await.map_err(|error| failed(&error))?;
+    while let Some(batch) = joined.try_next().await.map_err(|error| failed(&error))? {
+        matched += batch.num_rows() as u64;
+        same.insert_where(&batch, "same")?;
+    }
+    let mut writer = table.writer()?;
+    let rows = session.sql("SELECT * FROM staged").await.map_err(|error| failed(&error))?;
+    let mut rows = rows.execute_stream().await.map_err(|error| failed(&error))?;
+    while let Some(batch) = rows.try_next().await.map_err(|error| failed(&error))? {
+        writer.write_stamped(same.not_in(&batch, table.spec)?).await?;
+    }
+    let rows = writer.finish().await?;
+    let inserted = staged.rows.saturating_sub(matched);
+    Ok(Changed { counts: Counts { inserted, updated: rows.rows.saturating_sub(inserted), deleted: 0 }, rows })
+}
+
+/// For every staged row whose key the table has: the key, and whether the content is the same.
+fn matches(spec: &TableSpec) -> String {
+    let (key, hash) = (spec.key.join(", "), content_hash(spec));
+    let keys: Vec<_> = spec.key.iter().map(|column| format!("n.{column}")).collect();
+    let on: Vec<_> = spec.key.iter().map(|column| format!("n.{column} = o.{column}")).collect();
+    format!(
+        "SELECT {}, n.h = o.h AS same FROM (SELECT {key}, {hash} AS h FROM staged) n \
+         JOIN (SELECT {key}, {hash} AS h FROM committed) o ON {}",
+        keys.join(", "),
+        on.join(" AND ")
     )
-    .await?;
-    let columns = table.spec.schema();
-    let columns: Vec<_> = columns.fields().iter().map(|field| format!("n.{}", field.name())).collect();
-    let rows = session.sql(&format!("SELECT {} {joined}", columns.join(", "))).await.map_err(|error| failed(&error))?;
-    Ok(Changed { rows, counts })
+}
+
+/// Keys of rows, at 16 bytes each.
+struct Keys {
+    converter: Result<RowConverter, ArrowError>,
+    columns: &'static [&'static str],
+    seen: HashSet<u128>,
+}
+
+impl Keys {
+    fn new(spec: &TableSpec) -> Self {
+        let schema = spec.schema();
+        let fields = spec.key.iter().map(|name| schema.field_with_name(name).map(|it| it.data_type().clone()));
+        let fields = fields.map(|data_type| data_type.map(SortField::new)).collect::<Result<Vec<_>, _>>();
+        Self { converter: fields.and_then(RowConverter::new), columns: spec.key, seen: HashSet::new() }
+    }
+
+    fn fingerprints(&mut self, batch: &RecordBatch) -> Result<Vec<u128>> {
+        let bug = |error: &ArrowError| Error::bug(format!("keys cannot be compared: {error}"));
+        let columns = self.columns.iter().filter_map(|name| batch.column_by_name(name).cloned()).collect::<Vec<_>>();
+        let converter = self.converter.as_mut().map_err(|error| bug(error))?;
+        let rows = converter.convert_columns(&columns).map_err(|error| bug(&error))?;
+        let hashers = [QualityRandomState::with_seed(1), QualityRandomState::with_seed(2)];
+        let hash = |row: &[u8]| u128::from(hashers[0].hash_one(row)) << 64 | u128::from(hashers[1].hash_one(row));
+        Ok(rows.iter().map(|row| hash(row.as_ref())).collect())
+    }
+
+    fn insert_where(&mut self, batch: &RecordBatch, flag: &str) -> Result<()> {
+        let keys = self.fingerprints(batch)?;
+        let flags = batch.column_by_name(flag).and_then(|column| column.as_boolean_opt());
+        let flags = flags.ok_or_else(|| Error::bug("rows compared without a result"))?;
+        self.seen.extend(keys.into_iter().zip(flags).filter(|(_, flag)| *flag == Some(true)).map(|(key, _)| key));
+        Ok(())
+    }
+
+    /// The rows of `batch` whose keys are not among these, in the schema of `spec`.
+    fn not_in(&mut self, batch: &RecordBatch, spec: &TableSpec) -> Result<RecordBatch> {
+        let keys = self.fingerprints(batch)?;
+        let others: BooleanArray = keys.iter().map(|key| Some(!self.seen.contains(key))).collect();
+        let batch = filter_record_batch(batch, &others).map_err(|error| Error::bug(error.to_string()))?;
+        crate::table::conform(&batch, &spec.schema())
+    }
 }
 
 async fn session_with(table: &Table, staged: &StagedRows) -> Result<SessionContext> {
-    let session = table.lake.session();
+    let session = table.lake.narrow_session();
     session.register_udf(ScalarUDF::from(ContentHash::new(table.spec)));
     session.register_table("committed", table.provider().await?).map_err(|error| failed(&error))?;
     let staged = staged_table(&table.lake, table.spec, staged)?;
@@ -93,29 +147,6 @@ pub(super) fn staged_table(lake: &Lake, spec: &TableSpec, staged: &StagedRows) -
     let url = ListingTableUrl::parse(url.as_str()).map_err(|error| failed(&error))?;
     let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(Arc::new(Schema::new(inside)));
     ListingTable::try_new(config).map_err(|error| failed(&error))
-}
-
-async fn count(session: &SessionContext, sql: &str) -> Result<Counts> {
-    let batches = session.sql(sql).await.map_err(|error| failed(&error))?.collect().await;
-    let batches = batches.map_err(|error| failed(&error))?;
-    let value = |column: usize| {
-        let batch = batches.iter().find(|batch| batch.num_rows() > 0)?;
-        let values = batch.column(column).as_any().downcast_ref::<Int64Array>()?;
-        u64::try_from(values.value(0)).ok()
-    };
-    match (value(0), value(1), value(2)) {
-        (Some(inserted), Some(updated), Some(deleted)) => Ok(Counts { inserted, updated, deleted }),
-        _ => Err(Error::bug("a count of changes that is no number")),
-    }
-}
-
-fn key_list(spec: &TableSpec) -> String {
-    spec.key.join(", ")
-}
-
-fn on(spec: &TableSpec, left: &str, right: &str) -> String {
-    let same = spec.key.iter().map(|column| format!("{left}.{column} = {right}.{column}"));
-    same.collect::<Vec<_>>().join(" AND ")
 }
 
 /// The call that hashes a row's content.
@@ -169,7 +200,7 @@ impl ScalarUDFImpl for ContentHash {
         // The row format tells null from empty and one column's null from another's; hashing values alone does not.
         let encoded = RowConverter::new(fields)?.convert_columns(&arrays)?;
         let hasher = QualityRandomState::with_seed(0);
-        let hashes: UInt64Array = encoded.iter().map(|row| Some(hasher.hash_one(row.as_ref()))).collect();
-        Ok(ColumnarValue::Array(Arc::new(hashes)))
+        let values: UInt64Array = encoded.iter().map(|row| Some(hasher.hash_one(row.as_ref()))).collect();
+        Ok(ColumnarValue::Array(Arc::new(values)))
     }
 }

@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::TableSpec;
 
 pub use area::RunArea;
-pub use commit::{Change, CommitOutcome, Counts};
+pub use commit::{Change, CommitOutcome, Counts, Upsert};
 pub use location::Location;
 pub use table::{CommitRecord, Table};
 pub use writer::{StagedRows, Writer};
@@ -62,6 +62,18 @@ impl Lake {
         // One text type in and out: what is read has the type that the table declares.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
+        self.session_with(config)
+    }
+
+    /// A session for going through whole tables, wide rows and all: small batches, so that memory stays small.
+    fn narrow_session(&self) -> SessionContext {
+        let mut config = SessionConfig::new().with_batch_size(2048);
+        config.options_mut().execution.parquet.schema_force_view_types = false;
+        config.options_mut().execution.parquet.pushdown_filters = true;
+        self.session_with(config)
+    }
+
+    fn session_with(&self, config: SessionConfig) -> SessionContext {
         let session = SessionContext::new_with_config(config);
         session.register_object_store(&self.location.root_url, Arc::clone(&self.location.root));
         session

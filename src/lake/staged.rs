@@ -7,7 +7,7 @@
 //! there. Between the moves and the commit lie a few renames; what a crash leaves there is swept by the next
 //! run ([`super::Table`]).
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,60 +31,75 @@ pub(super) struct StagedStore {
     root: Arc<dyn ObjectStore>,
     table: PrefixStore<Arc<dyn ObjectStore>>,
     table_prefix: Path,
-    /// Where this run stages; none for a reader, which stages nothing.
-    staging: Option<(PrefixStore<Arc<dyn ObjectStore>>, Path)>,
-    staged: Arc<Mutex<HashSet<Path>>>,
+    /// Where new data files are staged; none for a reader, which stages nothing.
+    staging: Option<Path>,
+    staged: Arc<Staged>,
 }
 
+/// The staged files of a table: where each of them will be, and where it is now.
+type Staged = Mutex<HashMap<Path, Path>>;
+
 impl StagedStore {
-    /// The store of the table at `table_prefix`, staging at `staging_prefix`.
-    pub(super) fn new(root: Arc<dyn ObjectStore>, table_prefix: Path, staging_prefix: Option<Path>) -> Self {
+    /// The store of the table at `table_prefix`, staging at `staging`.
+    pub(super) fn new(root: Arc<dyn ObjectStore>, table_prefix: Path, staging: Option<Path>) -> Self {
         Self {
             table: PrefixStore::new(Arc::clone(&root), table_prefix.clone()),
-            staging: staging_prefix.map(|prefix| (PrefixStore::new(Arc::clone(&root), prefix.clone()), prefix)),
+            staging,
             table_prefix,
             staged: Arc::default(),
             root,
         }
     }
 
-    /// Where `location` is now, if it is staged.
-    fn staging_for(&self, location: &Path) -> Option<&PrefixStore<Arc<dyn ObjectStore>>> {
-        let (store, _) = self.staging.as_ref()?;
-        self.lock().contains(location).then_some(store)
+    /// The same store staging at another place; both know what either has staged.
+    pub(super) fn staging_at(&self, staging: Path) -> Self {
+        Self {
+            root: Arc::clone(&self.root),
+            table: PrefixStore::new(Arc::clone(&self.root), self.table_prefix.clone()),
+            table_prefix: self.table_prefix.clone(),
+            staging: Some(staging),
+            staged: Arc::clone(&self.staged),
+        }
     }
 
-    /// Whether a new file at `location` is to be staged; notes that it is.
-    fn stage(&self, location: &Path) -> Option<&PrefixStore<Arc<dyn ObjectStore>>> {
-        let (store, _) = self.staging.as_ref()?;
-        is_data_file(location).then(|| {
-            self.lock().insert(location.clone());
-            store
-        })
+    /// Where `location` is now, if it is staged.
+    fn staged_at(&self, location: &Path) -> Option<Path> {
+        lock(&self.staged).get(location).cloned()
+    }
+
+    /// Where in the whole store `location` is read.
+    fn place(&self, location: &Path) -> Path {
+        self.staged_at(location).unwrap_or_else(|| join(&self.table_prefix, location))
+    }
+
+    /// Where in the whole store a new file at `location` is written; notes that it is staged, if it is.
+    fn new_place(&self, location: &Path) -> Path {
+        match &self.staging {
+            Some(staging) if is_data_file(location) => {
+                let place = join(staging, location);
+                lock(&self.staged).insert(location.clone(), place.clone());
+                place
+            }
+            _ => join(&self.table_prefix, location),
+        }
     }
 
     /// Moves the staged files that a commit names into the table's directory; says which.
     async fn publish(&self, commit: &[u8]) -> Result<Vec<Path>> {
-        let Some((_, staging_prefix)) = &self.staging else { return Ok(Vec::new()) };
-        let named: Vec<Path> = {
-            let staged = self.lock();
-            added_paths(commit).filter(|path| staged.contains(path)).collect()
-        };
-        let places = |path| (join(staging_prefix, path), join(&self.table_prefix, path));
+        let named: Vec<(Path, Path)> = added_paths(commit)
+            .filter_map(|location| self.staged_at(&location).map(|place| (location, place)))
+            .collect();
         let moves: Vec<_> = named
             .iter()
-            .map(places)
-            .map(|(from, to)| {
-                let root = Arc::clone(&self.root);
+            .map(|(location, from)| {
+                let (root, from, to) = (Arc::clone(&self.root), from.clone(), join(&self.table_prefix, location));
                 async move { root.rename(&from, &to).await }
             })
             .collect();
         futures::stream::iter(moves).buffer_unordered(MOVES_AT_ONCE).try_collect::<()>().await?;
-        let mut staged = self.lock();
-        for path in &named {
-            staged.remove(path);
-        }
-        Ok(named)
+        let mut staged = lock(&self.staged);
+        let published = named.into_iter().map(|(location, _)| location);
+        Ok(published.inspect(|location| drop(staged.remove(location))).collect())
     }
 
     /// Takes published files out of the table's directory again: their commit did not happen.
@@ -120,10 +135,10 @@ impl StagedStore {
     async fn read(&self, location: &Path) -> Result<Bytes> {
         self.table.get(location).await?.bytes().await
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Path>> {
-        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(staged: &Staged) -> std::sync::MutexGuard<'_, HashMap<Path, Path>> {
+    staged.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether `path`, relative to a table, is one of its data files.
@@ -175,39 +190,30 @@ impl fmt::Debug for StagedStore {
 #[async_trait]
 impl ObjectStore for StagedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        if let Some(staging) = self.stage(location) {
-            return staging.put_opts(location, payload, opts).await;
-        }
         if is_commit(location) && opts.mode == PutMode::Create {
             return self.commit(location, payload, opts).await;
         }
-        self.table.put_opts(location, payload, opts).await
+        self.root.put_opts(&self.new_place(location), payload, opts).await
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.stage(location).unwrap_or(&self.table).put_multipart_opts(location, opts).await
+        self.root.put_multipart_opts(&self.new_place(location), opts).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.staging_for(location).unwrap_or(&self.table).get_opts(location, options).await
+        self.root.get_opts(&self.place(location), options).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.staging_for(location).unwrap_or(&self.table).get_ranges(location, ranges).await
+        self.root.get_ranges(&self.place(location), ranges).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let staged = Arc::clone(&self.staged);
-        let staging = self.staging.as_ref().map(|(_, prefix)| prefix.clone());
+        let (staged, table) = (Arc::clone(&self.staged), self.table_prefix.clone());
+        let places = locations.map_ok(move |path| lock(&staged).remove(&path).unwrap_or_else(|| join(&table, &path)));
         let table = self.table_prefix.clone();
-        let to_root = locations.map_ok(move |path| {
-            let mut staged = staged.lock().unwrap_or_else(PoisonError::into_inner);
-            match &staging {
-                Some(staging) if staged.remove(&path) => join(staging, &path),
-                _ => join(&table, &path),
-            }
-        });
-        self.root.delete_stream(to_root.boxed())
+        let deleted = self.root.delete_stream(places.boxed());
+        deleted.map_ok(move |path| path.prefix_match(&table).map(Iterator::collect).unwrap_or(path)).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
@@ -11,7 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::staged::{StagedStore, is_data_file};
+use super::staged::{StagedStore, is_data_file, join};
 use super::{Lake, RunArea, Writer, store_error};
 use crate::error::{Error, Result, chain};
 use crate::table::TableSpec;
@@ -19,6 +20,10 @@ use crate::table::TableSpec;
 /// The application id under which the watermark is recorded: a Delta `txn` action whose version is the
 /// watermark in Unix milliseconds.
 pub(super) const WATERMARK: &str = "clerk-lake.watermark";
+
+/// The application id under which the rows are counted that Clerk has and the table cannot hold: a Delta `txn`
+/// action whose version is the count.
+pub(super) const UNREADABLE: &str = "clerk-lake.unreadable";
 
 /// The table property that says which instance the rows come from.
 pub(super) const INSTANCE: &str = "clerk_lake.instance";
@@ -41,6 +46,8 @@ pub struct Table {
     pub(super) delta: DeltaTable,
     /// Where this run stages; none for a reader.
     staging: Option<Path>,
+    /// How many writers there have been.
+    writers: AtomicU32,
 }
 
 /// What a commit says of the run that made it.
@@ -62,11 +69,19 @@ impl Table {
         let location = lake.location();
         let prefix = lake.table_prefix(spec.name);
         let staging = area.map(|area| area.prefix_for(spec.name));
-        let store = Arc::new(StagedStore::new(Arc::clone(&location.root), prefix.clone(), staging.clone()));
+        let merging = staging.as_ref().map(|staging| join(staging, &Path::from("merged")));
+        let store = Arc::new(StagedStore::new(Arc::clone(&location.root), prefix.clone(), merging));
         let as_store: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
         let url = location.url_of(&prefix)?;
         let log_store = default_logstore(as_store, Arc::clone(&location.root), &url, &StorageConfig::default());
-        let mut table = Self { spec, lake: lake.clone(), store, delta: DeltaTable::new(log_store), staging };
+        let mut table = Self {
+            spec,
+            lake: lake.clone(),
+            store,
+            delta: DeltaTable::new(log_store),
+            staging,
+            writers: AtomicU32::new(0),
+        };
         table.load().await?;
         Ok(table)
     }
@@ -161,12 +176,21 @@ impl Table {
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn watermark(&self) -> Result<Option<DateTime<Utc>>> {
+        Ok(self.transaction(WATERMARK).await?.and_then(DateTime::from_timestamp_millis))
+    }
+
+    /// How many rows Clerk counts that the table does not hold, since they cannot be read.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn unreadable(&self) -> Result<u64> {
+        Ok(self.transaction(UNREADABLE).await?.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0))
+    }
+
+    async fn transaction(&self, application: &str) -> Result<Option<i64>> {
         let Ok(state) = self.delta.snapshot() else { return Ok(None) };
-        let millis = state
-            .transaction_version(self.log_store().as_ref(), WATERMARK)
-            .await
-            .map_err(|error| store_error("the watermark cannot be read", &error))?;
-        Ok(millis.and_then(DateTime::from_timestamp_millis))
+        let version = state.transaction_version(self.log_store().as_ref(), application).await;
+        version.map_err(|error| store_error(&format!("what {} is complete up to", self.spec.name), &error))
     }
 
     /// What the last `count` commits say of their runs, newest first.
@@ -208,8 +232,11 @@ impl Table {
     /// # Errors
     /// [`Bug`](crate::ErrorKind::Bug) where the table was opened for reading.
     pub fn writer(&self) -> Result<Writer> {
-        let staging = self.staging.clone().ok_or_else(|| Error::bug("a table opened for reading cannot be written"))?;
-        Ok(Writer::new(self.spec, Arc::clone(&self.store) as _, staging))
+        let staging =
+            self.staging.as_ref().ok_or_else(|| Error::bug("a table opened for reading cannot be written"))?;
+        // Each writer has a place of its own, so that its rows can be read back without another's.
+        let place = join(staging, &Path::from(self.writers.fetch_add(1, Ordering::Relaxed).to_string()));
+        Ok(Writer::new(self.spec, Arc::new(self.store.staging_at(place.clone())), place))
     }
 
     /// Removes data files that no version names: what a crash left between moving files and committing them,

@@ -78,8 +78,12 @@ impl Writer {
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails; a full disk is one.
     pub async fn write(&mut self, batch: &RecordBatch, synced_at_micros: i64) -> Result<()> {
+        self.write_stamped(stamp(batch, synced_at_micros).map_err(|error| Error::bug(error.to_string()))?).await
+    }
+
+    /// Takes in rows in the table's whole schema.
+    pub(super) async fn write_stamped(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        let batch = stamp(batch, synced_at_micros).map_err(|error| Error::bug(error.to_string()))?;
         self.coalescer.push_batch(batch).map_err(|error| Error::bug(error.to_string()))?;
         self.drain().await
     }

@@ -126,8 +126,19 @@ impl Query {
     /// # Errors
     /// [`Query`](ErrorKind::Query) where a table or parameter is missing.
     pub async fn plan(&self, session: &SessionContext, parameters: &Parameters) -> Result<DataFrame> {
+        self.refuse_unknown(parameters)?;
         let plan = super::sql(session, &self.sql, parameters.values(&self.parameters)).await;
         plan.map_err(|error| if self.name.is_empty() { error } else { error.context(format!("query {}", self.name)) })
+    }
+
+    /// Refuses a parameter that the query does not use: it is most likely misspelt.
+    fn refuse_unknown(&self, parameters: &Parameters) -> Result<()> {
+        let used = |name: &str| self.sql.contains(&format!("${name}"));
+        let Some((unknown, _)) = parameters.given.iter().find(|(name, _)| !used(name)) else { return Ok(()) };
+        let known: Vec<_> = self.parameters.iter().map(|(name, _)| name.as_str()).collect();
+        let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+        Err(Error::settings(format!("the query has no parameter {unknown:?}"))
+            .with_hint(format!("its parameters: {known}")))
     }
 
     /// Runs it and collects its rows.
@@ -177,12 +188,10 @@ pub fn all() -> Result<Vec<Query>> {
 /// [`Settings`](ErrorKind::Settings) where there is none; it lists those there are.
 pub fn builtin(name: &str) -> Result<Query> {
     let mut all = all()?;
-    match all.iter().position(|query| query.name == name) {
-        Some(at) => Ok(all.swap_remove(at)),
-        None => {
-            let names: Vec<_> = all.iter().map(|query| query.name.as_str()).collect();
-            Err(Error::settings(format!("there is no query called {name:?}"))
-                .with_hint(format!("the queries are: {}", names.join(", "))))
-        }
+    if let Some(at) = all.iter().position(|query| query.name == name) {
+        return Ok(all.swap_remove(at));
     }
+    let names: Vec<_> = all.iter().map(|query| query.name.as_str()).collect();
+    Err(Error::settings(format!("there is no query called {name:?}"))
+        .with_hint(format!("the queries are: {}", names.join(", "))))
 }

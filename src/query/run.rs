@@ -1,20 +1,17 @@
 //! Running SQL over a lake's tables.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::AsArray;
 use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
-use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{Lake, Table};
 use crate::resource;
-use crate::table::TableSpec;
 
 /// A session with every table of the lake that has been written, each at its newest version.
 ///
@@ -49,54 +46,49 @@ pub async fn sql(session: &SessionContext, text: &str, values: Vec<(String, Scal
     if text.contains('$') { plan.with_param_values(values).map_err(|error| failed(&error)) } else { Ok(plan) }
 }
 
-/// The ids of users active since `since`, and how many there are.
+/// The ids of users active since `since`.
 ///
 /// # Errors
 /// [`Query`](ErrorKind::Query) where the table cannot be read.
-pub async fn active_user_ids(
-    lake: &Lake,
-    users: &Table,
-    since: DateTime<Utc>,
-) -> Result<(impl Stream<Item = Result<String>> + Send + use<>, u64)> {
-    let session = lake.session();
-    session.register_table("clerk_user", users.provider().await?).map_err(|error| failed(&error))?;
+pub async fn active_user_ids(lake: &Lake, users: &Table, since: DateTime<Utc>) -> Result<Vec<String>> {
     let since = ScalarValue::TimestampMicrosecond(Some(since.timestamp_micros()), Some("UTC".into()));
-    let values = || vec![("since".to_owned(), since.clone())];
-    let counted = sql(&session, "SELECT count(*) FROM clerk_user WHERE last_active_at >= $since", values()).await?;
-    let counted = counted.collect().await.map_err(|error| failed(&error))?;
-    let count = counted.first().and_then(|batch| batch.column(0).as_any().downcast_ref::<Int64Array>());
-    let count = count.map_or(0, |count| u64::try_from(count.value(0)).unwrap_or(0));
-    let ids = sql(&session, "SELECT id FROM clerk_user WHERE last_active_at >= $since", values()).await?;
-    let ids = ids.execute_stream().await.map_err(|error| failed(&error))?;
-    let ids = ids.map_err(|error| failed(&error)).map_ok(|batch| {
-        let texts = cast(batch.column(0), &arrow::datatypes::DataType::Utf8).ok();
-        let texts: Option<StringArray> = texts.map(|texts| texts.as_string::<i32>().clone());
-        let ids: Vec<_> = texts.iter().flatten().flatten().map(|id| Ok(id.to_owned())).collect();
-        futures::stream::iter(ids)
-    });
-    Ok((ids.try_flatten().boxed(), count))
+    let values = vec![("since".to_owned(), since)];
+    texts(lake, users, "SELECT id FROM clerk_user WHERE last_active_at >= $since", values).await
 }
 
-/// `batch` in the schema of `spec` but for `_synced_at`, columns matched by name.
+/// The ids of users who own a session that is open as far as the lake knows: it may have ended since.
 ///
 /// # Errors
-/// [`Bug`](ErrorKind::Bug) where a column is missing or of another kind.
-pub fn to_table(batch: &RecordBatch, spec: &TableSpec) -> Result<RecordBatch> {
-    let schema = crate::table::columns::schema(&(spec.columns)());
-    let columns = schema.fields().iter().map(|field| {
-        let column = batch
-            .column_by_name(field.name())
-            .ok_or_else(|| Error::bug(format!("a row of {} lacks {}", spec.name, field.name())))?;
-        cast(column, field.data_type()).map_err(|error| Error::bug(error.to_string()))
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Error::bug(error.to_string()))
+/// [`Query`](ErrorKind::Query) where the table cannot be read.
+pub async fn owners_of_open_sessions(lake: &Lake, sessions: &Table) -> Result<Vec<String>> {
+    let sql = "SELECT DISTINCT user_id FROM clerk_session WHERE status IN ('active', 'pending')";
+    texts(lake, sessions, sql, Vec::new()).await
+}
+
+/// The first column of what `sql` gives over `table`, as text, nulls left out.
+async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, ScalarValue)>) -> Result<Vec<String>> {
+    let session = lake.session();
+    session.register_table(table.spec().name, table.provider().await?).map_err(|error| failed(&error))?;
+    let batches = self::sql(&session, sql, values).await?.collect().await.map_err(|error| failed(&error))?;
+    let mut texts = Vec::new();
+    for batch in batches {
+        let column = cast(batch.column(0), &DataType::Utf8).map_err(|error| Error::bug(error.to_string()))?;
+        texts.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    Ok(texts)
 }
 
 fn failed(error: &DataFusionError) -> Error {
-    let text = chain(error.find_root());
+    let root = error.find_root();
+    let text = match root {
+        DataFusionError::SQL(error, _) => error.to_string(),
+        DataFusionError::Plan(text) => text.clone(),
+        other => chain(other),
+    };
     let hint = if text.contains("not found") && text.contains("table") {
         "clerk-lake status lists the tables of the lake"
+    } else if text.contains("not supported") {
+        "a query reads the lake and changes nothing: use SELECT"
     } else {
         "clerk-lake schema lists the tables and their columns"
     };

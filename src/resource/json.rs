@@ -67,12 +67,18 @@ fn read_all<'a, R: Deserialize<'a>>(body: &'a [u8]) -> serde_json::Result<Envelo
 }
 
 /// A required id: text that is not empty.
+///
+/// # Errors
+/// Where it is neither.
 pub fn id<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, str>, D::Error> {
     let Text(text) = Text::deserialize(deserializer)?;
     if text.is_empty() { Err(D::Error::invalid_value(Unexpected::Str(""), &"an id")) } else { Ok(text) }
 }
 
 /// Optional text, borrowed where the JSON allows.
+///
+/// # Errors
+/// Where it is there and no text.
 pub fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
     Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|Text(text)| text))
 }
@@ -81,6 +87,9 @@ pub fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 const FURTHEST: i64 = 8_210_000_000_000_000;
 
 /// An optional moment in Unix milliseconds.
+///
+/// # Errors
+/// Where it is there and no whole number, or beyond the calendar.
 pub fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     match Option::<i64>::deserialize(deserializer)? {
         Some(millis) if !(-FURTHEST..=FURTHEST).contains(&millis) => {

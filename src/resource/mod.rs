@@ -27,12 +27,17 @@ pub static ALL: [&Resource; 4] = [&USERS, &ORGANIZATIONS, &SESSIONS, &DAILY_ACTI
 /// How a resource is read.
 #[derive(Clone, Copy, Debug)]
 pub enum Reading {
-    /// The whole list by cursor; `count` is the endpoint that says how many there are.
+    /// The whole list by cursor; `count` is the endpoint that says how many there are. What changed is found by
+    /// two columns, since neither alone moves with every change.
     Cursor {
         /// The path under `/v1`.
         path: &'static str,
         /// The path of the unfiltered count.
         count: &'static str,
+        /// The filter for rows active after a moment; what it compares has day precision.
+        active_after: &'static str,
+        /// The column, and the field to order by, that moves with every other change.
+        changed: &'static str,
     },
     /// The whole list by offset, oldest first; its envelope says how many there are.
     Offset {

@@ -25,7 +25,12 @@ pub static USERS: Resource = Resource {
         source: "GET /v1/users",
         columns: || columns(&[]),
     },
-    reading: Reading::Cursor { path: "/users", count: "/users/count" },
+    reading: Reading::Cursor {
+        path: "/users",
+        count: "/users/count",
+        active_after: "last_active_at_after",
+        changed: "updated_at",
+    },
     writing: Writing::Replace,
     decode,
 };
@@ -92,6 +97,7 @@ struct User<'a> {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the fields are Clerk's")]
 struct EmailAddress<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
@@ -106,6 +112,7 @@ struct EmailAddress<'a> {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the fields are Clerk's")]
 struct PhoneNumber<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,

@@ -64,12 +64,11 @@ pub(super) fn cut(bytes: &Bytes) -> Body {
 pub(super) fn stalled(bytes: &Bytes) -> Body {
     let half = bytes.slice(..bytes.len() / 2);
     frames(stream::unfold(Some(half), |half| async move {
-        match half {
-            Some(half) => Some((Ok(Frame::data(half)), None)),
-            None => {
-                tokio::time::sleep(Duration::from_secs(600)).await;
-                None
-            }
+        if let Some(half) = half {
+            Some((Ok(Frame::data(half)), None))
+        } else {
+            tokio::time::sleep(Duration::from_mins(10)).await;
+            None
         }
     }))
 }

@@ -100,7 +100,9 @@ impl Model {
             ChangeKind::RemoveMember => {
                 let at = self.draw(self.memberships.len());
                 let id = at.and_then(|at| self.memberships.iter().nth(at)).map(|it| it.id.clone());
-                id.iter().for_each(|id| self.remove_member(id));
+                if let Some(id) = id {
+                    self.remove_member(&id);
+                }
             }
             ChangeKind::EndSession => self.on_session(|model, id| model.end_session(id, "ended")),
             ChangeKind::CleanUpSession => self.on_session(Self::clean_up_session),

@@ -119,18 +119,22 @@ fn user(model: &mut Model, number: usize, users: usize, previous: &mut i64) -> U
         id: model.id("user_"),
         first_name: named.then(|| FIRST[number % FIRST.len()].to_owned()),
         last_name: named.then(|| LAST[number / 3 % LAST.len()].to_owned()),
-        username: (number % 4 == 0).then(|| format!("user_{number}")),
-        external_id: (number % 5 == 0).then(|| format!("crm-{number:08}")),
+        username: number.is_multiple_of(4).then(|| format!("user_{number}")),
+        external_id: number.is_multiple_of(5).then(|| format!("crm-{number:08}")),
         primary_email_address_id,
         email_addresses,
         phone_numbers: phones(model, number),
         external_accounts: accounts(model, number),
         banned: model.random.random_bool(0.01),
         locked: model.random.random_bool(0.005),
-        password_enabled: number % 3 != 0,
-        two_factor_enabled: number % 7 == 0,
+        password_enabled: !number.is_multiple_of(3),
+        two_factor_enabled: number.is_multiple_of(7),
         public_metadata: format!("{{\"plan\":\"{}\",\"seats\":{}}}", ["free", "pro", "team"][number % 3], number % 50),
-        unsafe_metadata: if number % 6 == 0 { "{\"theme\":\"dark \\\"ish\\\"\"}".to_owned() } else { "{}".to_owned() },
+        unsafe_metadata: if number.is_multiple_of(6) {
+            "{\"theme\":\"dark \\\"ish\\\"\"}".to_owned()
+        } else {
+            "{}".to_owned()
+        },
         created_at,
         updated_at,
         last_sign_in_at: last_active_at.map(|at| (at - model.random.random_range(0..3 * DAY)).max(created_at)),
@@ -161,7 +165,7 @@ fn emails(model: &mut Model, number: usize, _created_at: i64) -> (Vec<EmailAddre
         7 => (vec![address(main.clone(), at, Some("unverified"))], Some(main)),
         11 => (vec![address(main.clone(), at, None)], Some(main)),
         13 => (vec![address(main, at, Some("verified"))], None),
-        _ if number % 8 == 0 => {
+        _ if number.is_multiple_of(8) => {
             let other = address(model.id("idn_"), format!("other{number}@mail.example"), Some("verified"));
             (vec![other, address(main.clone(), at, Some("verified"))], Some(main))
         }
@@ -170,7 +174,7 @@ fn emails(model: &mut Model, number: usize, _created_at: i64) -> (Vec<EmailAddre
 }
 
 fn phones(model: &mut Model, number: usize) -> Vec<PhoneNumber> {
-    if number % 9 == 0 {
+    if number.is_multiple_of(9) {
         vec![PhoneNumber { id: model.id("idn_"), number: format!("+1555{number:07}") }]
     } else {
         Vec::new()

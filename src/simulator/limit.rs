@@ -29,12 +29,11 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn admit(&mut self, limit: RateLimit, now: Instant) -> Verdict {
-        let began = match self.began.filter(|began| now.duration_since(*began) < limit.window) {
-            Some(began) => began,
-            None => {
-                self.used = 0;
-                *self.began.insert(now)
-            }
+        let began = if let Some(began) = self.began.filter(|began| now.duration_since(*began) < limit.window) {
+            began
+        } else {
+            self.used = 0;
+            *self.began.insert(now)
         };
         let allowed = self.used < limit.requests;
         self.used += u32::from(allowed);

@@ -40,7 +40,7 @@ pub struct ExternalAccount {
 
 /// A user. All times are Unix milliseconds. What is bulky and says nothing is made up when it is rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields are Clerk's")]
+#[expect(missing_docs, clippy::struct_excessive_bools, reason = "the fields are Clerk's")]
 pub struct User {
     pub id: String,
     pub first_name: Option<String>,
@@ -153,6 +153,7 @@ impl<T> Ordered<T> {
     }
 
     /// All rows, oldest first.
+    #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.rows.values()
     }

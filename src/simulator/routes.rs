@@ -53,7 +53,7 @@ fn users(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Resu
     let unknown_cursor = shared.settings().faults.unknown_cursor;
     let model = shared.model();
     let rows = listing::users(&model, parameters, part, unknown_cursor)?;
-    Ok(Reply::json(array(&rows, 3000, |out, row| render::user(out, row))))
+    Ok(Reply::json(array(&rows, 3000, render::user)))
 }
 
 fn user(shared: &Shared, id: &str) -> Result<Reply, Reply> {
@@ -73,7 +73,7 @@ fn sessions(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> R
     }
     let model = shared.model();
     let (rows, count) = listing::sessions(&model, parameters, part);
-    let rows = array(&rows, 700, |out, row| render::session(out, row));
+    let rows = array(&rows, 700, render::session);
     Ok(Reply::json(if parameters.flag("paginated") { envelope(&rows, count) } else { rows }))
 }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use chrono::{NaiveTime, TimeDelta};
 use datafusion::catalog::TableProvider;
 
+use super::listed::users_active_since;
 use super::staging::{ListingFailure, Staging};
 use super::{ResourceSummary, Run};
-use crate::api::{Client, ListRequest, Order, list};
+use crate::api::{Client, list};
 use crate::error::{Error, Result};
-use crate::lake::{Counts, Table};
+use crate::lake::Table;
 use crate::query::{Parameters, catalogue};
-use crate::resource::{Reading, Resource, USERS};
+use crate::resource::{Resource, USERS};
+use crate::table;
 
 impl Run<'_> {
     pub(super) async fn derived(
@@ -19,10 +21,10 @@ impl Run<'_> {
         resource: &'static Resource,
         query: &str,
         client: &Client,
+        mut table: Table,
         summary: &mut ResourceSummary,
     ) -> Result<()> {
         self.sync.progress.started(resource.name, None);
-        let mut table = self.open(resource).await?;
         let users = self.users_for_derived(client, summary).await?;
         let session = self.sync.lake.session();
         session
@@ -32,20 +34,17 @@ impl Run<'_> {
             Parameters::at(self.watermark).with("lookback_days", i64::from(self.sync.options.dau_lookback_days));
         let query = catalogue::builtin(query)?;
         let batches = query.run(&session, &parameters).await?;
+        let columns = table::columns::schema(&(resource.table.columns)());
         let mut writer = table.writer()?;
         for batch in batches {
             summary.rows_read += batch.num_rows() as u64;
-            let batch = crate::query::to_table(&batch, &resource.table)?;
+            let batch = table::conform(&batch, &columns)?;
             writer.write(&batch, self.synced_at_micros()).await?;
         }
         let staged = writer.finish().await?;
         let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
-        let outcome = if table.exists() && counts == Counts::default() {
-            table.touch(self.change(summary)).await?
-        } else {
-            table.replace(staged, self.change(summary)).await?
-        };
+        let outcome = table.replace(staged, counts, self.change(summary)).await?;
         let version = outcome.committed(resource.table.name)?;
         summary.take_commit(self.watermark, version, table.rows());
         Ok(())
@@ -61,15 +60,9 @@ impl Run<'_> {
         if self.fresh.contains(&USERS.table.name) {
             return self.sync.lake.table(&USERS.table).await?.provider().await;
         }
-        let Reading::Cursor { path, .. } = USERS.reading else {
-            return Err(Error::bug("users are not listed by cursor"));
-        };
         let days = i64::from(self.sync.options.dau_lookback_days);
         let first = self.watermark.date_naive() - TimeDelta::days(days - 1);
-        let since = first.and_time(NaiveTime::MIN).and_utc().timestamp_millis() - 1;
-        let request = ListRequest::new(path, Order::Cursor)
-            .with("order_by", "+created_at")
-            .with("last_active_at_after", since.to_string());
+        let request = users_active_since(first.and_time(NaiveTime::MIN).and_utc())?;
         let table = Table::open(&self.sync.lake, &USERS.table, Some(&self.area)).await?;
         let mut staging = Staging::new(self, &USERS, table.writer()?);
         let read = staging.take_all(list(client.clone(), request, |body| (USERS.decode)(body))).await;

@@ -1,27 +1,34 @@
-//! Resources that are read whole: users by cursor, organizations by offset.
+//! Resources that are read whole: users by cursor at a full sync or to reconcile, organizations by offset always.
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::staging::{ListingFailure, Staging};
 use super::{ResourceSummary, Run};
-use crate::api::{Client, ListRequest, Order, Refusal, list};
+use crate::api::{Client, ListRequest, Listing, Order, Refusal};
 use crate::error::{Error, Result};
 use crate::lake::{Counts, StagedRows, Table};
-use crate::resource::{Reading, Resource, Writing};
+use crate::resource::{Reading, Resource, USERS, Writing};
 
 /// How often a listing that came out shorter than the server's count is given another chance.
-const CHANCES: u32 = 3;
+const CHANCES: u32 = 2;
+
+/// The wait before each.
+const PAUSE_BEFORE_CHANCE: Duration = Duration::from_millis(500);
 
 impl Run<'_> {
-    pub(super) async fn listed(
+    /// Reads all of `resource` and makes it the table.
+    pub(super) async fn whole(
         &self,
         resource: &'static Resource,
         client: &Client,
+        mut table: Table,
         summary: &mut ResourceSummary,
     ) -> Result<()> {
-        let mut table = self.open(resource).await?;
+        debug_assert_eq!(resource.writing, Writing::Replace);
+        summary.mode = "full";
         let staged = match self.read_whole(resource, client, &table, summary).await {
             Ok(staged) => staged,
             Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent && !is_essential(resource) => {
@@ -33,16 +40,11 @@ impl Run<'_> {
             }
             Err(failure) => return Err(failure.into()),
         };
-        debug_assert_eq!(resource.writing, Writing::Replace);
         let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
         self.refuse_shrinking(resource, &table, counts)?;
-        let outcome = if table.exists() && counts == Counts::default() {
-            table.touch(self.change(summary)).await?
-        } else {
-            table.replace(staged, self.change(summary)).await?
-        };
-        let version = outcome.committed(resource.table.name)?;
+        let change = self.change(summary).with_unreadable(summary.rows_rejected);
+        let version = table.replace(staged, counts, change).await?.committed(resource.table.name)?;
         summary.take_commit(self.watermark, version, table.rows());
         Ok(())
     }
@@ -54,12 +56,12 @@ impl Run<'_> {
         table: &Table,
         summary: &mut ResourceSummary,
     ) -> Result<StagedRows, ListingFailure> {
-        let request = whole_list(resource).map_err(ListingFailure::Other)?;
+        let request = whole_list(resource)?;
         let expected = self.count(resource, client).await?;
         self.sync.progress.started(resource.name, expected);
-        let mut staging = Staging::new(self, resource, table.writer().map_err(ListingFailure::Other)?);
-        let decode = |body: &bytes::Bytes| (resource.decode)(body);
-        staging.take_all(list(client.clone(), request.clone(), decode)).await?;
+        let mut staging = Staging::new(self, resource, table.writer()?);
+        let mut listing = Listing::new(client.clone(), request, |body: &bytes::Bytes| (resource.decode)(body));
+        staging.take_all(listing.pages()).await?;
         let mut chances = CHANCES;
         loop {
             let count = self.count(resource, client).await?.or(staging.total);
@@ -67,24 +69,21 @@ impl Run<'_> {
             summary.rows_read = staging.rows;
             summary.rows_rejected = staging.rejected;
             let Some(count) = count.filter(|count| read < *count) else {
-                return staging.finish().await.map_err(ListingFailure::Other);
+                return Ok(staging.finish().await?);
             };
-            chances -= 1;
-            let Some(last) = staging.last.clone().filter(|_| chances > 0 && request.order == Order::Cursor) else {
+            if chances == 0 {
                 return Err(ListingFailure::Other(too_short(resource, read, count)));
-            };
-            // Somebody may have signed up since the last page: whatever follows it is read, then counted again.
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let more = list(client.clone(), request.clone().after(last), decode);
-            match staging.take_all(more).await {
-                Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent => {}
-                other => other?,
             }
+            chances -= 1;
+            // Somebody may have signed up since the last page: whatever follows it is read, then counted again.
+            tokio::time::sleep(PAUSE_BEFORE_CHANCE).await;
+            listing.reopen();
+            staging.take_all(listing.pages()).await?;
         }
     }
 
     /// How many rows the server says there are; none where this resource has no endpoint for that.
-    async fn count(&self, resource: &Resource, client: &Client) -> Result<Option<u64>, ListingFailure> {
+    pub(super) async fn count(&self, resource: &Resource, client: &Client) -> Result<Option<u64>, ListingFailure> {
         #[derive(Deserialize)]
         struct Body {
             total_count: u64,
@@ -93,7 +92,7 @@ impl Run<'_> {
         let count = client.get(count, &[], |body| {
             serde_json::from_slice::<Body>(body).map_err(|error| format!("not a count: {error}"))
         });
-        Ok(Some(count.await.map_err(ListingFailure::Api)?.total_count))
+        Ok(Some(count.await?.total_count))
     }
 
     /// Refuses a replacement that would remove more of the table than `max_shrink` allows.
@@ -132,7 +131,17 @@ fn whole_list(resource: &Resource) -> Result<ListRequest> {
             return Err(Error::bug(format!("{} has no list that gives all of it", resource.name)));
         }
     };
-    Ok(request.with("order_by", "+created_at"))
+    Ok(request.with("order_by", "created_at"))
+}
+
+/// The listing of users active at `since` or later, oldest user first. The filter excludes its own moment.
+pub(super) fn users_active_since(since: DateTime<Utc>) -> Result<ListRequest> {
+    let Reading::Cursor { path, active_after, .. } = USERS.reading else {
+        return Err(Error::bug("users are not listed by cursor"));
+    };
+    Ok(ListRequest::new(path, Order::Cursor)
+        .with("order_by", "created_at")
+        .with(active_after, (since.timestamp_millis() - 1).to_string()))
 }
 
 fn too_short(resource: &Resource, read: u64, count: u64) -> Error {

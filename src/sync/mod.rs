@@ -5,6 +5,7 @@
 //! deliberately prints nothing: whoever runs it passes a [`Progress`].
 
 mod derived;
+mod incremental;
 mod listed;
 mod progress;
 mod sessions;
@@ -30,9 +31,23 @@ pub use summary::{ResourceStatus, ResourceSummary, Status, Summary};
 /// How long the first request may be tried: a wrong address should be known at once, not after minutes.
 const FIRST_CONTACT: Duration = Duration::from_secs(20);
 
+/// How much of each resource a run reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// What changed since the table's watermark; everything where there is none yet.
+    #[default]
+    Changes,
+    /// What changed since this moment, if it is before the watermark.
+    Since(DateTime<Utc>),
+    /// Everything.
+    Full,
+}
+
 /// What a run is to do.
 #[derive(Clone, Debug)]
 pub struct SyncOptions {
+    /// How much of each resource to read.
+    pub extent: Extent,
     /// The resources to sync; the order of the registry is kept, whatever order they are given in.
     pub resources: Vec<&'static Resource>,
     /// How many days `clerk_daily_active_users` covers, today included: 1 to 90.
@@ -48,6 +63,7 @@ pub struct SyncOptions {
 impl Default for SyncOptions {
     fn default() -> Self {
         Self {
+            extent: Extent::default(),
             resources: resource::ALL.to_vec(),
             dau_lookback_days: 30,
             session_lookback_days: 30,
@@ -90,18 +106,20 @@ impl Sync {
         let started_at = self.clock.now();
         let mut selected: Vec<_> = resource::ALL.to_vec();
         selected.retain(|resource| self.options.resources.iter().any(|wanted| wanted.name == resource.name));
-        let resources = match self.begin().await {
+        let run = self.begin().await;
+        let began = run.is_ok();
+        let resources = match run {
             Ok(run) => run.all(&selected).await,
             Err(error) => selected.iter().map(|it| ResourceSummary::failed(it.name, error.clone())).collect(),
         };
-        Summary::new(started_at, self.clock.now(), self.lake.location().to_string(), resources)
+        Summary::new(started_at, self.clock.now(), self.lake.location().to_string(), resources, began)
     }
 
     /// Everything that is checked before anything is read: that the lake can be written, that Clerk answers and
     /// takes the key, and that the two belong together.
     async fn begin(&self) -> Result<Run<'_>> {
         let area = RunArea::open(&self.lake).await?;
-        let instance = api::instance(&self.client.with_retry_budget(FIRST_CONTACT)).await?;
+        let instance = api::instance(&self.client.within_retry_budget(FIRST_CONTACT)).await?;
         let tables: Vec<&'static TableSpec> = resource::ALL.iter().map(|resource| &resource.table).collect();
         match &instance.id {
             Some(id) => self.lake.check_instance(id, &tables).await?,
@@ -125,7 +143,7 @@ impl Run<'_> {
         for &resource in selected {
             let summary = match &refused {
                 Some(error) => ResourceSummary::failed(resource.name, error.clone()),
-                None => self.one(resource).await,
+                None => Box::pin(self.one(resource)).await,
             };
             if let Some(error) = summary.failure.as_ref().filter(|error| error.kind() == ErrorKind::KeyRefused) {
                 refused = Some(error.clone());
@@ -144,16 +162,44 @@ impl Run<'_> {
         let start = Instant::now();
         let client = self.sync.client.scope();
         let mut summary = ResourceSummary::new(resource.name);
-        let outcome = match resource.reading {
-            Reading::Cursor { .. } | Reading::Offset { .. } => self.listed(resource, &client, &mut summary).await,
-            Reading::PerUser { path } => self.sessions(resource, path, &client, &mut summary).await,
-            Reading::Derived { query } => self.derived(resource, query, &client, &mut summary).await,
+        let outcome = match self.open(resource).await {
+            Ok(table) => self.bring_up_to_date(resource, table, &client, &mut summary).await,
+            Err(error) => Err(error),
         };
         summary.take_traffic(client.traffic(), start.elapsed());
         match outcome {
             Ok(()) => summary,
             Err(error) => summary.into_failed(error),
         }
+    }
+
+    async fn bring_up_to_date(
+        &self,
+        resource: &'static Resource,
+        table: Table,
+        client: &Client,
+        summary: &mut ResourceSummary,
+    ) -> Result<()> {
+        let since = self.since(&table).await?;
+        match (resource.reading, since) {
+            (Reading::Cursor { .. }, Some(since)) => self.changes(resource, since, client, table, summary).await,
+            (Reading::Cursor { .. }, None) | (Reading::Offset { .. }, _) => {
+                self.whole(resource, client, table, summary).await
+            }
+            (Reading::PerUser { path }, _) => self.sessions(resource, path, since, client, table, summary).await,
+            (Reading::Derived { query }, _) => self.derived(resource, query, client, table, summary).await,
+        }
+    }
+
+    /// Since when changes are to be read; none where everything is. A time later than the watermark would leave
+    /// out what changed in between: the watermark counts then.
+    async fn since(&self, table: &Table) -> Result<Option<DateTime<Utc>>> {
+        let Some(watermark) = table.watermark().await? else { return Ok(None) };
+        Ok(match self.sync.options.extent {
+            Extent::Full => None,
+            Extent::Changes => Some(watermark),
+            Extent::Since(since) => Some(since.min(watermark)),
+        })
     }
 
     /// The table of `resource`, open for writing and cleared of what crashes left.
@@ -171,15 +217,13 @@ impl Run<'_> {
         Change {
             watermark: Some(self.watermark),
             instance: self.instance.clone(),
-            info: serde_json::json!({
-                "run": self.area.run(),
-                "mode": "full",
-                "rowsRead": summary.rows_read,
-                "rowsInserted": summary.rows_inserted,
-                "rowsUpdated": summary.rows_updated,
-                "rowsDeleted": summary.rows_deleted,
-                "rowsRejected": summary.rows_rejected,
-            }),
+            unreadable: None,
+            info: serde_json::Map::from_iter([
+                ("run".to_owned(), self.area.run().into()),
+                ("mode".to_owned(), summary.mode.into()),
+                ("rowsRead".to_owned(), summary.rows_read.into()),
+                ("rowsRejected".to_owned(), summary.rows_rejected.into()),
+            ]),
         }
     }
 

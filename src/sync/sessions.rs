@@ -1,47 +1,44 @@
-//! Sessions: the plain list where the instance allows it, else one list for each user who was active lately.
+//! Sessions: the plain list where the instance allows it and it is short enough, else one list for each user
+//! whose sessions may have changed.
+//!
+//! A session changes long after it was created, and nothing lists such changes. It can only change while it is
+//! open or its user is active: so the users to ask about are those active since the watermark's day, and the
+//! owners of the sessions that the lake knows to be open. What Clerk no longer shows stays in the lake.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use futures::{Stream, StreamExt, TryStreamExt};
+use std::collections::BTreeSet;
 
+use bytes::Bytes;
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use futures::{StreamExt, TryStreamExt};
+
+use super::listed::users_active_since;
 use super::staging::{ListingFailure, Staging};
 use super::{ResourceSummary, Run};
-use crate::api::{ApiError, Client, ListRequest, Order, Page, Refusal, list};
+use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, list};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lake::Table;
 use crate::query;
-use crate::resource::{PageRows, Reading, Resource, USERS};
+use crate::resource::{PageRows, Resource, USERS};
 
 /// How many users are asked about at a time; the request budget bounds it long before.
 const AT_ONCE: usize = 16;
+
+/// How often the newest sessions are read again where the plain list ends short of its own total.
+const CHANCES: u32 = 3;
 
 impl Run<'_> {
     pub(super) async fn sessions(
         &self,
         resource: &'static Resource,
         path: &'static str,
+        since: Option<DateTime<Utc>>,
         client: &Client,
+        mut table: Table,
         summary: &mut ResourceSummary,
     ) -> Result<()> {
-        let mut table = self.open(resource).await?;
-        let mut staging = Staging::new(self, resource, table.writer()?);
-        let read = match staging.take_all(list(client.clone(), plain(path), resource.decode_bytes())).await {
-            Err(ListingFailure::Api(error)) if refuses_plain(&error) && staging.rows == 0 => {
-                self.sync.progress.note(&format!(
-                    "this instance does not list all sessions at once ({}): asking for each active user",
-                    error.status.unwrap_or_default()
-                ));
-                self.per_user(resource, path, client, &mut staging).await
-            }
-            Ok(()) if staging.total.is_some_and(|total| staging.rows + staging.rejected < total) => {
-                let total = staging.total.unwrap_or_default();
-                Err(Error::answer(format!(
-                    "the list of sessions ended after {} rows, but Clerk counts {total}; nothing was written",
-                    staging.rows
-                ))
-                .with_hint("run again: sessions that ended meanwhile can cause it"))
-                .map_err(ListingFailure::Other)
-            }
-            other => other,
-        };
+        summary.mode = if since.is_some() { "incremental" } else { "full" };
+        let mut staging = Staging::of_several(self, resource, table.writer()?);
+        let read = self.read_sessions(resource, path, since, client, &table, &mut staging).await;
         summary.rows_read = staging.rows;
         summary.rows_rejected = staging.rejected;
         match read {
@@ -52,12 +49,58 @@ impl Run<'_> {
             }
             other => other?,
         }
-        let staged = staging.finish().await?;
-        let (outcome, counts) = table.upsert(staged, self.change(summary)).await?;
-        summary.take_counts(counts);
-        let version = outcome.committed(resource.table.name)?;
+        let upsert = table.prepare_upsert(staging.finish().await?).await?;
+        summary.take_counts(upsert.counts());
+        let version = table.commit_upsert(upsert, self.change(summary)).await?.committed(resource.table.name)?;
         summary.take_commit(self.watermark, version, table.rows());
         Ok(())
+    }
+
+    /// Reads the plain list, unless the instance refuses it or asking for each user costs fewer requests.
+    async fn read_sessions(
+        &self,
+        resource: &'static Resource,
+        path: &'static str,
+        since: Option<DateTime<Utc>>,
+        client: &Client,
+        table: &Table,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure> {
+        let mut listing = Listing::new(client.clone(), plain(path), resource.decode_bytes());
+        let first = match listing.next_page().await {
+            Err(error) if refuses_plain(&error) => {
+                let status = error.status.unwrap_or_default();
+                self.sync.progress.note(&format!("this instance does not list all sessions at once ({status})"));
+                let since = since.unwrap_or_else(|| self.sessions_since());
+                let users = self.users_to_ask(since, client, table).await?;
+                return self.per_user(resource, path, client, users, staging).await;
+            }
+            other => other?,
+        };
+        let Some(first) = first else { return Ok(()) };
+        let pages = first.total_count.map_or(u64::MAX, |total| total.div_ceil(first.keys.len().max(1) as u64));
+        if let Some(since) = since.filter(|_| pages > 1)
+            && let Ok(users) = self.users_to_ask(since, client, table).await
+            && (users.len() as u64) < pages
+        {
+            return self.per_user(resource, path, client, users, staging).await;
+        }
+        self.sync.progress.started(resource.name, first.total_count);
+        staging.take(first).await?;
+        staging.take_all(listing.pages()).await?;
+        for _ in 0..CHANCES {
+            // Sessions that began meanwhile stand at the front.
+            listing.reopen();
+            while !is_whole(staging) {
+                let Some(page) = listing.next_page().await? else { break };
+                let known = page.fresh_count == 0;
+                staging.take(page).await?;
+                if known {
+                    break;
+                }
+            }
+        }
+        if is_whole(staging) { Ok(()) } else { Err(too_short(staging).into()) }
     }
 
     async fn per_user(
@@ -65,15 +108,15 @@ impl Run<'_> {
         resource: &'static Resource,
         path: &'static str,
         client: &Client,
+        users: BTreeSet<String>,
         staging: &mut Staging<'_>,
     ) -> Result<(), ListingFailure> {
-        let (users, count) = self.active_users(client).await?;
-        self.announce(count, client);
-        let pages = users
+        self.announce(users.len() as u64, client);
+        let pages = futures::stream::iter(users)
             .map(|user| {
                 let client = client.clone();
                 async move {
-                    let request = plain(path).with("user_id", user?);
+                    let request = plain(path).with("user_id", user);
                     let pages = list(client, request, resource.decode_bytes()).try_collect::<Vec<_>>().await;
                     match pages {
                         // Gone between the two lists: a user without sessions.
@@ -87,13 +130,10 @@ impl Run<'_> {
         while let Some(of_user) = pages.try_next().await? {
             staging.take_all(futures::stream::iter(of_user.into_iter().map(Ok))).await?;
         }
-        // A user's total says nothing of all sessions.
-        staging.total = None;
         Ok(())
     }
 
-    fn announce(&self, users: Option<u64>, client: &Client) {
-        let Some(users) = users else { return };
+    fn announce(&self, users: u64, client: &Client) {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let seconds = client.quota().requests_per_second().map(|rate| users as f64 / rate);
         let time =
@@ -102,58 +142,50 @@ impl Run<'_> {
         self.sync.progress.started("sessions", None);
     }
 
-    /// The users to ask about: those active since the start of the day `session_lookback_days` ago. They come
-    /// from the lake where this run has just read them, else from Clerk.
-    async fn active_users(&self, client: &Client) -> Result<(UserIds, Option<u64>), ListingFailure> {
-        let since = self.sessions_since();
-        if self.fresh.contains(&USERS.table.name) {
-            let table = self.sync.lake.table(&USERS.table).await.map_err(ListingFailure::Other)?;
-            let (ids, count) =
-                query::active_user_ids(&self.sync.lake, &table, since).await.map_err(ListingFailure::Other)?;
-            return Ok((ids.map_err(ListingFailure::Other).boxed(), Some(count)));
+    /// Users active since the start of `since`'s day, and the owners of open sessions. The active ones come from
+    /// the lake where this run has just read them, else from Clerk.
+    async fn users_to_ask(
+        &self,
+        since: DateTime<Utc>,
+        client: &Client,
+        table: &Table,
+    ) -> Result<BTreeSet<String>, ListingFailure> {
+        let day = since.date_naive().and_time(NaiveTime::MIN).and_utc();
+        let mut ids = BTreeSet::new();
+        if table.exists() {
+            ids.extend(query::owners_of_open_sessions(&self.sync.lake, table).await?);
         }
-        let Reading::Cursor { path, .. } = USERS.reading else {
-            return Err(ListingFailure::Other(Error::bug("users are not listed by cursor")));
-        };
-        let request = ListRequest::new(path, Order::Cursor)
-            .with("order_by", "+created_at")
-            .with("last_active_at_after", (since.timestamp_millis() - 1).to_string());
-        let ids = list(client.clone(), request, |body| {
-            let decoded = (USERS.decode)(body)?;
-            let ids: Vec<String> = decoded.keys.iter().map(|key| key.id.clone()).collect();
-            Ok(crate::api::Decoded {
-                keys: decoded.keys,
-                received: decoded.received,
-                total_count: decoded.total_count,
-                rows: ids,
-            })
-        })
-        .map_err(ListingFailure::Api)
-        .map_ok(|page| {
-            let Page { rows, fresh, .. } = page;
-            let fresh = fresh.unwrap_or_else(|| vec![true; rows.len()]);
-            futures::stream::iter(rows.into_iter().zip(fresh).filter(|(_, fresh)| *fresh).map(|(id, _)| Ok(id)))
-        })
-        .try_flatten();
-        Ok((ids.boxed(), None))
+        if self.fresh.contains(&USERS.table.name) {
+            let users = self.sync.lake.table(&USERS.table).await?;
+            ids.extend(query::active_user_ids(&self.sync.lake, &users, day).await?);
+        } else {
+            let listed = list(client.clone(), users_active_since(day)?, decode_ids).map_err(ListingFailure::Api);
+            let mut listed = std::pin::pin!(listed);
+            while let Some(page) = listed.try_next().await? {
+                let Page { keys, .. } = page;
+                ids.extend(keys.into_iter().map(|key| key.id));
+            }
+        }
+        Ok(ids)
     }
 
+    /// From when on users' sessions are asked for at the first sync.
     fn sessions_since(&self) -> DateTime<Utc> {
         let days = i64::from(self.sync.options.session_lookback_days);
-        let day = self.watermark.date_naive() - TimeDelta::days(days.saturating_sub(1).max(0));
-        day.and_time(chrono::NaiveTime::MIN).and_utc()
+        self.watermark - TimeDelta::days(days.saturating_sub(1).max(0))
     }
 }
 
-type UserIds = std::pin::Pin<Box<dyn Stream<Item = Result<String, ListingFailure>> + Send>>;
-
 impl Resource {
-    fn decode_bytes(
-        &self,
-    ) -> impl Fn(&bytes::Bytes) -> Result<crate::api::Decoded<PageRows>, String> + Send + Sync + use<> {
+    fn decode_bytes(&self) -> impl Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync + use<> {
         let decode = self.decode;
         move |body| decode(body)
     }
+}
+
+fn decode_ids(body: &Bytes) -> Result<Decoded<()>, String> {
+    let Decoded { keys, received, total_count, .. } = (USERS.decode)(body)?;
+    Ok(Decoded { keys, received, total_count, rows: () })
 }
 
 /// Sessions, newest first: the only order there is.
@@ -165,4 +197,17 @@ fn plain(path: &str) -> ListRequest {
 fn refuses_plain(error: &ApiError) -> bool {
     let kind = Error::from(error.clone()).kind();
     kind == ErrorKind::Answer && error.status.is_some_and(|status| (400..500).contains(&status))
+}
+
+fn is_whole(staging: &Staging<'_>) -> bool {
+    staging.total.is_none_or(|total| staging.rows + staging.rejected >= total)
+}
+
+fn too_short(staging: &Staging<'_>) -> Error {
+    Error::answer(format!(
+        "the list of sessions ended after {} rows, but Clerk counts {}; nothing was written",
+        staging.rows + staging.rejected,
+        staging.total.unwrap_or_default()
+    ))
+    .with_hint("run again; if it stays so, report it: a list that may be incomplete is never committed")
 }

@@ -1,10 +1,13 @@
 //! Pages to staged rows: what every resource that is listed has in common.
 
-use arrow::array::{BooleanArray, RecordBatch};
+use std::collections::HashSet;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
 use futures::{Stream, TryStreamExt};
 
-use crate::api::{ApiError, Page, RowKey};
+use crate::api::{ApiError, Fingerprints, Page};
 use crate::error::{Error, Result};
 use crate::lake::{StagedRows, Writer};
 use crate::resource::{PageRows, Resource};
@@ -14,24 +17,27 @@ use super::{Progress, Run};
 /// Below so many rows the share of unreadable ones is judged only at the end.
 const EARLY_JUDGEMENT: u64 = 2000;
 
-/// A listing on its way to staged files.
+/// A listing on its way to staged files, or several listings that may bring the same row: the first one counts,
+/// since whatever happened to it after that is later than this run's watermark.
 pub(super) struct Staging<'a> {
     resource: &'static Resource,
     writer: Writer,
     progress: &'a dyn Progress,
     synced_at_micros: i64,
     max_rejected: f64,
+    seen: Option<Fingerprints>,
+    /// Rows that could not be read, by their text: a page boundary may bring one twice.
+    rejected_rows: HashSet<String>,
     /// Rows staged so far, each counted once.
     pub rows: u64,
     /// Rows that could not be read.
     pub rejected: u64,
-    /// The last row read.
-    pub last: Option<RowKey>,
     /// The total that the server said last.
     pub total: Option<u64>,
 }
 
 impl<'a> Staging<'a> {
+    /// Staging for one listing, which does not bring a row twice.
     pub(super) fn new(run: &Run<'a>, resource: &'static Resource, writer: Writer) -> Self {
         Self {
             resource,
@@ -39,11 +45,22 @@ impl<'a> Staging<'a> {
             progress: run.sync.progress.as_ref(),
             synced_at_micros: run.synced_at_micros(),
             max_rejected: run.sync.options.max_rejected,
+            seen: None,
+            rejected_rows: HashSet::new(),
             rows: 0,
             rejected: 0,
-            last: None,
             total: None,
         }
+    }
+
+    /// Staging for several listings; it remembers each row by a few bytes.
+    pub(super) fn of_several(run: &Run<'a>, resource: &'static Resource, writer: Writer) -> Self {
+        Self { seen: Some(Fingerprints::default()), ..Self::new(run, resource, writer) }
+    }
+
+    /// Whether a row with this id has been staged; only where several listings are staged.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.contains(id))
     }
 
     /// Stages all pages of a listing.
@@ -58,14 +75,19 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    async fn take(&mut self, page: Page<PageRows>) -> Result<()> {
-        let PageRows { batch, rejected } = page.rows;
-        for row in &rejected {
-            tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
+    /// Stages one page.
+    pub(super) async fn take(&mut self, mut page: Page<PageRows>) -> Result<()> {
+        if let Some(seen) = &mut self.seen {
+            let listed = page.fresh.take().unwrap_or_else(|| vec![true; page.keys.len()]);
+            let fresh = page.keys.iter().zip(listed).map(|(key, listed)| listed && seen.insert(&key.id));
+            page.fresh = Some(fresh.collect());
         }
-        self.rejected += rejected.len() as u64;
+        let PageRows { batch, rejected } = page.rows;
+        for row in rejected {
+            tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
+            self.rejected += u64::from(self.rejected_rows.insert(row.raw));
+        }
         self.total = page.total_count.or(self.total);
-        self.last = page.last.or(self.last.take());
         let batch = only_fresh(batch, page.fresh)?;
         self.rows += batch.num_rows() as u64;
         if self.rows + self.rejected >= EARLY_JUDGEMENT {
@@ -101,6 +123,12 @@ impl<'a> Staging<'a> {
     }
 }
 
+/// The moments in a column of a page, Unix microseconds; none where the row has none.
+pub(super) fn moments<'b>(rows: &'b PageRows, column: &str) -> impl Iterator<Item = Option<i64>> + 'b {
+    let moments = rows.batch.column_by_name(column).and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
+    moments.into_iter().flat_map(arrow::array::PrimitiveArray::iter)
+}
+
 /// Why a listing stopped: Clerk's answer may mean that the resource is not there, anything else is an error.
 #[derive(Debug)]
 pub(super) enum ListingFailure {
@@ -114,6 +142,18 @@ impl From<ListingFailure> for Error {
             ListingFailure::Api(error) => error.into(),
             ListingFailure::Other(error) => error,
         }
+    }
+}
+
+impl From<ApiError> for ListingFailure {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<Error> for ListingFailure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
     }
 }
 

@@ -88,6 +88,9 @@ pub struct Summary {
     pub lake: String,
     /// One entry for each resource selected.
     pub resources: Vec<ResourceSummary>,
+    /// Whether the run got as far as its first resource; where it did not, all failed for one reason.
+    #[serde(skip)]
+    pub began: bool,
 }
 
 impl ResourceSummary {
@@ -154,6 +157,7 @@ impl Summary {
         finished_at: DateTime<Utc>,
         lake: String,
         resources: Vec<ResourceSummary>,
+        began: bool,
     ) -> Self {
         let failed = resources.iter().filter(|resource| resource.status == ResourceStatus::Failed).count();
         let status = match failed {
@@ -161,7 +165,7 @@ impl Summary {
             _ if failed == resources.len() => Status::Failed,
             _ => Status::Partial,
         };
-        Self { status, started_at: rfc3339(started_at), finished_at: rfc3339(finished_at), lake, resources }
+        Self { status, started_at: rfc3339(started_at), finished_at: rfc3339(finished_at), lake, resources, began }
     }
 
     /// The worst failure of the run, whose exit code is the run's.

@@ -8,8 +8,11 @@ pub mod columns;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::cast;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+
+use crate::error::{Error, Result};
 
 pub use columns::Column;
 
@@ -84,11 +87,25 @@ impl TableSpec {
 ///
 /// # Errors
 /// [`ArrowError`] where the batch already has that column, which is a bug.
-pub fn stamp(batch: &RecordBatch, synced_at_micros: i64) -> Result<RecordBatch, ArrowError> {
+pub fn stamp(batch: &RecordBatch, synced_at_micros: i64) -> std::result::Result<RecordBatch, ArrowError> {
     let stamps = TimestampMicrosecondArray::from_value(synced_at_micros, batch.num_rows()).with_timezone("UTC");
     let mut arrays: Vec<ArrayRef> = batch.columns().to_vec();
     arrays.push(Arc::new(stamps));
     RecordBatch::try_new(with_synced_at(&batch.schema()), arrays)
+}
+
+/// `batch` in `schema`: columns matched by name, each cast to the type that the schema says.
+///
+/// # Errors
+/// [`Bug`](crate::ErrorKind::Bug) where a column is missing or of another kind.
+pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let bug = |error: ArrowError| Error::bug(error.to_string());
+    let columns = schema.fields().iter().map(|field| {
+        let column = batch.column_by_name(field.name());
+        let column = column.ok_or_else(|| Error::bug(format!("rows lack the column {}", field.name())))?;
+        cast(column, field.data_type()).map_err(bug)
+    });
+    RecordBatch::try_new(SchemaRef::clone(schema), columns.collect::<Result<Vec<_>>>()?).map_err(bug)
 }
 
 fn with_synced_at(schema: &Schema) -> SchemaRef {

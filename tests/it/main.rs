@@ -1,5 +1,6 @@
 //! The integration tests: the library and the real binary against the simulator, over real HTTP and real files.
 
+mod architecture;
 mod command_line;
 mod errors;
 mod faults;

@@ -4,12 +4,16 @@
 //! ended is said in one place, the pure [`walk`], without any network. What a row is, this module does not
 //! know: a resource's decoder turns a body into rows and says each row's [`RowKey`].
 
+mod cursor;
+mod fingerprints;
+mod offset;
 mod walk;
 
 use bytes::Bytes;
 use futures::Stream;
 
 use super::{ApiError, Client, Refusal};
+pub use fingerprints::Fingerprints;
 use walk::Walk;
 
 /// What a listing must know of a row: who it is, and where it stands in the order of creation.
@@ -43,8 +47,8 @@ pub struct Page<T> {
     pub fresh: Option<Vec<bool>>,
     /// How many rows are new.
     pub fresh_count: usize,
-    /// The last row's key; a cursor listing can start again after it.
-    pub last: Option<RowKey>,
+    /// The keys of the rows that could be read, in the order of `rows`.
+    pub keys: Vec<RowKey>,
     /// How many rows the server says the whole listing has.
     pub total_count: Option<u64>,
 }
@@ -69,39 +73,105 @@ pub struct ListRequest {
     pub order: Order,
     /// Rows asked for per page, 1 to 500; the server may send fewer.
     pub limit: usize,
-    /// The row after which a cursor listing starts; none for its beginning.
-    pub start_after: Option<RowKey>,
+    /// The last rows of a listing that is to be gone on with, oldest first: a cursor listing starts after the
+    /// last one, or after one before it where that one is gone. Empty for a listing from its beginning.
+    pub trail: Vec<RowKey>,
 }
 
+/// The largest page that Clerk sends.
+pub const LARGEST_PAGE: usize = 500;
+
 impl ListRequest {
-    /// A listing of `path`, with the largest page that Clerk allows.
+    /// The whole listing at `path`, in the largest pages.
     #[must_use]
     pub fn new(path: impl Into<String>, order: Order) -> Self {
-        Self { path: path.into(), query: Vec::new(), order, limit: 500, start_after: None }
+        Self { path: path.into(), query: Vec::new(), order, limit: LARGEST_PAGE, trail: Vec::new() }
     }
 
-    /// The same cursor listing, from after `row` on.
-    #[must_use]
-    pub fn after(self, row: RowKey) -> Self {
-        Self { start_after: Some(row), ..self }
-    }
-
-    /// The same listing with a parameter more.
+    /// The same with one more parameter on every page.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
         self
     }
+
+    /// The same, gone on with after the last row of `trail`.
+    #[must_use]
+    pub fn after(self, trail: Vec<RowKey>) -> Self {
+        Self { trail, ..self }
+    }
 }
 
-/// Lists `request` to its end. The stream holds one page at a time; dropping it between pages loses nothing
-/// but the pages not yet read.
-///
-/// It ends after an empty page, or when the total that the server knows has been reached, and on the first
-/// error. It does not compare what came with a count from elsewhere: that is for whoever commits it.
+/// A listing on its way. It holds one page at a time.
+pub struct Listing<D> {
+    client: Client,
+    request: ListRequest,
+    decode: D,
+    walk: Walk,
+}
+
+impl<D> Listing<D> {
+    /// A listing whose pages `decode` reads; nothing is asked yet.
+    pub fn new(client: Client, request: ListRequest, decode: D) -> Self {
+        let walk = Walk::new(request.order, request.limit, &request.trail);
+        Self { client, request, decode, walk }
+    }
+
+    /// The next page; none once the listing has ended: after an empty page, confirmed for a cursor listing by a
+    /// row that is still there, or when the total that the server knows has been reached. It does not compare
+    /// what came with a count from elsewhere: that is for whoever commits it.
+    ///
+    /// # Errors
+    /// What [`Client::get`] gives, and [`Refusal::Malformed`] where a listing does not move on.
+    pub async fn next_page<T>(&mut self) -> Result<Option<Page<T>>, ApiError>
+    where
+        D: Fn(&Bytes) -> Result<Decoded<T>, String>,
+    {
+        while !self.walk.is_done() {
+            let mut query = self.request.query.clone();
+            query.extend(self.walk.query());
+            let answer = self.client.get(&self.request.path, &query, &self.decode).await;
+            let decoded = match answer {
+                Ok(decoded) => decoded,
+                Err(error) if refuses_cursor(&error) && self.walk.step_back() => continue,
+                Err(error) => return Err(error),
+            };
+            let fresh = self
+                .walk
+                .accept(&decoded.keys, decoded.received, decoded.total_count)
+                .map_err(|why| stuck(&self.request.path, &why))?;
+            let fresh_count = fresh.iter().filter(|fresh| **fresh).count();
+            let fresh = (fresh_count < fresh.len()).then_some(fresh);
+            let Decoded { rows, keys, total_count, .. } = decoded;
+            return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count }));
+        }
+        Ok(None)
+    }
+
+    /// Opens an ended listing again, for rows that came meanwhile or were missed: a cursor listing goes on after
+    /// its last row, an offset listing goes through all of it once more. Rows seen before stay seen.
+    pub fn reopen(&mut self) {
+        self.walk.reopen();
+    }
+
+    /// The pages that are left, as a stream. An error ends it; dropping it between two pages loses nothing.
+    pub fn pages<T>(&mut self) -> impl Stream<Item = Result<Page<T>, ApiError>> + Send
+    where
+        T: Send,
+        D: Fn(&Bytes) -> Result<Decoded<T>, String> + Send + Sync,
+    {
+        async_stream::try_stream! {
+            while let Some(page) = self.next_page().await? {
+                yield page;
+            }
+        }
+    }
+}
+
+/// Lists `request` to its end, as a stream of pages: [`Listing::pages`] that owns its listing.
 ///
 /// # Errors
-/// Each item is what [`Client::get`] gives, and [`Refusal::Malformed`] where a listing does not move on.
+/// Each item is what [`Listing::next_page`] gives.
 pub fn list<T, D>(
     client: Client,
     request: ListRequest,
@@ -112,23 +182,9 @@ where
     D: Fn(&Bytes) -> Result<Decoded<T>, String> + Send + Sync,
 {
     async_stream::try_stream! {
-        let mut walk = Walk::new(request.order, request.limit, request.start_after);
-        while !walk.is_done() {
-            let mut query = request.query.clone();
-            query.extend(walk.query());
-            let answer = client.get(&request.path, &query, |body: &Bytes| decode(body)).await;
-            let decoded = match answer {
-                Ok(decoded) => decoded,
-                Err(error) if refuses_cursor(&error) && walk.step_back() => continue,
-                Err(error) => Err(error)?,
-            };
-            let fresh = walk
-                .accept(&decoded.keys, decoded.received, decoded.total_count)
-                .map_err(|why| stuck(&request.path, &why))?;
-            let last = decoded.keys.last().cloned();
-            let fresh_count = fresh.iter().filter(|fresh| **fresh).count();
-            let fresh = (fresh_count < fresh.len()).then_some(fresh);
-            yield Page { rows: decoded.rows, fresh, fresh_count, last, total_count: decoded.total_count };
+        let mut listing = Listing::new(client, request, decode);
+        while let Some(page) = listing.next_page().await? {
+            yield page;
         }
     }
 }

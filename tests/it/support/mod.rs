@@ -1,6 +1,7 @@
 //! What the tests share: a simulator, a lake in a directory of its own, the real binary, and rows as JSON.
 
 pub mod expected;
+pub mod stub;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -35,12 +36,8 @@ impl World {
 
     /// The same with its settings changed.
     pub async fn with(change: impl FnOnce(&mut SimulatorConfig)) -> Self {
-        let mut config = SimulatorConfig {
-            users: 700,
-            organizations: 40,
-            key: KEY.to_owned(),
-            ..SimulatorConfig::default()
-        };
+        let mut config =
+            SimulatorConfig { users: 700, organizations: 40, key: KEY.to_owned(), ..SimulatorConfig::default() };
         change(&mut config);
         let simulator = Simulator::start(config).await.expect("the simulator starts");
         Self { simulator, directory: tempfile::tempdir().expect("a directory"), options: SyncOptions::default() }

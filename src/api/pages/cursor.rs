@@ -1,0 +1,167 @@
+//! A walk by `starting_after`: it costs the same however deep it goes, and what is created meanwhile comes last.
+
+use std::cmp::Ordering;
+use std::collections::{HashSet, VecDeque};
+
+use super::RowKey;
+
+/// How many rows before the last one a refused cursor may fall back on.
+const REMEMBERED: usize = 1000;
+
+/// A walk by `starting_after`, oldest first. It remembers the last rows, and the ids that share the newest
+/// moment of creation; nothing grows with the number of rows.
+///
+/// An empty page after a row that was deleted meanwhile looks like the end and is none. So the end counts only
+/// once the row before the cursor, or the beginning of the list, leads to nothing but rows known already.
+#[derive(Debug)]
+pub(super) struct CursorWalk {
+    limit: usize,
+    /// The row to start after; none at the beginning.
+    cursor: Option<String>,
+    /// The last rows seen, oldest first, the cursor's row at the end.
+    remembered: VecDeque<String>,
+    /// Whether there are rows before the remembered ones.
+    forgotten: bool,
+    /// Rows after which nothing came.
+    empty_after: HashSet<String>,
+    seen: Seen,
+    /// Rows without an id at the end of the last page: they come again, and nothing can start after them.
+    trailing_unreadable: usize,
+    done: bool,
+}
+
+impl CursorWalk {
+    pub(super) fn new(limit: usize, trail: &[RowKey]) -> Self {
+        let frontier = trail.last().and_then(|row| row.created_at);
+        let at_frontier = trail.iter().filter(|row| row.created_at == frontier).map(|row| row.id.clone());
+        let seen = Seen { frontier, at_frontier: at_frontier.collect(), ..Seen::default() };
+        let start = trail.len().saturating_sub(REMEMBERED);
+        let remembered: VecDeque<_> = trail[start..].iter().map(|row| row.id.clone()).collect();
+        Self {
+            limit,
+            cursor: remembered.back().cloned(),
+            forgotten: !trail.is_empty(),
+            remembered,
+            empty_after: HashSet::new(),
+            seen,
+            trailing_unreadable: 0,
+            done: false,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The parameters of the next page.
+    pub(super) fn query(&self) -> Vec<(&'static str, String)> {
+        let mut query = vec![("limit", self.limit.to_string())];
+        if let Some(cursor) = &self.cursor {
+            query.push(("starting_after", cursor.clone()));
+        }
+        query
+    }
+
+    pub(super) fn accept(&mut self, keys: &[RowKey], received: usize) -> Result<Vec<bool>, String> {
+        let Some(last) = keys.last() else {
+            if received > self.trailing_unreadable {
+                return Err(format!("a page of {received} rows came without a single id to go on from"));
+            }
+            return self.accept_nothing().map(|()| Vec::new());
+        };
+        if self.cursor.as_ref() == Some(&last.id) {
+            return Err(format!("the page after {} ends with that same row: the listing does not move on", last.id));
+        }
+        let mut fresh = Vec::with_capacity(keys.len());
+        for key in keys {
+            fresh.push(self.seen.insert(key)?);
+        }
+        for key in keys {
+            self.remember(&key.id);
+        }
+        if fresh.contains(&true) {
+            self.empty_after.clear();
+        }
+        // The row is there, and nothing came after it: this is the end.
+        self.done = self.empty_after.contains(&last.id);
+        self.cursor = Some(last.id.clone());
+        self.trailing_unreadable = received.saturating_sub(keys.len());
+        Ok(fresh)
+    }
+
+    /// Nothing came after the cursor: the end, unless the cursor's row is gone.
+    fn accept_nothing(&mut self) -> Result<(), String> {
+        match self.cursor.clone() {
+            None => self.done = true,
+            Some(cursor) => {
+                self.empty_after.insert(cursor);
+                self.trailing_unreadable = 0;
+                if !self.step_back() {
+                    // Nothing is known of what stood before: a listing gone on with whose last rows are all gone.
+                    return Err("the rows to go on from are gone: the listing must begin anew".to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, id: &str) {
+        if self.remembered.len() == REMEMBERED {
+            self.remembered.pop_front();
+            self.forgotten = true;
+        }
+        self.remembered.push_back(id.to_owned());
+    }
+
+    /// To the row before the cursor's, or to the beginning; false where neither is known.
+    pub(super) fn step_back(&mut self) -> bool {
+        let Some(refused) = self.cursor.take() else { return false };
+        if self.remembered.back() == Some(&refused) {
+            self.remembered.pop_back();
+        }
+        self.cursor = self.remembered.back().cloned();
+        self.cursor.is_some() || !self.forgotten
+    }
+
+    pub(super) fn reopen(&mut self) {
+        self.done = false;
+        self.empty_after.clear();
+    }
+}
+
+/// Which rows of a listing ordered by creation have been seen: all beyond the frontier, and the ids at it. The
+/// direction is read off the rows, so that a server that lists newest first loses nothing either.
+#[derive(Debug, Default)]
+struct Seen {
+    frontier: Option<i64>,
+    at_frontier: HashSet<String>,
+    direction: Option<Ordering>,
+    /// Ids of rows that do not say when they were created.
+    undated: HashSet<String>,
+    /// How many rows came again or out of order.
+    repeated: usize,
+}
+
+impl Seen {
+    /// Whether `key` is new.
+    fn insert(&mut self, key: &RowKey) -> Result<bool, String> {
+        let Some(created_at) = key.created_at else { return Ok(self.undated.insert(key.id.clone())) };
+        let side = self.frontier.map(|frontier| created_at.cmp(&frontier));
+        match side {
+            Some(Ordering::Equal) => return Ok(self.at_frontier.insert(key.id.clone())),
+            Some(side) if *self.direction.get_or_insert(side) != side => {
+                self.repeated += 1;
+                // After a refused cursor at most the remembered rows come again; more means another order.
+                if self.repeated > 2 * REMEMBERED {
+                    return Err("rows come in another order than the one asked for (created_at)".to_owned());
+                }
+                return Ok(false);
+            }
+            _ => {}
+        }
+        self.frontier = Some(created_at);
+        self.at_frontier.clear();
+        self.at_frontier.insert(key.id.clone());
+        Ok(true)
+    }
+}

@@ -1,0 +1,192 @@
+//! What changed since the watermark, for resources that are listed by cursor: users.
+//!
+//! No single list shows every change (Backend API, "Users"): activity need not move `updated_at`, a ban or an
+//! import moves it without activity, and a deletion shows in no list at all. So three things are asked: who was
+//! active since the start of the watermark's day, who changed since the watermark, and how many there are. Where
+//! the count and the table still differ after that, all are read and the two are reconciled.
+
+use bytes::Bytes;
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+
+use super::listed::users_active_since;
+use super::staging::{ListingFailure, Staging, moments};
+use super::{ResourceSummary, Run};
+use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Refusal};
+use crate::error::Result;
+use crate::lake::{StagedRows, Table};
+use crate::resource::{PageRows, Reading, Resource};
+
+/// How far before the watermark changes are read again: what a replica may lag behind.
+const MARGIN: TimeDelta = TimeDelta::minutes(5);
+
+/// How often the count is asked for again while users come in.
+const TRIES: u32 = 4;
+
+/// Where more than this share of the table has changed, reading all of it costs fewer requests.
+const WORTHWHILE: u64 = 2;
+
+/// What the lists of changes brought.
+struct Changes {
+    staged: StagedRows,
+    /// The server's count at a moment when these rows were complete; none where it never stood still.
+    count: Option<u64>,
+    /// Rows that the count includes and that came too late to be staged: the next run brings them.
+    late: u64,
+}
+
+impl Run<'_> {
+    /// Brings the table up to date with what changed since `since`.
+    pub(super) async fn changes(
+        &self,
+        resource: &'static Resource,
+        since: DateTime<Utc>,
+        client: &Client,
+        mut table: Table,
+        summary: &mut ResourceSummary,
+    ) -> Result<()> {
+        summary.mode = "incremental";
+        self.sync.progress.started(resource.name, None);
+        let mut staging = Staging::of_several(self, resource, table.writer()?);
+        let read = self.read_changes(resource, since, client, &table, &mut staging).await;
+        summary.rows_read = staging.rows;
+        summary.rows_rejected = staging.rejected;
+        let counted = match read {
+            Ok(counted) => counted,
+            Err(ListingFailure::Api(error)) if matches!(error.refusal, Refusal::Parameter) => {
+                tracing::info!(%error, "changes are not listed; reading all");
+                None
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        let Some((count, late)) = counted else {
+            return self.reconcile(resource, client, table, summary, "what changed cannot be told apart").await;
+        };
+        let changes = Changes { staged: staging.finish().await?, count, late };
+        let prepared = table.prepare_upsert(changes.staged).await?;
+        let unreadable = table.unreadable().await?;
+        let expected = table.rows() + prepared.counts().inserted + changes.late + unreadable;
+        if changes.count != Some(expected) {
+            let why = changes.count.map_or_else(
+                || "the count does not stand still".to_owned(),
+                |count| format!("Clerk counts {count}, the table would have {expected}"),
+            );
+            return self.reconcile(resource, client, table, summary, &why).await;
+        }
+        summary.take_counts(prepared.counts());
+        let change = self.change(summary).with_unreadable(unreadable);
+        let version = table.commit_upsert(prepared, change).await?.committed(resource.table.name)?;
+        summary.take_commit(self.watermark, version, table.rows());
+        Ok(())
+    }
+
+    /// Reads everything, since the lists of changes do not explain the count: somebody was deleted.
+    async fn reconcile(
+        &self,
+        resource: &'static Resource,
+        client: &Client,
+        table: Table,
+        summary: &mut ResourceSummary,
+        why: &str,
+    ) -> Result<()> {
+        self.sync.progress.note(&format!("{}: reading all to reconcile ({why})", resource.name));
+        self.whole(resource, client, table, summary).await
+    }
+
+    /// Stages what changed; gives the count that belongs to it and how many rows came late. None where another
+    /// way is cheaper.
+    async fn read_changes(
+        &self,
+        resource: &'static Resource,
+        since: DateTime<Utc>,
+        client: &Client,
+        table: &Table,
+        staging: &mut Staging<'_>,
+    ) -> Result<Option<(Option<u64>, u64)>, ListingFailure> {
+        let decode = |body: &Bytes| (resource.decode)(body);
+        let day = since.date_naive().and_time(NaiveTime::MIN).and_utc();
+        let mut active = Listing::new(client.clone(), users_active_since(day)?, decode);
+        staging.take_all(active.pages()).await?;
+        let mut before = self.count(resource, client).await?;
+        if !self.take_changed(resource, since - MARGIN, client, table, staging).await? {
+            return Ok(None);
+        }
+        let mut late = 0;
+        for _ in 0..TRIES {
+            let after = self.count(resource, client).await?;
+            if after == before {
+                return Ok(Some((after, late)));
+            }
+            before = after;
+            late = self.count_late(resource, client, staging).await?;
+        }
+        Ok(Some((None, late)))
+    }
+
+    /// Stages the rows changed since `bound`, newest change first; false where they are too many for this way.
+    async fn take_changed(
+        &self,
+        resource: &'static Resource,
+        bound: DateTime<Utc>,
+        client: &Client,
+        table: &Table,
+        staging: &mut Staging<'_>,
+    ) -> Result<bool, ListingFailure> {
+        let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(false) };
+        let bound = bound.timestamp_micros();
+        let mut walked = 0;
+        while let Some(page) = next(&mut listing).await? {
+            let older: Vec<_> = moments(&page.rows, changed).map(|at| at.is_some_and(|at| at < bound)).collect();
+            let ended = older.contains(&true);
+            walked += page.fresh_count as u64;
+            let listed = page.fresh.unwrap_or_else(|| vec![true; older.len()]);
+            let fresh = listed.into_iter().zip(older).map(|(fresh, older)| fresh && !older).collect();
+            staging.take(crate::api::Page { fresh: Some(fresh), ..page }).await?;
+            if ended {
+                return Ok(true);
+            }
+            if walked > table.rows() / WORTHWHILE + crate::api::pages::LARGEST_PAGE as u64 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many users have signed up that were not there when the changes were read.
+    async fn count_late(
+        &self,
+        resource: &'static Resource,
+        client: &Client,
+        staging: &Staging<'_>,
+    ) -> Result<u64, ListingFailure> {
+        let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(0) };
+        let start = self.watermark.timestamp_millis();
+        let mut late = 0;
+        while let Some(page) = next(&mut listing).await? {
+            let fresh = page.fresh.clone().unwrap_or_else(|| vec![true; page.keys.len()]);
+            late += page
+                .keys
+                .iter()
+                .zip(fresh)
+                .filter(|(key, fresh)| *fresh && key.created_at.is_some_and(|at| at >= start) && !staging.has(&key.id))
+                .count() as u64;
+            if moments(&page.rows, changed).flatten().any(|at| at < self.watermark.timestamp_micros()) {
+                break;
+            }
+        }
+        Ok(late)
+    }
+}
+
+type Decode = Box<dyn Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync>;
+
+/// The rows in the order of their last change, newest first, and the column that says when that was.
+fn newest_changes(resource: &'static Resource, client: &Client) -> Option<(Listing<Decode>, &'static str)> {
+    let Reading::Cursor { path, changed, .. } = resource.reading else { return None };
+    let request = ListRequest::new(path, Order::Offset).with("order_by", format!("-{changed}"));
+    let decode: Decode = Box::new(|body| (resource.decode)(body));
+    Some((Listing::new(client.clone(), request, decode), changed))
+}
+
+async fn next(listing: &mut Listing<Decode>) -> Result<Option<crate::api::Page<PageRows>>, ApiError> {
+    listing.next_page().await
+}

@@ -1,0 +1,261 @@
+//! Whatever goes wrong between Clerk and here, and whatever changes meanwhile, a sync ends with the truth or
+//! changes nothing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use clerk_lake::ErrorKind;
+use clerk_lake::api::{Client, ClientConfig};
+use clerk_lake::clock::Clock;
+use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RateLimit, UnknownCursor};
+use clerk_lake::sync::{Extent, Progress, ResourceStatus, ResourceSummary, Status, Summary};
+
+use crate::support::{World, expected, quick_retries};
+
+/// Does something after each page, before the next one is asked for.
+pub struct OnPage<F>(pub F);
+
+impl<F: Fn(&str, u64) + Send + Sync> Progress for OnPage<F> {
+    fn started(&self, _: &str, _: Option<u64>) {}
+    fn advanced(&self, resource: &str, rows: u64) {
+        (self.0)(resource, rows);
+    }
+    fn finished(&self, _: &ResourceSummary) {}
+    fn note(&self, _: &str) {}
+    fn warn(&self, _: &str) {}
+}
+
+/// Syncs with `progress` watching; where Clerk does not say what time it is, it is [`expected::NOW`].
+pub async fn sync_watched(world: &World, progress: Arc<dyn Progress>) -> Summary {
+    let clock = Clock::fixed(DateTime::from_timestamp_millis(expected::NOW).expect("a moment"));
+    let options = world.options.clone();
+    clerk_lake::sync::Sync { client: world.client(), lake: world.lake(), clock, options, progress }.run().await
+}
+
+/// A client that tries everything only once.
+pub fn impatient(world: &World) -> Client {
+    let retry = quick_retries().with_budget(Duration::ZERO);
+    Client::new(ClientConfig { retry, ..world.client_config() }).expect("a client")
+}
+
+/// An instance whose lists come in many pages, and a lake that does not mind shrinking.
+async fn many_pages() -> World {
+    let mut world = expected::still(|config| {
+        config.users = 200;
+        config.clamp = Some(20);
+    })
+    .await;
+    world.options.max_shrink = 1.0;
+    world
+}
+
+/// How many of a kind are bearable: some cost a second each.
+fn bearable(kind: FaultKind) -> Option<u64> {
+    match kind {
+        FaultKind::TooManyRequests | FaultKind::Unavailable => Some(2),
+        FaultKind::StalledBody => Some(4),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_fault_is_survived_and_no_row_is_lost_or_doubled() {
+    for kind in FaultKind::ALL {
+        let world = many_pages().await;
+        world.simulator.set_faults(Faults { limit: bearable(kind), ..Faults::every(3, [kind]) });
+        let summary = world.sync().await;
+        assert_eq!(summary.status, Status::Ok, "{kind}: {summary:?}");
+        expected::assert_tables_equal_for(&world, &kind.to_string()).await;
+        let met = world.simulator.requests().iter().filter(|request| request.fault == Some(kind)).count();
+        assert!(met >= 2, "{kind} was met {met} times");
+        let retries: u64 = summary.resources.iter().map(|resource| resource.retries).sum();
+        assert_eq!(retries > 0, kind != FaultKind::ClampedPage, "{kind}: {retries} retries");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_kinds_of_faults_at_once_are_survived() {
+    let world = many_pages().await;
+    world.simulator.set_faults(Faults { limit: Some(12), ..Faults::every(3, FaultKind::ALL) });
+    let summary = world.sync().await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    expected::assert_tables_equal(&world).await;
+    let met: HashSet<_> = world.simulator.requests().iter().filter_map(|request| request.fault).collect();
+    assert_eq!(met.len(), FaultKind::ALL.len(), "{met:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_are_asked_for_by_user_survive_faults_too() {
+    let mut world = expected::still(|config| {
+        config.users = 60;
+        config.clamp = Some(2);
+        config.plain_session_listing = false;
+    })
+    .await;
+    world.options.session_lookback_days = 3650;
+    let kinds = [FaultKind::ServerError, FaultKind::Reset, FaultKind::CutBody, FaultKind::MalformedJson];
+    world.simulator.set_faults(Faults::every(7, kinds).on("/v1/sessions"));
+    let summary = world.sync().await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    expected::assert_tables_equal(&world).await;
+}
+
+/// Every user that is there now is in the table, as it is now, and none is twice.
+async fn assert_no_user_is_lost(world: &World, case: &str) {
+    let wanted = expected::wanted(world, "users");
+    let mut stored = expected::stored(world, "users").await;
+    stored.retain(|id, _| wanted.contains_key(id));
+    expected::assert_same(case, &stored, &wanted);
+}
+
+/// Users are read while, after each page, its last two users are deleted: the cursor is always unknown.
+async fn assert_deleted_cursors_lose_nothing(unknown_cursor: UnknownCursor) {
+    let case = format!("{unknown_cursor:?}, the last of each page deleted");
+    let world = Arc::new(many_pages().await);
+    world.simulator.set_faults(Faults { unknown_cursor, ..Faults::default() });
+    let ids: Vec<String> = world.simulator.with_model(|model| model.users.iter().map(|it| it.id.clone()).collect());
+    let deleting = Arc::clone(&world);
+    let progress = OnPage(move |resource: &str, rows: u64| {
+        let read = usize::try_from(rows).expect("a count");
+        if resource == "users" && read < ids.len() {
+            deleting.simulator.with_model(|model| {
+                for id in &ids[read.saturating_sub(2)..read] {
+                    model.delete_user(id);
+                }
+            });
+        }
+    });
+    let summary = sync_watched(&world, Arc::new(progress)).await;
+    let users = &summary.resources[0];
+    assert_eq!(users.status, ResourceStatus::Ok, "{case}: {:?}", users.error);
+    let left = world.simulator.with_model(|model| model.users.len());
+    assert!(left < 200, "{case}: nobody was deleted");
+    assert_no_user_is_lost(&world, &case).await;
+    assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
+    expected::assert_resource_equals(&world, "users", &case).await;
+}
+
+/// Users are read while others, drawn at random, are deleted before every page.
+async fn assert_deletions_between_pages_lose_nothing(unknown_cursor: UnknownCursor) {
+    let case = format!("{unknown_cursor:?}, deleted at random");
+    let world = many_pages().await;
+    world.simulator.set(|config| {
+        config.faults.unknown_cursor = unknown_cursor;
+        config.changes = Some(Changes { every: 1, per_step: 6, kinds: vec![ChangeKind::DeleteUser] });
+    });
+    let summary = world.sync_only(&["users"]).await;
+    assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
+    assert_no_user_is_lost(&world, &case).await;
+    world.simulator.set(|config| config.changes = None);
+    assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
+    expected::assert_resource_equals(&world, "users", &case).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_deleted_between_pages_take_no_others_with_them_where_their_cursor_is_refused() {
+    for unknown_cursor in [UnknownCursor::NotFound, UnknownCursor::Unprocessable] {
+        assert_deleted_cursors_lose_nothing(unknown_cursor).await;
+        assert_deletions_between_pages_lose_nothing(unknown_cursor).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_page_after_a_deleted_cursor_is_not_taken_for_the_end() {
+    assert_deleted_cursors_lose_nothing(UnknownCursor::EmptyPage).await;
+    assert_deletions_between_pages_lose_nothing(UnknownCursor::EmptyPage).await;
+}
+
+/// A world that changes before every page; its clock goes on, so that who comes later is listed later.
+async fn restless(kinds: &[ChangeKind], clamp: Option<usize>) -> World {
+    let mut world = World::with(|config| {
+        config.users = 400;
+        config.clamp = clamp;
+        config.latency = Duration::from_millis(2);
+        config.changes = Some(Changes { every: 1, per_step: 3, kinds: kinds.to_vec() });
+    })
+    .await;
+    world.options.extent = Extent::Full;
+    world.options.max_shrink = 1.0;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_that_change_while_they_are_read_lose_and_double_nothing() {
+    let listed = ["users", "organizations"];
+    for clamp in [None, Some(7)] {
+        let world = restless(&ChangeKind::ALL, clamp).await;
+        let before = listed.map(|name| expected::wanted(&world, name));
+        let summary = world.sync_only(&listed).await;
+        assert_eq!(summary.status, Status::Ok, "{clamp:?}: {summary:?}");
+        for (name, before) in listed.iter().zip(&before) {
+            let stored = expected::stored(&world, name).await;
+            for id in expected::wanted(&world, name).keys().filter(|id| before.contains_key(*id)) {
+                assert!(stored.contains_key(id), "{clamp:?}: {id} was there all the time and is lost");
+            }
+        }
+        world.simulator.set(|config| config.changes = None);
+        for name in ["users", "organizations", "sessions"] {
+            assert_eq!(world.sync_only(&[name]).await.status, Status::Ok, "{clamp:?}: {name}");
+            expected::assert_resource_equals(&world, name, &format!("{clamp:?}, quiet again")).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_begin_while_all_are_listed_neither_fail_the_sync_nor_hide_others() {
+    let world = restless(&[ChangeKind::Activity, ChangeKind::CreateUser], Some(50)).await;
+    let before = expected::wanted(&world, "sessions");
+    let summary = world.sync_only(&["sessions"]).await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    let stored = expected::stored(&world, "sessions").await;
+    assert!(before.keys().all(|id| stored.contains_key(id)));
+    world.simulator.set(|config| config.changes = None);
+    assert_eq!(world.sync_only(&["sessions"]).await.status, Status::Ok);
+    expected::assert_resource_equals(&world, "sessions", "quiet again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_resource_s_failure_stops_no_other_and_leaves_no_table() {
+    let world = expected::still(|config| config.users = 200).await;
+    world.simulator.set_faults(Faults::always(FaultKind::ServerError).on("/v1/organizations"));
+    let summary = world.sync_with(impatient(&world), world.lake(), world.options.clone()).await;
+    assert_eq!(summary.status, Status::Partial, "{summary:?}");
+    assert_eq!(summary.worst().map(clerk_lake::Error::kind), Some(ErrorKind::Unreachable));
+    for resource in &summary.resources {
+        if resource.name == "organizations" {
+            assert_eq!(resource.status, ResourceStatus::Failed);
+            assert!(resource.error.as_ref().is_some_and(|error| error.contains("/v1/organizations")), "{resource:?}");
+        } else {
+            assert_eq!(resource.status, ResourceStatus::Ok, "{resource:?}");
+            expected::assert_resource_equals(&world, &resource.name, "beside a failure").await;
+        }
+    }
+    assert!(!world.path().join("clerk_organization").exists());
+    expected::assert_nothing_staged(&world, "after a failure");
+
+    world.simulator.set_faults(Faults::default());
+    assert_eq!(world.sync().await.status, Status::Ok);
+    expected::assert_tables_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_is_waited_out() {
+    for headers in [false, true] {
+        let world = expected::still(|config| {
+            config.users = 60;
+            config.organizations = 5;
+            config.clamp = Some(10);
+            config.rate_limit = Some(RateLimit { requests: 8, window: Duration::from_secs(1), headers });
+        })
+        .await;
+        let summary = world.sync().await;
+        assert_eq!(summary.status, Status::Ok, "{summary:?}");
+        expected::assert_tables_equal_for(&world, &format!("X-RateLimit headers: {headers}")).await;
+        let refused = world.simulator.requests().iter().filter(|request| request.status == 429).count();
+        assert!(headers || refused > 0, "the limit was never met");
+        let throttled: u64 = summary.resources.iter().map(|resource| resource.throttled).sum();
+        assert_eq!(throttled, refused as u64, "{summary:?}");
+    }
+}

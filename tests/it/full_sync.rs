@@ -1,0 +1,392 @@
+//! A full sync gives the instance's truth, row by row, and its figures.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use clerk_lake::ErrorKind;
+use clerk_lake::resource;
+use clerk_lake::simulator::model::{DAY, User};
+use clerk_lake::simulator::{ChangeKind, Model};
+use clerk_lake::sync::{Progress, ResourceStatus, ResourceSummary, Status, Summary};
+
+use crate::faults::sync_watched;
+use crate::support::expected::{self, NOW, Rows};
+use crate::support::{World, files, named};
+
+/// Keeps what the user is warned of.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Progress for Warnings {
+    fn started(&self, _: &str, _: Option<u64>) {}
+    fn advanced(&self, _: &str, _: u64) {}
+    fn finished(&self, _: &ResourceSummary) {}
+    fn note(&self, _: &str) {}
+    fn warn(&self, text: &str) {
+        self.0.lock().expect("a lock").push(text.to_owned());
+    }
+}
+
+/// Syncs everything; gives the summary and what the user was warned of.
+async fn sync_and_warnings(world: &World) -> (Summary, Vec<String>) {
+    let warnings = Arc::new(Warnings::default());
+    let progress: Arc<dyn Progress> = warnings.clone();
+    let summary = sync_watched(world, progress).await;
+    let texts = warnings.0.lock().expect("a lock").clone();
+    (summary, texts)
+}
+
+/// How many rows were inserted, updated and deleted from `before` to `after`.
+fn changes(before: &Rows, after: &Rows) -> (u64, u64, u64) {
+    let inserted = after.keys().filter(|id| !before.contains_key(*id)).count();
+    let updated = before.iter().filter(|(id, row)| after.get(*id).is_some_and(|new| new != *row)).count();
+    let deleted = before.keys().filter(|id| !after.contains_key(*id)).count();
+    (inserted as u64, updated as u64, deleted as u64)
+}
+
+/// The data files of all tables.
+fn data_files(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = files(&world.path());
+    found.retain(|(path, _)| path.extension().is_some_and(|extension| extension == "parquet"));
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_sync_equals_the_instance_row_by_row() {
+    let world = expected::still(|_| ()).await;
+    let summary = world.sync().await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    expected::assert_tables_equal(&world).await;
+    for resource in &summary.resources {
+        let rows = expected::wanted(&world, &resource.name).len() as u64;
+        assert_eq!((resource.mode, resource.rows_updated, resource.rows_deleted), ("full", 0, 0), "{resource:?}");
+        assert_eq!([resource.rows_read, resource.rows_inserted, resource.rows_total], [rows; 3], "{resource:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_instance_gives_empty_tables() {
+    let world = expected::still(|config| {
+        config.users = 0;
+        config.organizations = 0;
+    })
+    .await;
+    assert_eq!(world.sync().await.status, Status::Ok);
+    expected::assert_tables_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_session_is_found_by_asking_user_by_user() {
+    for resources in [&["users", "sessions"][..], &["sessions"]] {
+        let mut world = expected::still(|config| {
+            config.plain_session_listing = false;
+            config.users = 150;
+        })
+        .await;
+        world.options.session_lookback_days = 3650;
+        let summary = world.sync_only(resources).await;
+        assert_eq!(summary.status, Status::Ok, "{summary:?}");
+        expected::assert_resource_equals(&world, "sessions", &format!("{resources:?}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_by_user_only_those_who_were_active_lately_are_asked_for_sessions() {
+    for resources in [&["users", "sessions"][..], &["sessions"]] {
+        let world = expected::still(|config| {
+            config.plain_session_listing = false;
+            config.users = 150;
+        })
+        .await;
+        assert_eq!(world.sync_only(resources).await.status, Status::Ok);
+        let lately: HashSet<String> = world.simulator.with_model(|model| {
+            let first = NOW.div_euclid(DAY) - 29;
+            let users = model.users.iter().filter(|user| user.last_active_at.is_some_and(|at| at >= first * DAY));
+            users.map(|user| user.id.clone()).collect()
+        });
+        let mut wanted = expected::wanted(&world, "sessions");
+        let all = wanted.len();
+        wanted.retain(|_, row| row["user_id"].as_str().is_some_and(|user| lately.contains(user)));
+        assert!(!wanted.is_empty() && wanted.len() < all);
+        expected::assert_same(&format!("{resources:?}"), &expected::stored(&world, "sessions").await, &wanted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daily_active_users_equal_the_truth_for_one_thirty_and_ninety_days() {
+    for resources in [&["users", "daily_active_users"][..], &["daily_active_users"]] {
+        for users in [5, 300] {
+            let mut world = expected::still(|config| config.users = users).await;
+            for days in [1, 30, 90] {
+                world.options.dau_lookback_days = days;
+                let case = format!("{resources:?}, {users} users, {days} days");
+                let summary = world.sync_only(resources).await;
+                assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
+                expected::assert_resource_equals(&world, "daily_active_users", &case).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_with_nobody_is_a_row_with_zero() {
+    let world = expected::still(|config| config.users = 5).await;
+    assert_eq!(world.sync().await.status, Status::Ok);
+    let rows = expected::stored(&world, "daily_active_users").await;
+    assert_eq!(rows.len(), 30);
+    assert_eq!(rows.keys().next_back().map(String::as_str), Some("2026-09-21"), "today is the last row");
+    assert!(rows.values().filter(|row| row["daily_active_users"] == 0).count() >= 25, "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn daily_active_users_alone_leave_the_users_table_as_it_was() {
+    let world = expected::still(|config| config.users = 300).await;
+    let users = world.path().join("clerk_user");
+    assert_eq!(world.sync_only(&["daily_active_users"]).await.status, Status::Ok);
+    assert!(!users.exists(), "a part of the users must not look like all of them");
+
+    assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
+    let (version, before) = (version_of(&world, "users").await, files(&users));
+    world.simulator.with_model(|model| {
+        for _ in 0..30 {
+            model.change(ChangeKind::Activity);
+        }
+    });
+    assert_eq!(world.sync_only(&["daily_active_users"]).await.status, Status::Ok);
+    expected::assert_resource_equals(&world, "daily_active_users", "after activity").await;
+    assert_eq!(version_of(&world, "users").await, version);
+    assert!(files(&users) == before, "clerk_user was touched");
+}
+
+async fn version_of(world: &World, resource: &str) -> Option<u64> {
+    world.lake().table(&named(resource).table).await.expect("the table").version()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_selection_writes_its_own_table_and_no_other() {
+    for resource in resource::ALL {
+        let world = expected::still(|config| config.users = 60).await;
+        let summary = world.sync_only(&[resource.name]).await;
+        assert_eq!((summary.status, summary.resources.len()), (Status::Ok, 1), "{summary:?}");
+        let entries = std::fs::read_dir(world.path()).expect("a lake");
+        let names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        assert_eq!(names, [resource.table.name]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_nothing_changed_the_watermark_moves_and_no_data_file_is_written() {
+    let world = expected::still(|_| ()).await;
+    assert_eq!(world.sync().await.status, Status::Ok);
+    let before = data_files(&world);
+    world.simulator.set(|config| config.now = Some(NOW + 60_000));
+    let summary = world.sync().await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    assert!(data_files(&world) == before, "a data file was written, or is gone");
+    for (resource, synced) in resource::ALL.into_iter().zip(&summary.resources) {
+        assert_eq!((synced.rows_inserted, synced.rows_updated, synced.rows_deleted), (0, 0, 0), "{synced:?}");
+        assert_eq!(synced.watermark.as_deref(), Some("2026-09-21T14:14:20.000Z"), "{}", resource.name);
+        let table = world.lake().table(&resource.table).await.expect("the table");
+        let watermark = table.watermark().await.expect("a watermark").map(|at| at.timestamp_millis());
+        assert_eq!(watermark, Some(NOW + 60_000), "{}", resource.name);
+        assert_eq!((table.version(), table.version()), (Some(1), synced.version), "{}", resource.name);
+    }
+}
+
+/// Changes something of every sort; gives the id of a user who had sessions and is deleted.
+fn change_something_of_every_sort(model: &mut Model) -> String {
+    let users: Vec<String> = model.users.iter().map(|user| user.id.clone()).collect();
+    let organizations: Vec<String> = model.organizations.iter().map(|it| it.id.clone()).collect();
+    let has_sessions = |id: &&String| model.sessions_of.get(*id).is_some_and(|sessions| !sessions.is_empty());
+    let active: Vec<&String> = users[20..].iter().filter(has_sessions).take(2).collect();
+    let (gone, ended) = (active[0].clone(), model.sessions_of[active[1]][0].clone());
+    model.update_profile(&users[10]);
+    model.change_email(&users[11]);
+    model.ban(&users[12], true);
+    model.record_activity(&users[13]);
+    model.end_session(&ended, "ended");
+    model.delete_user(&gone);
+    for _ in 0..3 {
+        model.change(ChangeKind::CreateUser);
+    }
+    model.rename_organization(&organizations[3]);
+    model.delete_organization(&organizations[5]);
+    model.add_member(&organizations[7], &users[10]);
+    model.create_organization();
+    gone
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_full_sync_takes_in_every_sort_of_change_and_counts_what_it_did() {
+    let world = expected::still(|config| config.users = 300).await;
+    assert_eq!(world.sync().await.status, Status::Ok);
+    let before = expected::wanted_tables(&world);
+    world.simulator.set(|config| config.now = Some(NOW + 60_000));
+    let gone = world.simulator.with_model(change_something_of_every_sort);
+    let summary = world.sync().await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    for synced in &summary.resources {
+        let (old, now) = (&before[synced.name.as_str()], expected::wanted(&world, &synced.name));
+        // Sessions that Clerk no longer shows stay.
+        let kept = if synced.name == "sessions" { old.clone() } else { Rows::new() };
+        let new: Rows = kept.into_iter().chain(now).collect();
+        let stored = expected::stored(&world, &synced.name).await;
+        expected::assert_same(&synced.name, &stored, &new);
+        let counts = (synced.rows_inserted, synced.rows_updated, synced.rows_deleted);
+        assert_eq!(counts, changes(old, &new), "{}", synced.name);
+        assert_eq!(synced.rows_total, new.len() as u64, "{}", synced.name);
+    }
+    assert_eq!((summary.resources[0].rows_inserted, summary.resources[0].rows_deleted), (3, 1));
+    assert!(!expected::stored(&world, "users").await.contains_key(&gone));
+    let sessions = expected::stored(&world, "sessions").await;
+    assert!(sessions.values().any(|row| row["user_id"] == gone), "a deleted user's sessions stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_clerk_forgot_are_kept() {
+    let world = expected::still(|config| config.users = 100).await;
+    assert_eq!(world.sync_only(&["sessions"]).await.status, Status::Ok);
+    let before = expected::wanted(&world, "sessions");
+    world.simulator.with_model(|model| {
+        for _ in 0..50 {
+            model.change(ChangeKind::CleanUpSession);
+        }
+    });
+    assert!(expected::wanted(&world, "sessions").len() < before.len());
+    assert_eq!(world.sync_only(&["sessions"]).await.status, Status::Ok);
+    expected::assert_same("sessions", &expected::stored(&world, "sessions").await, &before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clamped_page_size_costs_speed_and_no_rows() {
+    for (clamp, users) in [(1, 12), (3, 25), (10, 60)] {
+        for plain in [true, false] {
+            let mut world = expected::still(|config| {
+                config.clamp = Some(clamp);
+                config.users = users;
+                config.organizations = 5;
+                config.plain_session_listing = plain;
+            })
+            .await;
+            world.options.session_lookback_days = 3650;
+            let summary = world.sync().await;
+            assert_eq!(summary.status, Status::Ok, "{summary:?}");
+            expected::assert_tables_equal_for(&world, &format!("pages of {clamp}, plain list: {plain}")).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_created_in_the_same_millisecond_are_all_there_once() {
+    for clamp in [None, Some(7)] {
+        let world = expected::still(|config| {
+            config.users = 120;
+            config.clamp = clamp;
+        })
+        .await;
+        world.simulator.with_model(|model| {
+            let imported: Vec<User> = model.users.iter().skip(20).take(80).cloned().collect();
+            let created_at = imported[0].created_at;
+            for user in imported {
+                model.users.remove(&user.id);
+                model.users.insert(created_at, &user.id.clone(), User { created_at, ..user });
+            }
+        });
+        assert_eq!(world.sync().await.status, Status::Ok);
+        expected::assert_tables_equal_for(&world, &format!("{clamp:?}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_does_not_tell_its_id_syncs_with_a_warning() {
+    for status in [403, 404] {
+        let world = expected::still(|config| {
+            config.users = 60;
+            config.instance_status = Some(status);
+        })
+        .await;
+        let (summary, warnings) = sync_and_warnings(&world).await;
+        assert_eq!(summary.status, Status::Ok, "{summary:?}");
+        assert!(warnings.iter().any(|text| text.contains("/v1/instance")), "{warnings:?}");
+        expected::assert_tables_equal_for(&world, &status.to_string()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_instance_s_key_is_refused_and_changes_nothing() {
+    let world = expected::still(|config| config.users = 60).await;
+    assert_eq!(world.sync().await.status, Status::Ok);
+    let before = files(&world.path());
+    world.simulator.set(|config| config.instance_id = "ins_another".to_owned());
+    let summary = world.sync().await;
+    assert_eq!(summary.status, Status::Failed);
+    let error = summary.worst().expect("an error");
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    assert!(["ins_another", "ins_simulated"].iter().all(|id| error.message().contains(id)), "{error}");
+    assert!(files(&world.path()) == before, "the lake was touched");
+    expected::assert_nothing_staged(&world, "refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_say_what_time_it_is_is_synced_by_the_local_clock_with_a_warning() {
+    let world = expected::still(|config| {
+        config.users = 60;
+        config.date_header = false;
+    })
+    .await;
+    let (summary, warnings) = sync_and_warnings(&world).await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    assert!(warnings.iter().any(|text| text.contains("Date")), "{warnings:?}");
+    assert_eq!(summary.resources[0].watermark.as_deref(), Some("2026-09-21T14:13:20.000Z"));
+    expected::assert_tables_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn organizations_switched_off_are_skipped_and_the_rest_goes_on() {
+    for status in [402, 403, 404] {
+        let world = expected::still(|config| {
+            config.users = 60;
+            config.organizations_status = Some(status);
+        })
+        .await;
+        let (summary, warnings) = sync_and_warnings(&world).await;
+        assert_eq!(summary.status, Status::Ok, "{summary:?}");
+        assert_eq!(summary.resources[1].status, ResourceStatus::Skipped);
+        assert!(summary.worst().is_none());
+        assert!(warnings.iter().any(|text| text.contains("organizations skipped")), "{warnings:?}");
+        assert!(!world.path().join("clerk_organization").exists());
+        for name in ["users", "sessions", "daily_active_users"] {
+            expected::assert_resource_equals(&world, name, &status.to_string()).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_says_its_version_and_who_asks_and_lists_ask_for_the_largest_page() {
+    let world = World::new().await;
+    assert_eq!(world.sync().await.status, Status::Ok);
+    let requests = world.simulator.requests();
+    assert!(requests.iter().any(|request| request.path == "/v1/instance"));
+    for request in &requests {
+        assert_eq!(request.api_version.as_deref(), Some("2026-05-12"), "{}", request.path);
+        assert_eq!(request.user_agent.as_deref(), Some(concat!("clerk-lake/", env!("CARGO_PKG_VERSION"))));
+        let accepted = request.accept_encoding.as_deref().unwrap_or_default();
+        assert!(accepted.contains("gzip") && accepted.contains("zstd"), "{accepted}");
+        assert!(request.authorized, "{}", request.path);
+        assert!(request.query.iter().all(|(name, _)| name != "last_active_at_since"), "deprecated: {request:?}");
+        assert!(request.path != "/v1/users/count" || request.query.is_empty(), "a filtered count takes minutes");
+        let list = ["/v1/users", "/v1/organizations", "/v1/sessions"].contains(&request.path.as_str());
+        let largest = request.query.iter().any(|(name, value)| name == "limit" && value == "500");
+        assert_eq!(largest, list, "{request:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_read_once_for_their_table_and_the_daily_active_users() {
+    let world = World::new().await;
+    assert_eq!(world.sync_only(&["users", "daily_active_users"]).await.status, Status::Ok);
+    let lists = world.simulator.requests().iter().filter(|request| request.path == "/v1/users").count();
+    let pages = 700_usize.div_ceil(500);
+    assert!(lists <= pages + 2, "{lists} requests for {pages} pages");
+}

@@ -1,0 +1,113 @@
+//! A server that says whatever a test wants: for the answers that the simulator, which is honest, never gives.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A request, as far as an answer may depend on it.
+#[derive(Default)]
+pub struct Request {
+    pub path: String,
+    pub query: String,
+    pub authorization: String,
+}
+
+/// What is answered.
+pub struct Answer {
+    status: u16,
+    location: Option<String>,
+    body: String,
+}
+
+impl Answer {
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        Self { status, location: None, body: body.to_string() }
+    }
+
+    pub fn redirect(location: &str) -> Self {
+        Self { status: 302, location: Some(location.to_owned()), body: String::new() }
+    }
+
+    fn text(&self) -> String {
+        let location = self.location.as_ref().map(|to| format!("location: {to}\r\n")).unwrap_or_default();
+        let Self { status, body, .. } = self;
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status} Stub\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+             connection: close\r\n{location}\r\n{body}"
+        )
+    }
+}
+
+/// A URL at which nobody listens.
+pub fn nowhere() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("an address"))
+}
+
+/// The server; dropping it stops it.
+pub struct Stub {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Stub {
+    pub async fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let answer = Arc::new(answer);
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let answer = Arc::clone(&answer);
+                tokio::spawn(async move {
+                    // A client that has gone away needs no answer.
+                    let _ = respond(stream, answer.as_ref()).await;
+                });
+            }
+        });
+        Self { address, server }
+    }
+
+    /// Where it listens, for `--api-url`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// One request to a connection: read its head, answer, close.
+async fn respond(stream: TcpStream, answer: &(impl Fn(&Request) -> Answer + Sync)) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let request = head(&mut stream).await?;
+    let text = answer(&request).text();
+    stream.get_mut().write_all(text.as_bytes()).await?;
+    stream.get_mut().shutdown().await
+}
+
+async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<Request> {
+    let mut first = String::new();
+    stream.read_line(&mut first).await?;
+    let target = first.split_whitespace().nth(1).unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let mut request = Request { path: path.to_owned(), query: query.to_owned(), ..Request::default() };
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 || line.trim_end().is_empty() {
+            return Ok(request);
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("authorization")
+        {
+            value.trim().clone_into(&mut request.authorization);
+        }
+    }
+}
