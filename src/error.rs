@@ -99,6 +99,13 @@ impl Error {
         Self::new(ErrorKind::Answer, message)
     }
 
+    /// The run was told to stop.
+    #[must_use]
+    pub fn interrupted() -> Self {
+        Self::new(ErrorKind::Interrupted, "interrupted")
+            .with_hint("what was finished is committed; run the same command again to go on")
+    }
+
     /// A bug in this program.
     #[must_use]
     pub fn bug(message: impl Into<String>) -> Self {

@@ -9,7 +9,7 @@
 //! use clerk_lake::lake::{Lake, Location};
 //! use clerk_lake::query::{self, Parameters, Query};
 //! use clerk_lake::simulator::{Simulator, SimulatorConfig};
-//! use clerk_lake::sync::{Silent, Status, Sync, SyncOptions};
+//! use clerk_lake::sync::{CancellationToken, Silent, Status, Sync, SyncOptions};
 //!
 //! # fn main() -> clerk_lake::Result<()> {
 //! # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -25,6 +25,7 @@
 //!     clock: Clock::system(),
 //!     options: SyncOptions::default(),
 //!     progress: Arc::new(Silent),
+//!     stop: CancellationToken::new(),
 //! };
 //! assert_eq!(sync.run().await.status, Status::Ok);
 //!

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::error::{ApiError, Complaint, Refusal};
-use super::quota::{Headers, Quota, RateLimit};
-use super::retry::{RetryPolicy, retry_after};
+use super::head::{Head, explain};
+use super::quota::{Quota, RateLimit};
+use super::retry::RetryPolicy;
 use super::secret::SecretKey;
 use crate::error::{Error, Result};
 
@@ -121,6 +123,7 @@ pub struct Client {
     serial: Arc<AtomicU64>,
     counters: Arc<Counters>,
     first_date: Arc<OnceLock<DateTime<Utc>>>,
+    stop: CancellationToken,
 }
 
 /// Why one attempt failed.
@@ -163,7 +166,15 @@ impl Client {
             serial: Arc::default(),
             counters: Arc::default(),
             first_date: Arc::default(),
+            stop: CancellationToken::new(),
         })
+    }
+
+    /// The same client for a run of its own: traffic and the server's clock from nothing, and no more answers
+    /// once `stop` is cancelled.
+    #[must_use]
+    pub fn for_run(&self, stop: CancellationToken) -> Self {
+        Self { stop, counters: Arc::default(), first_date: Arc::default(), ..self.clone() }
     }
 
     /// The same client with traffic counted from nothing.
@@ -207,7 +218,21 @@ impl Client {
     ///
     /// # Errors
     /// An [`ApiError`] whose [`Refusal`] says which sort; a failed answer never comes back as an empty one.
+    /// [`Refusal::Interrupted`] once the client's run has been told to stop.
     pub async fn get<T>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        decode: impl Fn(&Bytes) -> Result<T, String>,
+    ) -> Result<T, ApiError> {
+        // Boxed: every listing holds one of these.
+        match self.stop.run_until_cancelled(Box::pin(self.get_in_time(path, query, decode))).await {
+            Some(answer) => answer,
+            None => Err(self.error(Refusal::Interrupted, path, None, "not asked: the run was told to stop")),
+        }
+    }
+
+    async fn get_in_time<T>(
         &self,
         path: &str,
         query: &[(&str, String)],
@@ -239,6 +264,8 @@ impl Client {
                     }
                     let wait = match wait {
                         Some(wait) => {
+                            // "At once" would ask as fast as the line allows.
+                            let wait = wait.max(self.retry.first_wait);
                             told_to_wait += wait;
                             wait
                         }
@@ -251,7 +278,8 @@ impl Client {
                 }
             };
             let own_time = (start.elapsed() + wait).saturating_sub(told_to_wait);
-            if own_time > self.retry.budget || told_to_wait > self.retry.throttle_budget {
+            let spent = own_time > self.retry.budget && attempts >= self.retry.least_attempts;
+            if spent || told_to_wait > self.retry.throttle_budget {
                 return Err(at(error));
             }
             tracing::debug!(%error, attempt = attempts, wait_ms = wait.as_millis(), "asking again");
@@ -339,41 +367,6 @@ impl Client {
     }
 }
 
-/// What the headers of a response say.
-struct Head {
-    is_html: bool,
-    date: Option<DateTime<Utc>>,
-    ray: Option<String>,
-    location: Option<String>,
-    retry_after: Option<Duration>,
-    quota: Headers,
-}
-
-impl Head {
-    fn read(headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let date = text(DATE.as_str())
-            .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
-            .map(|date| date.with_timezone(&Utc));
-        let reset = text("x-ratelimit-reset").and_then(|reset| reset.parse::<i64>().ok());
-        Self {
-            is_html: text(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.contains("html")),
-            ray: text("cf-ray").map(str::to_owned),
-            location: text(LOCATION.as_str()).map(str::to_owned),
-            retry_after: text(RETRY_AFTER.as_str()).and_then(|value| retry_after(value, date)),
-            quota: Headers {
-                limit: text("x-ratelimit-limit").and_then(|limit| limit.parse().ok()),
-                remaining: text("x-ratelimit-remaining").and_then(|remaining| remaining.parse().ok()),
-                reset_in: reset
-                    .zip(date)
-                    .and_then(|(reset, date)| u64::try_from(reset - date.timestamp()).ok())
-                    .map(Duration::from_secs),
-            },
-            date,
-        }
-    }
-}
-
 fn headers(key: &SecretKey) -> Result<HeaderMap> {
     let mut bearer = HeaderValue::from_str(&key.bearer())
         .map_err(|_| Error::settings("the Clerk secret key holds characters that no header can carry"))?;
@@ -383,24 +376,4 @@ fn headers(key: &SecretKey) -> Result<HeaderMap> {
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert("clerk-api-version", HeaderValue::from_static(API_VERSION));
     Ok(headers)
-}
-
-/// What went wrong on the way, in a line; the URL is left out, the path is said elsewhere.
-fn explain(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    let what = if error.is_timeout() {
-        "no answer in time"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else if error.is_body() || error.is_decode() {
-        "the answer broke off"
-    } else {
-        "the request failed"
-    };
-    causes.last().map_or_else(|| what.to_owned(), |cause| format!("{what} ({cause})"))
 }

@@ -21,6 +21,8 @@ pub enum Refusal {
     Unreachable,
     /// An answer that is not what the contract says.
     Malformed,
+    /// The run was told to stop.
+    Interrupted,
 }
 
 /// A request that failed: once for all, or past its retry budget.
@@ -82,6 +84,7 @@ impl From<ApiError> for Error {
                 ErrorKind::Unreachable,
                 "check the network and --api-url, then run again: nothing half-done was written".to_owned(),
             ),
+            Refusal::Interrupted => return Self::interrupted(),
             Refusal::Malformed => {
                 (ErrorKind::Answer, "is --api-url Clerk's Backend API? Nothing was written from this answer".to_owned())
             }

@@ -4,6 +4,7 @@
 
 mod client;
 mod error;
+mod head;
 mod instance;
 pub mod pages;
 pub mod quota;

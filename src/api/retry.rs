@@ -10,6 +10,8 @@ use chrono::{DateTime, Utc};
 pub struct RetryPolicy {
     /// The budget of one request, from its first attempt; waits that Clerk asks for do not count.
     pub budget: Duration,
+    /// How often a request is tried at least, whatever the budget: one stalled answer can take all of it.
+    pub least_attempts: u32,
     /// The budget for waits that Clerk asks for (`429`, `Retry-After`).
     pub throttle_budget: Duration,
     /// The first wait.
@@ -26,6 +28,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             budget: Duration::from_mins(2),
+            least_attempts: 2,
             throttle_budget: Duration::from_mins(15),
             first_wait: Duration::from_millis(250),
             longest_wait: Duration::from_secs(15),

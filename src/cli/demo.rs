@@ -1,6 +1,6 @@
 //! `clerk-lake demo`: simulator, sync and queries in one go.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::Instant;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -10,10 +10,11 @@ use clerk_lake::api::{Client, ClientConfig, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::query::{self, Parameters, catalogue};
-use clerk_lake::resource::USERS;
+use clerk_lake::resource::TABLES;
 use clerk_lake::simulator::{Simulator, SimulatorConfig};
 use clerk_lake::sync::{Sync, SyncOptions};
 use clerk_lake::{Error, Result};
+use tokio_util::sync::CancellationToken;
 
 use super::arguments::Demo;
 use super::progress::count;
@@ -26,7 +27,7 @@ const INSTANCE: &str = "ins_demo";
 /// How wide the longest bar of the chart is, in characters.
 const WIDTH: usize = 50;
 
-pub async fn run(terminal: &mut Terminal, arguments: &Demo) -> Result<()> {
+pub async fn run(terminal: &mut Terminal, arguments: &Demo, stop: CancellationToken) -> Result<()> {
     let lake = Lake::new(Location::parse(&arguments.directory.to_string_lossy())?);
     clear(&lake).await?;
     let start = Instant::now();
@@ -55,6 +56,7 @@ pub async fn run(terminal: &mut Terminal, arguments: &Demo) -> Result<()> {
         lake: lake.clone(),
         clock: Clock::system(),
         options: SyncOptions::default(),
+        stop,
     };
     let summary = sync.run().await;
     say(terminal, &format!("Synced into {} in {:.1} s:\n", summary.lake, start.elapsed().as_secs_f64()))?;
@@ -64,16 +66,28 @@ pub async fn run(terminal: &mut Terminal, arguments: &Demo) -> Result<()> {
     next_steps(terminal, &lake)
 }
 
-/// Removes what an earlier demo wrote, and nothing else.
+/// Removes the tables that an earlier demo wrote, and nothing else.
 async fn clear(lake: &Lake) -> Result<()> {
-    let table = lake.table(&USERS.table).await?;
-    let Some(directory) = lake.location().directory().filter(|_| table.exists()) else { return Ok(()) };
-    if table.instance().as_deref() != Some(INSTANCE) {
-        return Err(Error::settings(format!("{} holds a lake that no demo has written", directory.display()))
-            .with_hint("choose another --directory"));
+    let Some(directory) = lake.location().directory() else {
+        return Err(Error::settings("the demo writes to a directory").with_hint("choose another --directory"));
+    };
+    for spec in TABLES {
+        let table = lake.table(spec).await?;
+        if table.exists() && table.instance().as_deref() != Some(INSTANCE) {
+            return Err(Error::settings(format!("{} holds a lake that no demo has written", directory.display()))
+                .with_hint("choose another --directory"));
+        }
     }
-    std::fs::remove_dir_all(directory)
-        .map_err(|error| Error::settings(format!("{} cannot be replaced: {error}", directory.display())))
+    for spec in TABLES {
+        match std::fs::remove_dir_all(directory.join(spec.name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::settings(format!("{} cannot be replaced: {error}", directory.display()))
+                    .with_hint("choose another --directory"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Draws the daily active users of the last 30 days.

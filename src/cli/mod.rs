@@ -13,10 +13,12 @@ mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::{Error, ErrorKind, Result, config};
+use clerk_lake::{Error, Result, config};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use arguments::{Cli, Command};
@@ -35,13 +37,7 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return terminal.fail(&Error::bug(format!("the runtime cannot start: {error}"))),
     };
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = command(&mut terminal, cli) => outcome,
-            () = interrupted() => Err(Error::new(ErrorKind::Interrupted, "interrupted")
-                .with_hint("what was finished is committed; run the same command again to go on")),
-        }
-    });
+    let outcome = runtime.block_on(until_interrupted(&mut terminal, cli));
     // A stalled connection or a blocked read must not hold up the exit.
     runtime.shutdown_background();
     match outcome {
@@ -50,15 +46,41 @@ pub fn run() -> ExitCode {
     }
 }
 
-async fn command(terminal: &mut Terminal, cli: Cli) -> Result<()> {
+/// How long a run that was told to stop may take to finish what it is committing.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Runs the command. The first signal tells a sync to stop and gives it a moment; the second one, or the first
+/// for any other command, ends it at once.
+async fn until_interrupted(terminal: &mut Terminal, cli: Cli) -> Result<()> {
+    let stop = CancellationToken::new();
+    let stops_by_itself = matches!(cli.command, Command::Sync(_) | Command::Demo(_));
+    let mut signals = Signals::listen();
+    let mut work = std::pin::pin!(command(terminal, cli, stop.clone()));
+    tokio::select! {
+        outcome = &mut work => return outcome,
+        () = signals.next() => {}
+    }
+    if !stops_by_itself {
+        return Err(Error::interrupted());
+    }
+    stop.cancel();
+    tokio::select! {
+        _ = &mut work => {}
+        () = signals.next() => {}
+        () = tokio::time::sleep(GRACE) => {}
+    }
+    Err(Error::interrupted())
+}
+
+async fn command(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) -> Result<()> {
     let lake = |text: &str| Location::parse(text).map(Lake::new);
     match cli.command {
-        Command::Sync(arguments) => Box::pin(sync::run(terminal, lake(&cli.lake)?, &arguments)).await,
+        Command::Sync(arguments) => Box::pin(sync::run(terminal, lake(&cli.lake)?, &arguments, stop)).await,
         Command::Query(arguments) => query::run(terminal, &lake(&cli.lake)?, &arguments).await,
         Command::Status(arguments) => status::run(terminal, &lake(&cli.lake)?, &arguments).await,
         Command::Schema(arguments) => schema::run(terminal, &arguments),
         Command::Simulate(arguments) => simulate::run(terminal, &arguments).await,
-        Command::Demo(arguments) => Box::pin(demo::run(terminal, &arguments)).await,
+        Command::Demo(arguments) => Box::pin(demo::run(terminal, &arguments, stop)).await,
     }
 }
 
@@ -98,20 +120,42 @@ fn log_to_stderr(verbose: u8) {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 
-/// Ends when the process is asked to stop: Ctrl-C, or a scheduler's SIGTERM.
-async fn interrupted() {
+/// Requests to stop: Ctrl-C, or a scheduler's SIGTERM.
+struct Signals {
     #[cfg(unix)]
-    {
+    terminated: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupted: Option<tokio::signal::unix::Signal>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        #[cfg(unix)]
         use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminated) = signal(SignalKind::terminate()) else {
-            let _ = tokio::signal::ctrl_c().await;
-            return;
-        };
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminated.recv() => {}
+        Self {
+            #[cfg(unix)]
+            terminated: signal(SignalKind::terminate()).ok(),
+            #[cfg(unix)]
+            interrupted: signal(SignalKind::interrupt()).ok(),
         }
     }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        async fn received(signal: Option<&mut tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = received(self.terminated.as_mut()) => {}
+            () = received(self.interrupted.as_mut()) => {}
+        }
+    }
+
     #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }

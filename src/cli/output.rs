@@ -10,25 +10,11 @@ use arrow::json::{ArrayWriter, LineDelimitedWriter};
 use arrow::util::pretty::pretty_format_batches_with_schema;
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use futures::TryStreamExt;
 
 use super::arguments::Format;
 use super::terminal::written;
-
-/// Runs `plan` and prints its rows as they come; only a table waits for all of them, to know its widths.
-///
-/// # Errors
-/// [`Query`](ErrorKind::Query) where it fails on the way.
-pub async fn print(plan: DataFrame, format: Format, out: &mut impl Write) -> Result<()> {
-    let schema = SchemaRef::new(plan.schema().as_arrow().clone());
-    let failed = |error: &dyn std::error::Error| Error::new(ErrorKind::Query, error.to_string());
-    let mut batches = plan.execute_stream().await.map_err(|error| failed(&error.find_root()))?;
-    let mut sink = Sink::new(format, out);
-    while let Some(batch) = batches.try_next().await.map_err(|error| failed(&error.find_root()))? {
-        sink.write(&batch)?;
-    }
-    sink.finish(&schema)
-}
 
 /// Prints `batches` as a table.
 ///
@@ -40,21 +26,49 @@ pub fn print_table(batches: &[RecordBatch], schema: &SchemaRef, out: &mut impl W
     written(writeln!(out, "{table}"))
 }
 
-enum Sink<'a, W: Write> {
+/// Where rows are printed, as they come; only a table waits for all of them, to know its widths.
+pub enum Sink<'a, W: Write> {
+    /// For people.
     Table(Vec<RecordBatch>, &'a mut W),
+    /// With a header; whether it has been written.
     Csv(Box<arrow::csv::Writer<&'a mut W>>, bool),
-    Json(ArrayWriter<&'a mut W>),
-    Ndjson(LineDelimitedWriter<&'a mut W>),
+    /// One array; whether it has been begun.
+    Json(ArrayWriter<&'a mut W>, bool),
+    /// One object a line; whether there is one.
+    Ndjson(LineDelimitedWriter<&'a mut W>, bool),
 }
 
 impl<'a, W: Write> Sink<'a, W> {
-    fn new(format: Format, out: &'a mut W) -> Self {
+    /// Nothing is printed yet.
+    pub fn new(format: Format, out: &'a mut W) -> Self {
         match format {
             Format::Table => Self::Table(Vec::new(), out),
             Format::Csv => Self::Csv(Box::new(WriterBuilder::new().with_header(true).build(out)), false),
-            Format::Json => Self::Json(json(out)),
-            Format::Ndjson => Self::Ndjson(ndjson(out)),
+            Format::Json => Self::Json(json(out), false),
+            Format::Ndjson => Self::Ndjson(ndjson(out), false),
         }
+    }
+
+    /// Whether nothing has been printed.
+    pub fn is_untouched(&self) -> bool {
+        match self {
+            Self::Table(..) => true,
+            Self::Csv(_, any) | Self::Json(_, any) | Self::Ndjson(_, any) => !any,
+        }
+    }
+
+    /// Runs `plan` and prints its rows; gives their schema.
+    ///
+    /// # Errors
+    /// [`Query`](ErrorKind::Query) where it fails on the way; [`Conflict`](ErrorKind::Conflict) where it does
+    /// because another run has replaced the files that it reads.
+    pub async fn print(&mut self, plan: DataFrame) -> Result<SchemaRef> {
+        let schema = SchemaRef::new(plan.schema().as_arrow().clone());
+        let mut batches = plan.execute_stream().await.map_err(|error| failed(&error))?;
+        while let Some(batch) = batches.try_next().await.map_err(|error| failed(&error))? {
+            self.write(&batch)?;
+        }
+        Ok(schema)
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -67,25 +81,41 @@ impl<'a, W: Write> Sink<'a, W> {
                 *any = true;
                 shown(writer.write(&as_csv(batch)?))
             }
-            Self::Json(writer) => shown(writer.write(batch)),
-            Self::Ndjson(writer) => shown(writer.write(batch)),
+            Self::Json(writer, any) => {
+                *any = true;
+                shown(writer.write(batch))
+            }
+            Self::Ndjson(writer, any) => {
+                *any = true;
+                shown(writer.write(batch))
+            }
         }
     }
 
-    fn finish(self, schema: &SchemaRef) -> Result<()> {
+    /// Prints what ends the output.
+    pub fn finish(self, schema: &SchemaRef) -> Result<()> {
         match self {
             Self::Table(batches, out) => print_table(&batches, schema, out),
             Self::Csv(mut writer, false) => {
                 shown(writer.write(&as_csv(&RecordBatch::new_empty(SchemaRef::clone(schema)))?))
             }
             Self::Csv(_, true) => Ok(()),
-            Self::Json(mut writer) => {
+            Self::Json(mut writer, _) => {
                 shown(writer.finish())?;
                 written(writeln!(writer.into_inner()))
             }
-            Self::Ndjson(mut writer) => shown(writer.finish()),
+            Self::Ndjson(mut writer, _) => shown(writer.finish()),
         }
     }
+}
+
+fn failed(error: &DataFusionError) -> Error {
+    let root = error.find_root();
+    if matches!(root, DataFusionError::ObjectStore(error) if matches!(**error, object_store::Error::NotFound { .. })) {
+        return Error::new(ErrorKind::Conflict, "a sync replaced files while they were being read")
+            .with_hint("ask again: the question itself is fine");
+    }
+    Error::new(ErrorKind::Query, root.to_string())
 }
 
 fn json<W: Write>(out: W) -> ArrayWriter<W> {

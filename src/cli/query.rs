@@ -6,10 +6,10 @@ use std::path::Path;
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
 use clerk_lake::query::{self, Parameters, catalogue};
-use clerk_lake::{Error, Result};
+use clerk_lake::{Error, ErrorKind, Result};
 
 use super::arguments::Query;
-use super::output;
+use super::output::Sink;
 use super::terminal::{Terminal, written};
 
 pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Query) -> Result<()> {
@@ -29,11 +29,18 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Query) -> Res
                 .with_hint("clerk-lake query 'SELECT count(*) FROM clerk_user', or clerk-lake query --list"));
         }
     };
-    let session = query::session(lake).await?;
-    let plan = query.plan(&session, &parameters).await?;
-    let printed = output::print(plan, arguments.format, terminal.out()).await;
-    terminal.flush();
-    printed
+    let mut again = 1;
+    let printed = loop {
+        let session = query::session(lake).await?;
+        let plan = query.plan(&session, &parameters).await?;
+        let mut sink = Sink::new(arguments.format, terminal.out());
+        match sink.print(plan).await {
+            // A sync has replaced files that this snapshot reads; as long as nothing is printed, start anew.
+            Err(error) if error.kind() == ErrorKind::Conflict && sink.is_untouched() && again > 0 => again -= 1,
+            other => break other.and_then(|schema| sink.finish(&schema)),
+        }
+    };
+    printed.and(terminal.flushed())
 }
 
 fn list(terminal: &mut Terminal) -> Result<()> {
@@ -49,8 +56,7 @@ fn list(terminal: &mut Terminal) -> Result<()> {
         ))?;
         written(writeln!(out, "    {}", query.description))?;
     }
-    terminal.flush();
-    Ok(())
+    terminal.flushed()
 }
 
 fn read(file: &Path) -> Result<String> {

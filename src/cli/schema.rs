@@ -12,19 +12,18 @@ use super::terminal::{Terminal, written};
 pub fn run(terminal: &mut Terminal, arguments: &Schema) -> Result<()> {
     let out = terminal.out();
     if arguments.json {
-        let tables: Vec<_> = resource::ALL.iter().map(|resource| document(resource.name, &resource.table)).collect();
+        let tables: Vec<_> = resource::TABLES.into_iter().map(document).collect();
         let text = serde_json::to_string_pretty(&tables).map_err(|error| Error::bug(error.to_string()))?;
         written(writeln!(out, "{text}"))?;
     } else {
-        for resource in resource::ALL {
-            written(print(resource.name, &resource.table, out))?;
+        for table in resource::TABLES {
+            written(print(table, out))?;
         }
     }
-    terminal.flush();
-    Ok(())
+    terminal.flushed()
 }
 
-fn document(resource: &str, table: &TableSpec) -> serde_json::Value {
+fn document(table: &TableSpec) -> serde_json::Value {
     let schema = table.schema();
     let columns: Vec<_> = schema
         .fields()
@@ -35,13 +34,13 @@ fn document(resource: &str, table: &TableSpec) -> serde_json::Value {
         )
         .collect();
     json!({
-        "table": table.name, "resource": resource, "meaning": table.meaning, "shape": table.shape.word(),
+        "table": table.name, "meaning": table.meaning, "shape": table.shape.word(),
         "key": table.key, "partition": table.partition, "source": table.source, "columns": columns,
     })
 }
 
-fn print(resource: &str, table: &TableSpec, out: &mut impl Write) -> std::io::Result<()> {
-    writeln!(out, "{} ({}, resource {resource})", table.name, table.shape.word())?;
+fn print(table: &TableSpec, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "{} ({})", table.name, table.shape.word())?;
     writeln!(out, "  {}", table.meaning)?;
     let partition = table.partition.map(|column| format!("; partitioned by {column}")).unwrap_or_default();
     writeln!(out, "  key {}; from {}{partition}\n", table.key.join(", "), table.source)?;

@@ -25,7 +25,6 @@ struct Document {
 #[derive(Serialize)]
 struct TableStatus {
     name: &'static str,
-    resource: &'static str,
     rows: u64,
     files: usize,
     bytes: u64,
@@ -45,11 +44,11 @@ struct RunStatus {
 pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Result<()> {
     let now = Clock::system().now();
     let mut document = Document { lake: lake.location().to_string(), instance: None, tables: Vec::new() };
-    for resource in resource::ALL {
-        let table = lake.table(&resource.table).await?;
+    for spec in resource::TABLES {
+        let table = lake.table(spec).await?;
         if let Some(version) = table.version() {
             document.instance = document.instance.or(table.instance());
-            document.tables.push(status(&table, resource.name, version, now).await?);
+            document.tables.push(status(&table, version, now).await?);
         }
     }
     let out = terminal.out();
@@ -59,16 +58,14 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Re
     } else {
         written(print(&document, out))?;
     }
-    terminal.flush();
-    Ok(())
+    terminal.flushed()
 }
 
-async fn status(table: &Table, resource: &'static str, version: u64, now: DateTime<Utc>) -> Result<TableStatus> {
+async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<TableStatus> {
     let watermark = table.watermark().await?;
     let runs = table.history(RUNS).await?;
     Ok(TableStatus {
         name: table.spec().name,
-        resource,
         rows: table.rows(),
         files: table.file_count(),
         bytes: table.bytes(),

@@ -9,12 +9,18 @@ use clerk_lake::lake::Lake;
 use clerk_lake::resource::{self, Resource};
 use clerk_lake::sync::{Extent, Progress, Summary, Sync, SyncOptions};
 use clerk_lake::{Error, Result, config};
+use tokio_util::sync::CancellationToken;
 
 use super::arguments;
 use super::progress::{Bars, Lines, outcome};
 use super::terminal::{Terminal, written};
 
-pub async fn run(terminal: &mut Terminal, lake: Lake, arguments: &arguments::Sync) -> Result<()> {
+pub async fn run(
+    terminal: &mut Terminal,
+    lake: Lake,
+    arguments: &arguments::Sync,
+    stop: CancellationToken,
+) -> Result<()> {
     let api_url = parse_api_url(&arguments.api_url)?;
     let config = ClientConfig {
         quota_share: arguments.quota_share,
@@ -27,7 +33,8 @@ pub async fn run(terminal: &mut Terminal, lake: Lake, arguments: &arguments::Syn
         ..ClientConfig::new(api_url, config::secret_key()?)
     };
     let client = Client::new(config)?;
-    let sync = Sync { progress: progress(&client), client, lake, clock: Clock::system(), options: options(arguments) };
+    let (progress, options) = (progress(&client), options(arguments));
+    let sync = Sync { client, lake, clock: Clock::system(), options, progress, stop };
     let summary = sync.run().await;
     print(terminal, &summary, arguments.json)?;
     finish(&summary)
@@ -66,8 +73,7 @@ pub fn print(terminal: &mut Terminal, summary: &Summary, json: bool) -> Result<(
             written(writeln!(out, "{}", outcome(resource)))?;
         }
     }
-    terminal.flush();
-    Ok(())
+    terminal.flushed()
 }
 
 /// The run's worst failure; the others have been printed.

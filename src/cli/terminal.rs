@@ -37,6 +37,11 @@ impl Terminal {
         let _ = self.out.flush();
     }
 
+    /// Sends out what is buffered, and says if it could not.
+    pub fn flushed(&mut self) -> clerk_lake::Result<()> {
+        written(self.out.flush())
+    }
+
     /// Says what went wrong and what to do; gives the exit code.
     pub fn fail(&mut self, error: &Error) -> ExitCode {
         self.flush();

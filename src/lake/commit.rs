@@ -3,7 +3,7 @@
 //! Every commit is made on exactly the version that it was computed from. Whoever finds another version there
 //! has lost, and is told which one won; nothing is rebased behind anybody's back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use deltalake::DeltaTableError;
@@ -150,11 +150,23 @@ impl Table {
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
     pub async fn prepare_upsert(&self, staged: StagedRows) -> Result<Upsert> {
-        if staged.rows == 0 || self.rows() == 0 {
+        if staged.rows == 0 || self.file_count() == 0 {
             let counts = Counts { inserted: staged.rows, ..Counts::default() };
             return Ok(Upsert { rows: staged, counts });
         }
         let compare::Changed { rows, counts } = compare::changed_rows(self, &staged).await?;
+        Ok(Upsert { rows, counts })
+    }
+
+    /// Finds out which `staged` rows have a key that the table lacks; the others are left as they are.
+    ///
+    /// # Errors
+    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
+    pub async fn prepare_insert(&self, staged: StagedRows) -> Result<Upsert> {
+        if staged.rows == 0 || self.file_count() == 0 {
+            return self.prepare_upsert(staged).await;
+        }
+        let compare::Changed { rows, counts } = compare::new_rows(self, &staged).await?;
         Ok(Upsert { rows, counts })
     }
 
@@ -197,10 +209,9 @@ impl Table {
         mode: SaveMode,
         change: Change,
     ) -> Result<CommitOutcome> {
-        let base = self.version();
-        let superseded = superseded_by(&removes);
+        let base = Base::of(self);
         let result = match self.delta.snapshot() {
-            Err(_) => self.create(adds, change).await,
+            Err(_) => self.create(adds, change).await.map(|_| ()),
             Ok(state) => {
                 let named = self.named_instance(&change);
                 let actions = adds.into_iter().map(Action::Add).chain(removes).chain(named).collect();
@@ -213,10 +224,10 @@ impl Table {
                     .with_actions(actions)
                     .build(Some(state as &dyn TableReference), self.log_store(), operation)
                     .await
-                    .map(|commit| commit.version())
+                    .map(|_| ())
             }
         };
-        self.settle(base, result, superseded).await
+        self.settle(base, result).await
     }
 
     /// The table's metadata with the instance that its rows come from, where that has not been known so far.
@@ -254,10 +265,9 @@ impl Table {
         use datafusion::prelude::col;
         let source = self.lake.narrow_session().read_table(changed.provider(&self.lake, self.spec)?);
         let source = source.map_err(|error| store_error("rows cannot be merged", &error))?;
-        let base = self.version();
-        let before: Vec<String> = self.files().map(|file| file.path).collect();
-        let key = self.spec.key.iter().chain(self.spec.partition.iter());
-        let same = key.map(|name| col(format!("target.{name}")).eq(col(format!("source.{name}"))));
+        let base = Base::of(self);
+        // The key alone: a row may have come to another partition.
+        let same = self.spec.key.iter().map(|name| col(format!("target.{name}")).eq(col(format!("source.{name}"))));
         let same = same.reduce(datafusion::prelude::Expr::and).ok_or_else(|| Error::bug("a table without a key"))?;
         let schema = self.spec.schema();
         let names = || schema.fields().iter().map(|field| field.name().clone());
@@ -268,7 +278,7 @@ impl Table {
             .merge(source, same)
             .with_source_alias("source")
             .with_target_alias("target")
-            .with_writer_properties(writer_properties())
+            .with_writer_properties(writer_properties(self.spec))
             .with_commit_properties(properties(&change))
             .when_matched_update(|update| {
                 names().fold(update, |update, name| {
@@ -285,52 +295,57 @@ impl Table {
                 })
             });
         let result = match merged {
-            Ok(merge) => merge.await.map(|(table, _)| table),
+            Ok(merge) => merge.await.map(|_| ()),
             Err(error) => Err(error),
         };
-        let (result, superseded) = match result {
-            Ok(table) => {
-                self.delta = table;
-                let after: std::collections::HashSet<String> = self.files().map(|file| file.path).collect();
-                let superseded =
-                    before.iter().filter(|path| !after.contains(*path)).map(|path| Path::from(path.as_str()));
-                (Ok(self.version().unwrap_or(0)), superseded.collect())
-            }
-            Err(error) => (Err(error), Vec::new()),
-        };
-        self.settle(base, result, superseded).await
+        self.settle(base, result).await
     }
 
-    /// Takes in the outcome: on success the new version is loaded and what it superseded is removed.
-    async fn settle(
-        &mut self,
-        base: Option<u64>,
-        result: Result<u64, DeltaTableError>,
-        superseded: Vec<Path>,
-    ) -> Result<CommitOutcome> {
-        match result {
-            Ok(version) => {
-                self.delta.update_state().await.map_err(|error| {
-                    store_error(&format!("the table {} cannot be read again", self.spec.name), &error)
-                })?;
-                self.delete_files(&superseded).await;
+    /// Takes in the outcome: on success the new version is loaded and what it superseded is removed. What fails
+    /// after the commit is put into the log (a checkpoint, say) does not undo it.
+    async fn settle(&mut self, base: Base, result: Result<(), DeltaTableError>) -> Result<CommitOutcome> {
+        let made = self.store.committed().filter(|made| base.version.is_none_or(|base| *made > base));
+        match (result, made) {
+            (Err(error), None) if is_conflict(&error) => Ok(CommitOutcome::Conflicted { base: base.version }),
+            (Err(error), None) => Err(store_error(&format!("the commit to {} failed", self.spec.name), &error)),
+            (Ok(()), None) => Err(Error::bug(format!("a commit to {} was made behind its store", self.spec.name))),
+            (result, Some(version)) => {
+                if let Err(error) = result {
+                    tracing::warn!(table = self.spec.name, %error, "committed, but what follows a commit failed");
+                }
+                match self.delta.update_state().await {
+                    Ok(()) => self.remove_superseded(&base).await,
+                    Err(error) => tracing::warn!(
+                        table = self.spec.name, %error,
+                        "committed, but the table cannot be read again: the next run removes what was superseded"
+                    ),
+                }
                 Ok(CommitOutcome::Committed { version })
             }
-            Err(error) if is_conflict(&error) => Ok(CommitOutcome::Conflicted { base }),
-            Err(error) => Err(store_error(&format!("the commit to {} failed", self.spec.name), &error)),
         }
+    }
+
+    /// Removes the files that the table had at `base` and has no longer, and what a crash had left before the
+    /// table's first commit.
+    async fn remove_superseded(&mut self, base: &Base) {
+        let now: HashSet<String> = self.files().map(|file| file.path).collect();
+        let superseded = base.files.iter().filter(|path| !now.contains(*path)).map(|path| Path::from(path.as_str()));
+        let mut gone: Vec<Path> = superseded.collect();
+        gone.extend(std::mem::take(&mut self.leftovers).into_iter().filter(|path| !now.contains(path.as_ref())));
+        self.delete_files(&gone).await;
     }
 }
 
-/// The files that `removes` take out of the table.
-fn superseded_by(removes: &[Action]) -> Vec<Path> {
-    removes
-        .iter()
-        .filter_map(|action| match action {
-            Action::Remove(remove) => Path::from_url_path(&remove.path).ok(),
-            _ => None,
-        })
-        .collect()
+/// What a commit is computed from.
+struct Base {
+    version: Option<u64>,
+    files: Vec<String>,
+}
+
+impl Base {
+    fn of(table: &Table) -> Self {
+        Self { version: table.version(), files: table.files().map(|file| file.path).collect() }
+    }
 }
 
 fn properties(change: &Change) -> CommitProperties {

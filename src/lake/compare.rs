@@ -18,6 +18,7 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::prelude::{col, lit};
 use futures::TryStreamExt;
 
 use super::commit::Counts;
@@ -52,13 +53,27 @@ pub(super) async fn replacement(table: &Table, staged: &StagedRows) -> Result<Co
 /// The `staged` rows that are new to `table` or differ from its own. Memory grows with the number of rows that
 /// are the same, by a few bytes each.
 pub(super) async fn changed_rows(table: &Table, staged: &StagedRows) -> Result<Changed> {
+    rows_without_match(table, staged, &matches(table.spec)).await
+}
+
+/// The `staged` rows whose key `table` lacks.
+pub(super) async fn new_rows(table: &Table, staged: &StagedRows) -> Result<Changed> {
+    let keys: Vec<_> = table.spec.key.iter().map(|column| format!("n.{column}")).collect();
+    let on: Vec<_> = table.spec.key.iter().map(|column| format!("n.{column} = o.{column}")).collect();
+    let (keys, on) = (keys.join(", "), on.join(" AND "));
+    rows_without_match(table, staged, &format!("SELECT {keys}, true AS same FROM staged n JOIN committed o ON {on}"))
+        .await
+}
+
+/// The rows of `staged` but those that `matches` finds to be the same.
+async fn rows_without_match(table: &Table, staged: &StagedRows, matches: &str) -> Result<Changed> {
     let session = session_with(table, staged).await?;
-    let mut matched = 0;
+    let mut found = 0;
     let mut same = Keys::new(table.spec);
-    let joined = session.sql(&matches(table.spec)).await.map_err(|error| failed(&error))?;
+    let joined = session.sql(matches).await.map_err(|error| failed(&error))?;
     let mut joined = joined.execute_stream().await.map_err(|error| failed(&error))?;
     while let Some(batch) = joined.try_next().await.map_err(|error| failed(&error))? {
-        matched += batch.num_rows() as u64;
+        found += batch.num_rows() as u64;
         same.insert_where(&batch, "same")?;
     }
     let mut writer = table.writer()?;
@@ -68,8 +83,20 @@ pub(super) async fn changed_rows(table: &Table, staged: &StagedRows) -> Result<C
         writer.write_stamped(same.not_in(&batch, table.spec)?).await?;
     }
     let rows = writer.finish().await?;
-    let inserted = staged.rows.saturating_sub(matched);
+    let inserted = staged.rows.saturating_sub(found);
     Ok(Changed { counts: Counts { inserted, updated: rows.rows.saturating_sub(inserted), deleted: 0 }, rows })
+}
+
+/// The rows of `table` whose key column (it must have just one) is among `keys`.
+pub(super) async fn rows_of(table: &Table, keys: &[String]) -> Result<Vec<RecordBatch>> {
+    let session = table.lake.narrow_session();
+    session.register_table("committed", table.provider().await?).map_err(|error| failed(&error))?;
+    let key = table.spec.key.first().copied().unwrap_or_default();
+    let committed = session.table("committed").await.map_err(|error| failed(&error))?;
+    let wanted = keys.iter().map(|key| lit(key.as_str())).collect();
+    let rows = committed.filter(col(key).in_list(wanted, false)).map_err(|error| failed(&error))?;
+    let rows = rows.collect().await.map_err(|error| failed(&error))?;
+    rows.iter().map(|batch| crate::table::conform(batch, &table.spec.schema())).collect()
 }
 
 /// For every staged row whose key the table has: the key, and whether the content is the same.

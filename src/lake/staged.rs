@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -34,6 +35,8 @@ pub(super) struct StagedStore {
     /// Where new data files are staged; none for a reader, which stages nothing.
     staging: Option<Path>,
     staged: Arc<Staged>,
+    /// The last version that was committed through this store; -1 for none.
+    committed: AtomicI64,
 }
 
 /// The staged files of a table: where each of them will be, and where it is now.
@@ -47,6 +50,7 @@ impl StagedStore {
             staging,
             table_prefix,
             staged: Arc::default(),
+            committed: AtomicI64::new(-1),
             root,
         }
     }
@@ -59,7 +63,13 @@ impl StagedStore {
             table_prefix: self.table_prefix.clone(),
             staging: Some(staging),
             staged: Arc::clone(&self.staged),
+            committed: AtomicI64::new(-1),
         }
+    }
+
+    /// The last version that was committed through this store, whatever was said of it afterwards.
+    pub(super) fn committed(&self) -> Option<u64> {
+        u64::try_from(self.committed.load(Ordering::Acquire)).ok()
     }
 
     /// Where `location` is now, if it is staged.
@@ -96,16 +106,22 @@ impl StagedStore {
                 async move { root.rename(&from, &to).await }
             })
             .collect();
-        futures::stream::iter(moves).buffer_unordered(MOVES_AT_ONCE).try_collect::<()>().await?;
+        let outcomes: Vec<_> = futures::stream::iter(moves).buffer_unordered(MOVES_AT_ONCE).collect().await;
+        let named: Vec<_> = named.into_iter().map(|(location, _)| location).collect();
+        if let Some(error) = outcomes.into_iter().find_map(Result::err) {
+            self.withdraw(&named).await;
+            return Err(error);
+        }
         let mut staged = lock(&self.staged);
-        let published = named.into_iter().map(|(location, _)| location);
-        Ok(published.inspect(|location| drop(staged.remove(location))).collect())
+        Ok(named.into_iter().inspect(|location| drop(staged.remove(location))).collect())
     }
 
     /// Takes published files out of the table's directory again: their commit did not happen.
     async fn withdraw(&self, published: &[Path]) {
         for path in published {
-            if let Err(error) = self.table.delete(path).await {
+            if let Err(error) = self.table.delete(path).await
+                && !matches!(error, object_store::Error::NotFound { .. })
+            {
                 tracing::warn!(%path, %error, "a file of a commit that failed could not be removed; the next run will");
             }
         }
@@ -117,11 +133,17 @@ impl StagedStore {
         let bytes = Bytes::from(payload.clone());
         let published = self.publish(&bytes).await?;
         let error = match self.table.put_opts(location, payload, opts).await {
-            Ok(result) => return Ok(result),
+            Ok(result) => {
+                self.committed.store(version_of(location), Ordering::Release);
+                return Ok(result);
+            }
             Err(error) => error,
         };
         match self.read(location).await {
-            Ok(found) if found == bytes => Ok(PutResult { e_tag: None, version: None }),
+            Ok(found) if found == bytes => {
+                self.committed.store(version_of(location), Ordering::Release);
+                Ok(PutResult { e_tag: None, version: None })
+            }
             // Another commit is there, or none: ours did not happen.
             Ok(_) | Err(object_store::Error::NotFound { .. }) => {
                 self.withdraw(&published).await;
@@ -148,10 +170,17 @@ pub(super) fn is_data_file(path: &Path) -> bool {
 
 /// Whether `path`, relative to a table, is a commit of its log.
 fn is_commit(path: &Path) -> bool {
+    version_of(path) >= 0
+}
+
+/// The version that `path`, relative to a table, commits; -1 where it is no commit.
+fn version_of(path: &Path) -> i64 {
     path.as_ref()
         .strip_prefix("_delta_log/")
         .and_then(|name| name.strip_suffix(".json"))
-        .is_some_and(|name| name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|name| name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|name| name.parse().ok())
+        .unwrap_or(-1)
 }
 
 /// The paths of the files that a commit adds, relative to the table.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use deltalake::DeltaTable;
@@ -13,7 +14,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::staged::{StagedStore, is_data_file, join};
-use super::{Lake, RunArea, Writer, store_error};
+use super::{Lake, RunArea, Writer, compare, store_error};
 use crate::error::{Error, Result, chain};
 use crate::table::TableSpec;
 
@@ -48,6 +49,8 @@ pub struct Table {
     staging: Option<Path>,
     /// How many writers there have been.
     writers: AtomicU32,
+    /// Data files that lay there before the table's first commit: what a crash left.
+    pub(super) leftovers: Vec<Path>,
 }
 
 /// What a commit says of the run that made it.
@@ -81,6 +84,7 @@ impl Table {
             delta: DeltaTable::new(log_store),
             staging,
             writers: AtomicU32::new(0),
+            leftovers: Vec::new(),
         };
         table.load().await?;
         Ok(table)
@@ -90,7 +94,15 @@ impl Table {
         let name = self.spec.name;
         let failed = |error| store_error(&format!("the table {name} cannot be read"), &error);
         if !self.delta.verify_deltatable_existence().await.map_err(failed)? {
-            return self.refuse_foreign_files().await;
+            match self.only_leftovers().await? {
+                Some(leftovers) => {
+                    self.leftovers = leftovers;
+                    return Ok(());
+                }
+                // Another run may have made the table between the two looks.
+                None if self.delta.verify_deltatable_existence().await.map_err(failed)? => {}
+                None => return Err(self.foreign()),
+            }
         }
         self.delta.load().await.map_err(failed)?;
         match self.property(LAYOUT).as_deref() {
@@ -104,20 +116,27 @@ impl Table {
         }
     }
 
-    async fn refuse_foreign_files(&self) -> Result<()> {
-        // What a crash left of a first commit is ours: only data files named as delta-rs names them.
+    /// What lies where the table is to be, if all of it is what a crash left of a first commit; none where there
+    /// is anything else.
+    async fn only_leftovers(&self) -> Result<Option<Vec<Path>>> {
+        let mut leftovers = Vec::new();
         let mut objects = self.store.list(None);
         while let Some(object) = objects.next().await {
             let object = object
                 .map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))?;
-            let ours = object.location.filename().is_some_and(|name| name.starts_with("part-"))
-                && is_data_file(&object.location)
-                && self.spec.partition.is_none_or(|column| object.location.as_ref().starts_with(&format!("{column}=")));
-            if !ours {
-                return Err(self.foreign());
+            if !self.is_own_file(&object.location) {
+                return Ok(None);
             }
+            leftovers.push(object.location);
         }
-        Ok(())
+        Ok(Some(leftovers))
+    }
+
+    /// Whether `path` is named as delta-rs names the data files of this table.
+    fn is_own_file(&self, path: &Path) -> bool {
+        is_data_file(path)
+            && path.filename().is_some_and(|name| name.starts_with("part-"))
+            && self.spec.partition.is_none_or(|column| path.as_ref().starts_with(&format!("{column}=")))
     }
 
     fn foreign(&self) -> Error {
@@ -227,6 +246,17 @@ impl Table {
         })
     }
 
+    /// The rows with these keys, of a table whose key is one column, in its whole schema.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn rows_of(&self, keys: &[String]) -> Result<Vec<RecordBatch>> {
+        if keys.is_empty() || !self.exists() {
+            return Ok(Vec::new());
+        }
+        compare::rows_of(self, keys).await
+    }
+
     /// A writer of staged rows for this table.
     ///
     /// # Errors
@@ -241,19 +271,24 @@ impl Table {
 
     /// Removes data files that no version names: what a crash left between moving files and committing them,
     /// or between committing and clearing up. Before anything is removed an empty commit is made, so that a
-    /// run which is committing those files right now loses to it instead of naming files that are gone.
+    /// run which is committing those files right now loses to it instead of naming files that are gone. Before a
+    /// table's first commit nothing is removed: that commit does.
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) where another run commits at the same time;
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn sweep(&mut self) -> Result<usize> {
-        if self.orphans().await?.is_empty() {
+        if !self.exists() {
             return Ok(0);
         }
-        if self.exists() {
-            self.fence().await?;
+        let before = self.orphans().await?;
+        if before.is_empty() {
+            return Ok(0);
         }
-        let orphans = self.orphans().await?;
+        self.fence().await?;
+        // What came after the first look may belong to a run that begins at the fence.
+        let still: HashSet<Path> = self.orphans().await?.into_iter().collect();
+        let orphans: Vec<_> = before.into_iter().filter(|path| still.contains(path)).collect();
         self.delete_files(&orphans).await;
         Ok(orphans.len())
     }
@@ -263,7 +298,7 @@ impl Table {
         self.store
             .list(None)
             .try_filter(|object| {
-                let orphan = is_data_file(&object.location) && !active.contains(object.location.as_ref());
+                let orphan = self.is_own_file(&object.location) && !active.contains(object.location.as_ref());
                 std::future::ready(orphan)
             })
             .map_ok(|object| object.location)

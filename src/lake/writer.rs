@@ -23,9 +23,6 @@ use crate::table::{TableSpec, stamp};
 /// Rows collected before they go to the encoder: small pages cost as little as large ones.
 const BATCH_ROWS: usize = 4096;
 
-/// Rows per row group: what bounds the memory of an open file.
-const ROW_GROUP_ROWS: usize = 65_536;
-
 /// Bytes after which a data file is closed and the next one begun.
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -63,7 +60,7 @@ impl Writer {
         let config = WriterConfig::new(
             Arc::clone(&schema),
             spec.partition.iter().map(|column| (*column).to_owned()).collect(),
-            Some(writer_properties()),
+            Some(writer_properties(spec)),
             NonZeroU64::new(FILE_BYTES),
             Some(BATCH_ROWS),
             Default::default(),
@@ -81,8 +78,11 @@ impl Writer {
         self.write_stamped(stamp(batch, synced_at_micros).map_err(|error| Error::bug(error.to_string()))?).await
     }
 
-    /// Takes in rows in the table's whole schema.
-    pub(super) async fn write_stamped(&mut self, batch: RecordBatch) -> Result<()> {
+    /// Takes in rows in the table's whole schema, as the table has them.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub async fn write_stamped(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         self.coalescer.push_batch(batch).map_err(|error| Error::bug(error.to_string()))?;
         self.drain().await
@@ -114,10 +114,10 @@ impl Writer {
 }
 
 /// How every data file of the lake is encoded.
-pub(super) fn writer_properties() -> WriterProperties {
+pub(super) fn writer_properties(spec: &TableSpec) -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_row_count(Some(spec.row_group_rows))
         .set_created_by(concat!("clerk-lake ", env!("CARGO_PKG_VERSION")).to_owned())
         .build()
 }

@@ -21,12 +21,12 @@ use crate::resource;
 pub async fn session(lake: &Lake) -> Result<SessionContext> {
     let session = lake.session();
     let mut found = false;
-    for resource in resource::ALL {
-        let table = lake.table(&resource.table).await?;
+    for spec in resource::TABLES {
+        let table = lake.table(spec).await?;
         if table.exists() {
             found = true;
             let provider = table.provider().await?;
-            session.register_table(resource.table.name, provider).map_err(|error| failed(&error))?;
+            session.register_table(spec.name, provider).map_err(|error| failed(&error))?;
         }
     }
     if found {

@@ -17,6 +17,7 @@ pub static DAILY_ACTIVE_USERS: Resource = Resource {
         shape: Shape::Metric,
         key: &["date"],
         partition: None,
+        row_group_rows: 65_536,
         source: "queries/daily_active_users.sql over clerk_user",
         columns,
     },

@@ -11,6 +11,8 @@ use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::api::RowKey;
+
 /// A row that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
@@ -18,6 +20,18 @@ pub struct Rejected {
     pub raw: String,
     /// Why it could not be read.
     pub reason: String,
+    /// Its place in the page.
+    pub at: usize,
+    /// Its key, where it has an id.
+    pub key: Option<RowKey>,
+}
+
+impl Rejected {
+    /// What tells the row from others: its id, or its JSON where it has none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.key.as_ref().map_or(self.raw.as_str(), |key| key.id.as_str())
+    }
 }
 
 /// A page's rows, and what of it could not be read.
@@ -49,13 +63,37 @@ pub fn read_page<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<Rows<R>, Stri
     let page = read_all::<&'a RawValue>(body).map_err(|error| format!("not a list of objects: {error}"))?;
     let mut rows = Vec::with_capacity(page.data.len());
     let mut rejected = Vec::new();
-    for raw in page.data {
-        match serde_json::from_str(raw.get()) {
+    for (at, raw) in page.data.into_iter().map(RawValue::get).enumerate() {
+        match serde_json::from_str(raw) {
             Ok(row) => rows.push(row),
-            Err(error) => rejected.push(Rejected { raw: raw.get().to_owned(), reason: error.to_string() }),
+            Err(error) => {
+                let raw = storable(raw);
+                rejected.push(Rejected { key: key_of(&raw), raw, reason: error.to_string(), at });
+            }
         }
     }
     Ok(Rows { rows, rejected, total_count: page.total_count })
+}
+
+/// Fields that are never stored, whatever row they are in.
+const NEVER_STORED: [&str; 3] = ["private_metadata", "password_digest", "url"];
+
+/// A row's JSON without what is never stored.
+fn storable(raw: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(raw) {
+        Ok(serde_json::Value::Object(mut row)) => {
+            row.retain(|name, _| !NEVER_STORED.contains(&name.as_str()));
+            serde_json::Value::Object(row).to_string()
+        }
+        _ => raw.to_owned(),
+    }
+}
+
+/// The key of a row that cannot be read as what it should be, where at least that much of it can.
+fn key_of(raw: &str) -> Option<RowKey> {
+    let row: serde_json::Value = serde_json::from_str(raw).ok()?;
+    let id = row.get("id")?.as_str().filter(|id| !id.is_empty())?;
+    Some(RowKey { id: id.to_owned(), created_at: row.get("created_at").and_then(serde_json::Value::as_i64) })
 }
 
 fn read_all<'a, R: Deserialize<'a>>(body: &'a [u8]) -> serde_json::Result<Envelope<R>> {
@@ -146,8 +184,16 @@ mod tests {
         let ids: Vec<_> = page.rows.iter().map(|row| (row.id.as_ref(), row.name.as_deref(), row.at)).collect();
         assert_eq!(ids, [("a", Some("x\"y"), None), ("d", None, Some(1_700_000_000_000))]);
         assert_eq!(page.rejected.len(), 4);
-        assert_eq!(page.rejected[2].raw, r#"{"id":"b","at":"1"}"#);
+        assert_eq!(page.rejected[2].raw, r#"{"at":"1","id":"b"}"#);
+        assert_eq!(page.rejected[2].name(), "b");
+        assert_eq!(page.rejected.iter().map(|row| row.at).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert!(page.rejected[2].reason.contains("invalid type: string"), "{}", page.rejected[2].reason);
+    }
+
+    #[test]
+    fn a_row_set_aside_keeps_nothing_private() {
+        let page = read_page::<Row<'_>>(br#"[{"id":7,"private_metadata":{"secret":1},"name":"n"}]"#).unwrap();
+        assert_eq!(page.rejected[0].raw, r#"{"id":7,"name":"n"}"#);
     }
 
     #[test]

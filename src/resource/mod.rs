@@ -6,6 +6,7 @@
 mod daily_active_users;
 pub mod json;
 mod organization;
+mod rejected_row;
 mod session;
 mod user;
 
@@ -18,11 +19,16 @@ use json::{Rejected, Rows};
 
 pub use daily_active_users::DAILY_ACTIVE_USERS;
 pub use organization::ORGANIZATIONS;
+pub use rejected_row::{REJECTED_ROWS, columns as rejected_columns};
 pub use session::SESSIONS;
 pub use user::USERS;
 
 /// Every resource, in the order in which a sync takes them.
 pub static ALL: [&Resource; 4] = [&USERS, &ORGANIZATIONS, &SESSIONS, &DAILY_ACTIVE_USERS];
+
+/// Every table of a lake: one for each resource, and the rows that could not be read.
+pub static TABLES: [&TableSpec; 5] =
+    [&USERS.table, &ORGANIZATIONS.table, &SESSIONS.table, &DAILY_ACTIVE_USERS.table, &REJECTED_ROWS];
 
 /// How a resource is read.
 #[derive(Clone, Copy, Debug)]
@@ -110,16 +116,22 @@ where
 {
     let Rows { rows, rejected, total_count } = json::read_page::<R>(body)?;
     let batch = columns::batch(&columns_of(&rows), rows.len()).map_err(|error| error.to_string())?;
-    let received = rows.len() + rejected.len();
-    Ok(Decoded { keys: rows.iter().map(key).collect(), received, total_count, rows: PageRows { batch, rejected } })
+    let unreadable: Vec<usize> = rejected.iter().map(|row| row.at).collect();
+    let mut keys: Vec<Option<RowKey>> = rows.iter().map(|row| Some(key(row))).collect();
+    for row in &rejected {
+        keys.insert(row.at, row.key.clone());
+    }
+    Ok(Decoded { keys, unreadable, total_count, rows: PageRows { batch, rejected } })
 }
 
-/// The UTC year of a moment in Unix milliseconds.
-fn year(millis: Option<i64>) -> Option<i32> {
-    DateTime::from_timestamp_millis(millis?).map(|moment| moment.year())
+/// The UTC year of a moment in Unix milliseconds; 0 where there is none. A partition key is never null: readers
+/// disagree on what the directory of a null is called.
+fn year(millis: Option<i64>) -> i32 {
+    millis.and_then(DateTime::from_timestamp_millis).map_or(0, |moment| moment.year())
 }
 
-/// The UTC month of a moment in Unix milliseconds, as `2026-11`.
-fn month(millis: Option<i64>) -> Option<String> {
-    DateTime::from_timestamp_millis(millis?).map(|moment| format!("{:04}-{:02}", moment.year(), moment.month()))
+/// The UTC month of a moment in Unix milliseconds, as `2026-11`; `none` where there is none.
+fn month(millis: Option<i64>) -> String {
+    let moment = millis.and_then(DateTime::from_timestamp_millis);
+    moment.map_or_else(|| "none".to_owned(), |moment| format!("{:04}-{:02}", moment.year(), moment.month()))
 }

@@ -19,6 +19,7 @@ pub static ORGANIZATIONS: Resource = Resource {
         shape: Shape::Entity,
         key: &["id"],
         partition: Some("created_year"),
+        row_group_rows: 65_536,
         source: "GET /v1/organizations",
         columns: || columns(&[]),
     },
@@ -99,8 +100,8 @@ fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
         ),
         Column::year(
             "created_year",
-            "The UTC year of `created_at`; the partition.",
-            rows.iter().map(|row| year(row.created_at)),
+            "The UTC year of `created_at`, 0 where it is not known; the partition.",
+            rows.iter().map(|row| Some(year(row.created_at))),
         ),
     ]
 }

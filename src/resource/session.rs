@@ -19,6 +19,7 @@ pub static SESSIONS: Resource = Resource {
         shape: Shape::Event,
         key: &["session_id"],
         partition: Some("created_month"),
+        row_group_rows: 16_384,
         source: "GET /v1/sessions",
         columns: || columns(&[]),
     },
@@ -119,8 +120,8 @@ fn columns(rows: &[Session<'_>]) -> Vec<Column> {
         latest_activity(rows),
         Column::text(
             "created_month",
-            "The UTC month of `created_at`, as 2026-11; the partition.",
-            months.iter().map(Option::as_deref),
+            "The UTC month of `created_at`, as 2026-11, none where it is not known; the partition.",
+            months.iter().map(|month| Some(month.as_str())),
         ),
     ]
 }

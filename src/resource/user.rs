@@ -22,6 +22,7 @@ pub static USERS: Resource = Resource {
         shape: Shape::Entity,
         key: &["id"],
         partition: Some("created_year"),
+        row_group_rows: 65_536,
         source: "GET /v1/users",
         columns: || columns(&[]),
     },
@@ -196,8 +197,8 @@ fn columns(rows: &[User<'_>]) -> Vec<Column> {
         ),
         Column::year(
             "created_year",
-            "The UTC year of `created_at`; the partition.",
-            rows.iter().map(|row| year(row.created_at)),
+            "The UTC year of `created_at`, 0 where it is not known; the partition.",
+            rows.iter().map(|row| Some(year(row.created_at))),
         ),
     ]);
     columns

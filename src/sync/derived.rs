@@ -45,9 +45,7 @@ impl Run<'_> {
         let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
         let outcome = table.replace(staged, counts, self.change(summary)).await?;
-        let version = outcome.committed(resource.table.name)?;
-        summary.take_commit(self.watermark, version, table.rows());
-        Ok(())
+        self.settle(outcome, &table, summary)
     }
 
     /// The users that the figure is taken from: the table where this run has just brought it up to date, else

@@ -11,7 +11,8 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use super::listed::users_active_since;
 use super::staging::{ListingFailure, Staging, moments};
 use super::{ResourceSummary, Run};
-use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Refusal};
+use crate::api::pages::LARGEST_PAGE;
+use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal};
 use crate::error::Result;
 use crate::lake::{StagedRows, Table};
 use crate::resource::{PageRows, Reading, Resource};
@@ -21,6 +22,9 @@ const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
 /// How often the count is asked for again while users come in.
 const TRIES: u32 = 4;
+
+/// How often the latest changes are walked through where rows changed at one moment are spread over pages.
+const PASSES: u32 = 3;
 
 /// Where more than this share of the table has changed, reading all of it costs fewer requests.
 const WORTHWHILE: u64 = 2;
@@ -46,7 +50,7 @@ impl Run<'_> {
     ) -> Result<()> {
         summary.mode = "incremental";
         self.sync.progress.started(resource.name, None);
-        let mut staging = Staging::of_several(self, resource, table.writer()?);
+        let mut staging = Staging::of_changes(self, resource, table.writer()?, table.rows());
         let read = self.read_changes(resource, since, client, &table, &mut staging).await;
         summary.rows_read = staging.rows;
         summary.rows_rejected = staging.rejected;
@@ -61,6 +65,10 @@ impl Run<'_> {
         let Some((count, late)) = counted else {
             return self.reconcile(resource, client, table, summary, "what changed cannot be told apart").await;
         };
+        if self.set_aside(resource, &staging).await? > 0 {
+            // The count includes them; only a whole list says how they and the table belong together.
+            return self.reconcile(resource, client, table, summary, "some rows cannot be read").await;
+        }
         let changes = Changes { staged: staging.finish().await?, count, late };
         let prepared = table.prepare_upsert(changes.staged).await?;
         let unreadable = table.unreadable().await?;
@@ -74,9 +82,8 @@ impl Run<'_> {
         }
         summary.take_counts(prepared.counts());
         let change = self.change(summary).with_unreadable(unreadable);
-        let version = table.commit_upsert(prepared, change).await?.committed(resource.table.name)?;
-        summary.take_commit(self.watermark, version, table.rows());
-        Ok(())
+        let outcome = table.commit_upsert(prepared, change).await?;
+        self.settle(outcome, &table, summary)
     }
 
     /// Reads everything, since the lists of changes do not explain the count: somebody was deleted.
@@ -132,20 +139,14 @@ impl Run<'_> {
         staging: &mut Staging<'_>,
     ) -> Result<bool, ListingFailure> {
         let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(false) };
-        let bound = bound.timestamp_micros();
-        let mut walked = 0;
-        while let Some(page) = next(&mut listing).await? {
-            let older: Vec<_> = moments(&page.rows, changed).map(|at| at.is_some_and(|at| at < bound)).collect();
-            let ended = older.contains(&true);
-            walked += page.fresh_count as u64;
-            let listed = page.fresh.unwrap_or_else(|| vec![true; older.len()]);
-            let fresh = listed.into_iter().zip(older).map(|(fresh, older)| fresh && !older).collect();
-            staging.take(crate::api::Page { fresh: Some(fresh), ..page }).await?;
-            if ended {
-                return Ok(true);
-            }
-            if walked > table.rows() / WORTHWHILE + crate::api::pages::LARGEST_PAGE as u64 {
-                return Ok(false);
+        let most = table.rows() / WORTHWHILE + LARGEST_PAGE as u64;
+        for _ in 0..PASSES {
+            let walked = walk_changes(&mut listing, changed, bound.timestamp_micros(), most, staging).await?;
+            match walked {
+                Walked::TooFar => return Ok(false),
+                Walked::Clean => return Ok(true),
+                // Rows changed at one moment stand in no order of their own: they may have changed places.
+                Walked::Tied => listing.reopen(),
             }
         }
         Ok(true)
@@ -177,6 +178,47 @@ impl Run<'_> {
     }
 }
 
+/// How a walk through the latest changes went.
+enum Walked {
+    /// Down to the bound, and every row stood in its place.
+    Clean,
+    /// Down to the bound, but rows changed at one moment were spread over two pages, some of them new.
+    Tied,
+    /// There are too many.
+    TooFar,
+}
+
+/// Stages the rows changed since `bound` (Unix microseconds) from a listing that begins with the newest change.
+async fn walk_changes(
+    listing: &mut Listing<Decode>,
+    changed: &str,
+    bound: i64,
+    most: u64,
+    staging: &mut Staging<'_>,
+) -> Result<Walked, ListingFailure> {
+    let (mut walked, mut tied, mut last) = (0, false, None);
+    while let Some(page) = next(listing).await? {
+        let times: Vec<_> = moments(&page.rows, changed).collect();
+        let listed = page.fresh.clone().unwrap_or_else(|| vec![true; times.len()]);
+        // Only rows that the listing vouches for tell how far it has come.
+        let first = times.iter().zip(&listed).find(|(_, fresh)| **fresh).and_then(|(at, _)| *at);
+        tied |= first.is_some() && first == last;
+        let is_older = |at: &Option<i64>| at.is_some_and(|at| at < bound);
+        let ended = times.iter().zip(&listed).any(|(at, fresh)| *fresh && is_older(at));
+        let fresh: Vec<_> = times.iter().zip(&listed).map(|(at, fresh)| *fresh && !is_older(at)).collect();
+        last = times.iter().zip(&listed).rev().find(|(_, fresh)| **fresh).map_or(last, |(at, _)| *at);
+        walked += fresh.iter().filter(|fresh| **fresh).count() as u64;
+        staging.take(Page { fresh: Some(fresh), ..page }).await?;
+        if ended {
+            break;
+        }
+        if walked > most {
+            return Ok(Walked::TooFar);
+        }
+    }
+    Ok(if tied && walked > 0 { Walked::Tied } else { Walked::Clean })
+}
+
 type Decode = Box<dyn Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync>;
 
 /// The rows in the order of their last change, newest first, and the column that says when that was.
@@ -187,6 +229,6 @@ fn newest_changes(resource: &'static Resource, client: &Client) -> Option<(Listi
     Some((Listing::new(client.clone(), request, decode), changed))
 }
 
-async fn next(listing: &mut Listing<Decode>) -> Result<Option<crate::api::Page<PageRows>>, ApiError> {
+async fn next(listing: &mut Listing<Decode>) -> Result<Option<Page<PageRows>>, ApiError> {
     listing.next_page().await
 }

@@ -29,8 +29,8 @@ impl Run<'_> {
     ) -> Result<()> {
         debug_assert_eq!(resource.writing, Writing::Replace);
         summary.mode = "full";
-        let staged = match self.read_whole(resource, client, &table, summary).await {
-            Ok(staged) => staged,
+        let (staged, unreadable) = match self.read_whole(resource, client, &table, summary).await {
+            Ok(read) => read,
             Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent && !is_essential(resource) => {
                 self.sync
                     .progress
@@ -43,25 +43,25 @@ impl Run<'_> {
         let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
         self.refuse_shrinking(resource, &table, counts)?;
-        let change = self.change(summary).with_unreadable(summary.rows_rejected);
-        let version = table.replace(staged, counts, change).await?.committed(resource.table.name)?;
-        summary.take_commit(self.watermark, version, table.rows());
-        Ok(())
+        let change = self.change(summary).with_unreadable(unreadable);
+        let outcome = table.replace(staged, counts, change).await?;
+        self.settle(outcome, &table, summary)
     }
 
+    /// Stages all rows; gives them, and how many there are beside them that cannot be read and never could.
     async fn read_whole(
         &self,
         resource: &'static Resource,
         client: &Client,
         table: &Table,
         summary: &mut ResourceSummary,
-    ) -> Result<StagedRows, ListingFailure> {
+    ) -> Result<(StagedRows, u64), ListingFailure> {
         let request = whole_list(resource)?;
         let expected = self.count(resource, client).await?;
         self.sync.progress.started(resource.name, expected);
         let mut staging = Staging::new(self, resource, table.writer()?);
         let mut listing = Listing::new(client.clone(), request, |body: &bytes::Bytes| (resource.decode)(body));
-        staging.take_all(listing.pages()).await?;
+        staging.take_all(listing.pages()).await.map_err(|failure| staging.placed(failure))?;
         let mut chances = CHANCES;
         loop {
             let count = self.count(resource, client).await?.or(staging.total);
@@ -69,7 +69,10 @@ impl Run<'_> {
             summary.rows_read = staging.rows;
             summary.rows_rejected = staging.rejected;
             let Some(count) = count.filter(|count| read < *count) else {
-                return Ok(staging.finish().await?);
+                self.set_aside(resource, &staging).await?;
+                let kept = staging.keep_unreadable(table).await?;
+                let unreadable = staging.rejected.saturating_sub(kept);
+                return Ok((staging.finish().await?, unreadable));
             };
             if chances == 0 {
                 return Err(ListingFailure::Other(too_short(resource, read, count)));

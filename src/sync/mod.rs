@@ -8,28 +8,38 @@ mod derived;
 mod incremental;
 mod listed;
 mod progress;
+mod rejected;
 mod sessions;
 mod staging;
 mod summary;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use crate::api::{self, Client};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Change, Lake, RunArea, Table};
+use crate::lake::{Change, CommitOutcome, Lake, RunArea, Table};
 use crate::resource::{self, Reading, Resource};
 use crate::table::TableSpec;
 
 pub use progress::{Progress, Silent};
+pub use tokio_util::sync::CancellationToken;
+
 pub use summary::{ResourceStatus, ResourceSummary, Status, Summary};
 
 /// How long the first request may be tried: a wrong address should be known at once, not after minutes.
 const FIRST_CONTACT: Duration = Duration::from_secs(20);
+
+/// How often a table is opened anew because another run commits while it is swept.
+const SWEEPS: u32 = 3;
+
+/// How far the clocks of Clerk's servers may be apart.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
 
 /// How much of each resource a run reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,17 +96,22 @@ pub struct Sync {
     pub options: SyncOptions,
     /// Who watches.
     pub progress: Arc<dyn Progress>,
+    /// Cancel it to stop the run: what is being read is dropped, what is being committed is finished.
+    pub stop: CancellationToken,
 }
 
 /// What all resources of one run share.
 struct Run<'a> {
     sync: &'a Sync,
+    client: Client,
     area: RunArea,
     instance: Option<String>,
     /// Clerk's clock at the start of the run.
     watermark: DateTime<Utc>,
     /// Tables that this run has brought up to date so far.
     fresh: Vec<&'static str>,
+    /// The version at which this run opened each table, or left it.
+    bases: Mutex<HashMap<&'static str, Option<u64>>>,
 }
 
 impl Sync {
@@ -119,20 +134,28 @@ impl Sync {
     /// takes the key, and that the two belong together.
     async fn begin(&self) -> Result<Run<'_>> {
         let area = RunArea::open(&self.lake).await?;
-        let instance = api::instance(&self.client.within_retry_budget(FIRST_CONTACT)).await?;
-        let tables: Vec<&'static TableSpec> = resource::ALL.iter().map(|resource| &resource.table).collect();
+        let client = self.client.for_run(self.stop.clone());
+        let instance = api::instance(&client.within_retry_budget(FIRST_CONTACT)).await?;
         match &instance.id {
-            Some(id) => self.lake.check_instance(id, &tables).await?,
+            Some(id) => self.lake.check_instance(id, &resource::TABLES).await?,
             None => self.progress.warn(
                 "this key may not read which instance it belongs to (GET /v1/instance); \
                  whether it is this lake's own cannot be checked",
             ),
         }
-        let watermark = self.client.server_start().unwrap_or_else(|| {
+        let watermark = client.server_start().unwrap_or_else(|| {
             self.progress.warn("Clerk's answers carry no Date: the watermark comes from this machine's clock");
             self.clock.now()
         });
-        Ok(Run { sync: self, area, instance: instance.id, watermark, fresh: Vec::new() })
+        Ok(Run {
+            sync: self,
+            client,
+            area,
+            instance: instance.id,
+            watermark,
+            fresh: Vec::new(),
+            bases: Mutex::default(),
+        })
     }
 }
 
@@ -145,7 +168,8 @@ impl Run<'_> {
                 Some(error) => ResourceSummary::failed(resource.name, error.clone()),
                 None => Box::pin(self.one(resource)).await,
             };
-            if let Some(error) = summary.failure.as_ref().filter(|error| error.kind() == ErrorKind::KeyRefused) {
+            let hopeless = |kind| matches!(kind, ErrorKind::KeyRefused | ErrorKind::Interrupted);
+            if let Some(error) = summary.failure.as_ref().filter(|error| hopeless(error.kind())) {
                 refused = Some(error.clone());
             }
             if summary.status == ResourceStatus::Ok {
@@ -160,17 +184,50 @@ impl Run<'_> {
 
     async fn one(&self, resource: &'static Resource) -> ResourceSummary {
         let start = Instant::now();
-        let client = self.sync.client.scope();
+        let client = self.client.scope();
         let mut summary = ResourceSummary::new(resource.name);
-        let outcome = match self.open(resource).await {
+        let outcome = match self.open(&resource.table).await {
             Ok(table) => self.bring_up_to_date(resource, table, &client, &mut summary).await,
             Err(error) => Err(error),
         };
         summary.take_traffic(client.traffic(), start.elapsed());
         match outcome {
             Ok(()) => summary,
-            Err(error) => summary.into_failed(error),
+            Err(error) => {
+                let error = self.conflict_behind(&error).await.unwrap_or(error);
+                summary.into_failed(error)
+            }
         }
+    }
+
+    /// The conflict that `error` comes from, if that is what it is: a file that another run has replaced is
+    /// missed long before the commit would be refused.
+    async fn conflict_behind(&self, error: &Error) -> Option<Error> {
+        if !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug) {
+            return None;
+        }
+        for resource in resource::ALL {
+            let Some(base) = lock(&self.bases).get(resource.table.name).copied() else { continue };
+            let now = self.sync.lake.table(&resource.table).await.ok()?.version();
+            if now != base {
+                let name = resource.table.name;
+                return CommitOutcome::Conflicted { base }.committed(name).err().map(|it| it.context(error));
+            }
+        }
+        None
+    }
+
+    /// Takes in what became of a commit to `table`.
+    fn settle(&self, outcome: CommitOutcome, table: &Table, summary: &mut ResourceSummary) -> Result<()> {
+        let version = outcome.committed(table.spec().name)?;
+        summary.take_commit(self.watermark, version, table.rows());
+        self.note_base(table);
+        Ok(())
+    }
+
+    /// Notes the version at which this run stands.
+    fn note_base(&self, table: &Table) {
+        lock(&self.bases).insert(table.spec().name, table.version());
     }
 
     async fn bring_up_to_date(
@@ -180,7 +237,9 @@ impl Run<'_> {
         client: &Client,
         summary: &mut ResourceSummary,
     ) -> Result<()> {
-        let since = self.since(&table).await?;
+        let watermark = table.watermark().await?;
+        summary.take_table(&table, watermark);
+        let since = self.since(&table, watermark);
         match (resource.reading, since) {
             (Reading::Cursor { .. }, Some(since)) => self.changes(resource, since, client, table, summary).await,
             (Reading::Cursor { .. }, None) | (Reading::Offset { .. }, _) => {
@@ -193,36 +252,60 @@ impl Run<'_> {
 
     /// Since when changes are to be read; none where everything is. A time later than the watermark would leave
     /// out what changed in between: the watermark counts then.
-    async fn since(&self, table: &Table) -> Result<Option<DateTime<Utc>>> {
-        let Some(watermark) = table.watermark().await? else { return Ok(None) };
-        Ok(match self.sync.options.extent {
+    fn since(&self, table: &Table, watermark: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        let watermark = watermark?;
+        if watermark > self.watermark + CLOCKS_APART {
+            self.sync.progress.warn(&format!(
+                "{} is complete up to {watermark}, which is after Clerk's own clock ({}): reading everything",
+                table.spec().name,
+                self.watermark
+            ));
+            return None;
+        }
+        let watermark = watermark.min(self.watermark);
+        match self.sync.options.extent {
             Extent::Full => None,
             Extent::Changes => Some(watermark),
             Extent::Since(since) => Some(since.min(watermark)),
-        })
+        }
     }
 
-    /// The table of `resource`, open for writing and cleared of what crashes left.
-    async fn open(&self, resource: &'static Resource) -> Result<Table> {
-        let mut table = Table::open(&self.sync.lake, &resource.table, Some(&self.area)).await?;
-        let swept = table.sweep().await?;
-        if swept > 0 {
-            tracing::info!(table = resource.table.name, files = swept, "removed what an interrupted run had left");
+    /// A table, open for writing and cleared of what crashes left.
+    async fn open(&self, spec: &'static TableSpec) -> Result<Table> {
+        let mut tries = 0;
+        loop {
+            let mut table = Table::open(&self.sync.lake, spec, Some(&self.area)).await?;
+            match table.sweep().await {
+                // Another run has just committed: its version is the one to start from.
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < SWEEPS => tries += 1,
+                Err(error) => return Err(error),
+                Ok(swept) => {
+                    if swept > 0 {
+                        tracing::info!(table = spec.name, files = swept, "removed what an interrupted run had left");
+                    }
+                    self.note_base(&table);
+                    return Ok(table);
+                }
+            }
         }
-        Ok(table)
     }
 
     /// What a commit of this run says beside its rows.
     fn change(&self, summary: &ResourceSummary) -> Change {
+        let mut change = self.change_of(summary.mode, summary.rows_read);
+        change.info.insert("rowsRejected".to_owned(), summary.rows_rejected.into());
+        change
+    }
+
+    fn change_of(&self, mode: &str, rows_read: u64) -> Change {
         Change {
             watermark: Some(self.watermark),
             instance: self.instance.clone(),
             unreadable: None,
             info: serde_json::Map::from_iter([
                 ("run".to_owned(), self.area.run().into()),
-                ("mode".to_owned(), summary.mode.into()),
-                ("rowsRead".to_owned(), summary.rows_read.into()),
-                ("rowsRejected".to_owned(), summary.rows_rejected.into()),
+                ("mode".to_owned(), mode.into()),
+                ("rowsRead".to_owned(), rows_read.into()),
             ]),
         }
     }
@@ -230,4 +313,8 @@ impl Run<'_> {
     fn synced_at_micros(&self) -> i64 {
         self.watermark.timestamp_micros()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -37,8 +37,9 @@ impl Run<'_> {
         summary: &mut ResourceSummary,
     ) -> Result<()> {
         summary.mode = if since.is_some() { "incremental" } else { "full" };
-        let mut staging = Staging::of_several(self, resource, table.writer()?);
+        let mut staging = Staging::of_changes(self, resource, table.writer()?, table.rows());
         let read = self.read_sessions(resource, path, since, client, &table, &mut staging).await;
+        let read = read.map_err(|failure| staging.placed(failure));
         summary.rows_read = staging.rows;
         summary.rows_rejected = staging.rejected;
         match read {
@@ -49,11 +50,11 @@ impl Run<'_> {
             }
             other => other?,
         }
+        self.set_aside(resource, &staging).await?;
         let upsert = table.prepare_upsert(staging.finish().await?).await?;
         summary.take_counts(upsert.counts());
-        let version = table.commit_upsert(upsert, self.change(summary)).await?.committed(resource.table.name)?;
-        summary.take_commit(self.watermark, version, table.rows());
-        Ok(())
+        let outcome = table.commit_upsert(upsert, self.change(summary)).await?;
+        self.settle(outcome, &table, summary)
     }
 
     /// Reads the plain list, unless the instance refuses it or asking for each user costs fewer requests.
@@ -72,7 +73,8 @@ impl Run<'_> {
                 let status = error.status.unwrap_or_default();
                 self.sync.progress.note(&format!("this instance does not list all sessions at once ({status})"));
                 let since = since.unwrap_or_else(|| self.sessions_since());
-                let users = self.users_to_ask(since, client, table).await?;
+                // A list of users that is refused says nothing of sessions.
+                let users = self.users_to_ask(since, client, table).await.map_err(Error::from)?;
                 return self.per_user(resource, path, client, users, staging).await;
             }
             other => other?,
@@ -120,7 +122,7 @@ impl Run<'_> {
                     let pages = list(client, request, resource.decode_bytes()).try_collect::<Vec<_>>().await;
                     match pages {
                         // Gone between the two lists: a user without sessions.
-                        Err(error) if error.status == Some(404) => Ok(Vec::new()),
+                        Err(error) if error.status == Some(404) && error.refusal == Refusal::Absent => Ok(Vec::new()),
                         other => other.map_err(ListingFailure::Api),
                     }
                 }
@@ -184,8 +186,8 @@ impl Resource {
 }
 
 fn decode_ids(body: &Bytes) -> Result<Decoded<()>, String> {
-    let Decoded { keys, received, total_count, .. } = (USERS.decode)(body)?;
-    Ok(Decoded { keys, received, total_count, rows: () })
+    let Decoded { keys, unreadable, total_count, .. } = (USERS.decode)(body)?;
+    Ok(Decoded { keys, unreadable, total_count, rows: () })
 }
 
 /// Sessions, newest first: the only order there is.

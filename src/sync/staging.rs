@@ -1,7 +1,5 @@
 //! Pages to staged rows: what every resource that is listed has in common.
 
-use std::collections::HashSet;
-
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
@@ -9,10 +7,14 @@ use futures::{Stream, TryStreamExt};
 
 use crate::api::{ApiError, Fingerprints, Page};
 use crate::error::{Error, Result};
-use crate::lake::{StagedRows, Writer};
+use crate::lake::{StagedRows, Table, Writer};
+use crate::resource::json::Rejected;
 use crate::resource::{PageRows, Resource};
 
 use super::{Progress, Run};
+
+/// So many rows are kept of those that could not be read; more are only counted.
+const MOST_SET_ASIDE: usize = 10_000;
 
 /// Below so many rows the share of unreadable ones is judged only at the end.
 const EARLY_JUDGEMENT: u64 = 2000;
@@ -26,8 +28,11 @@ pub(super) struct Staging<'a> {
     synced_at_micros: i64,
     max_rejected: f64,
     seen: Option<Fingerprints>,
-    /// Rows that could not be read, by their text: a page boundary may bring one twice.
-    rejected_rows: HashSet<String>,
+    /// Rows that could not be read, by their id or text: a page boundary may bring one twice.
+    rejected_rows: Fingerprints,
+    set_aside: Vec<Rejected>,
+    /// The rows of the table before this run: a few changed rows do not stand for all.
+    rows_before: u64,
     /// Rows staged so far, each counted once.
     pub rows: u64,
     /// Rows that could not be read.
@@ -46,16 +51,19 @@ impl<'a> Staging<'a> {
             synced_at_micros: run.synced_at_micros(),
             max_rejected: run.sync.options.max_rejected,
             seen: None,
-            rejected_rows: HashSet::new(),
+            rejected_rows: Fingerprints::default(),
+            set_aside: Vec::new(),
+            rows_before: 0,
             rows: 0,
             rejected: 0,
             total: None,
         }
     }
 
-    /// Staging for several listings; it remembers each row by a few bytes.
-    pub(super) fn of_several(run: &Run<'a>, resource: &'static Resource, writer: Writer) -> Self {
-        Self { seen: Some(Fingerprints::default()), ..Self::new(run, resource, writer) }
+    /// Staging for several listings of what changed in a table of `rows_before` rows; it remembers each row by a
+    /// few bytes.
+    pub(super) fn of_changes(run: &Run<'a>, resource: &'static Resource, writer: Writer, rows_before: u64) -> Self {
+        Self { seen: Some(Fingerprints::default()), rows_before, ..Self::new(run, resource, writer) }
     }
 
     /// Whether a row with this id has been staged; only where several listings are staged.
@@ -85,7 +93,12 @@ impl<'a> Staging<'a> {
         let PageRows { batch, rejected } = page.rows;
         for row in rejected {
             tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
-            self.rejected += u64::from(self.rejected_rows.insert(row.raw));
+            if self.rejected_rows.insert(row.name()) {
+                self.rejected += 1;
+                if self.set_aside.len() < MOST_SET_ASIDE {
+                    self.set_aside.push(row);
+                }
+            }
         }
         self.total = page.total_count.or(self.total);
         let batch = only_fresh(batch, page.fresh)?;
@@ -98,6 +111,31 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
+    /// `failure` as it counts after what has been read: a list that has begun is there, so whatever is refused
+    /// later is no feature switched off.
+    pub(super) fn placed(&self, failure: ListingFailure) -> ListingFailure {
+        match failure {
+            ListingFailure::Api(error) if self.rows + self.rejected > 0 => ListingFailure::Other(error.into()),
+            other => other,
+        }
+    }
+
+    /// The rows set aside: those that could not be read.
+    pub(super) fn set_aside(&self) -> &[Rejected] {
+        &self.set_aside
+    }
+
+    /// Keeps the rows that `table` has of those that could not be read: they are not gone. Gives how many.
+    pub(super) async fn keep_unreadable(&mut self, table: &Table) -> Result<u64> {
+        let ids: Vec<_> = self.set_aside.iter().filter_map(|row| row.key.as_ref()).map(|key| key.id.clone()).collect();
+        let mut kept = 0;
+        for batch in table.rows_of(&ids).await? {
+            kept += batch.num_rows() as u64;
+            self.writer.write_stamped(batch).await?;
+        }
+        Ok(kept)
+    }
+
     /// Closes the files.
     pub(super) async fn finish(self) -> Result<StagedRows> {
         self.judge_rejected()?;
@@ -105,10 +143,11 @@ impl<'a> Staging<'a> {
     }
 
     /// Refuses a listing of which too much cannot be read: that is no odd row, but another format.
+    /// One odd row in a short list is none either.
     #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
-    fn judge_rejected(&self) -> Result<()> {
-        let share = self.rejected as f64 / (self.rows + self.rejected).max(1) as f64;
-        if share <= self.max_rejected {
+    pub(super) fn judge_rejected(&self) -> Result<()> {
+        let share = self.rejected as f64 / (self.rows + self.rejected).max(self.rows_before).max(1) as f64;
+        if share <= self.max_rejected || (self.rejected == 1 && self.max_rejected > 0.0) {
             return Ok(());
         }
         Err(Error::answer(format!(

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::api::Traffic;
 use crate::error::Error;
-use crate::lake::Counts;
+use crate::lake::{Counts, Table};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -122,7 +122,15 @@ impl ResourceSummary {
     }
 
     pub(super) fn into_failed(self, error: Error) -> Self {
-        Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..self }
+        let unchanged = Self { rows_inserted: 0, rows_updated: 0, rows_deleted: 0, ..self };
+        Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..unchanged }
+    }
+
+    /// What the table has before the run touches it.
+    pub(super) fn take_table(&mut self, table: &Table, watermark: Option<DateTime<Utc>>) {
+        self.rows_total = table.rows();
+        self.version = table.version();
+        self.watermark = watermark.map(rfc3339);
     }
 
     pub(super) fn skip(&mut self, why: String) {

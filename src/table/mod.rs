@@ -61,6 +61,8 @@ pub struct TableSpec {
     pub key: &'static [&'static str],
     /// The column whose value names the Hive directory; none for a table of one directory.
     pub partition: Option<&'static str>,
+    /// Rows per row group. Each partition has one open while rows are written: many partitions, small groups.
+    pub row_group_rows: usize,
     /// The endpoint or query that it comes from.
     pub source: &'static str,
     /// Its columns but the last, without rows.

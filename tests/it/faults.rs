@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use clerk_lake::ErrorKind;
-use clerk_lake::api::{Client, ClientConfig};
+use clerk_lake::api::{Client, ClientConfig, RetryPolicy};
 use clerk_lake::clock::Clock;
 use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RateLimit, UnknownCursor};
 use clerk_lake::sync::{Extent, Progress, ResourceStatus, ResourceSummary, Status, Summary};
@@ -31,12 +31,13 @@ impl<F: Fn(&str, u64) + Send + Sync> Progress for OnPage<F> {
 pub async fn sync_watched(world: &World, progress: Arc<dyn Progress>) -> Summary {
     let clock = Clock::fixed(DateTime::from_timestamp_millis(expected::NOW).expect("a moment"));
     let options = world.options.clone();
-    clerk_lake::sync::Sync { client: world.client(), lake: world.lake(), clock, options, progress }.run().await
+    let stop = clerk_lake::sync::CancellationToken::new();
+    clerk_lake::sync::Sync { client: world.client(), lake: world.lake(), clock, options, progress, stop }.run().await
 }
 
 /// A client that tries everything only once.
 pub fn impatient(world: &World) -> Client {
-    let retry = quick_retries().with_budget(Duration::ZERO);
+    let retry = RetryPolicy { least_attempts: 1, ..quick_retries().with_budget(Duration::ZERO) };
     Client::new(ClientConfig { retry, ..world.client_config() }).expect("a client")
 }
 

@@ -26,7 +26,9 @@ pub(super) struct CursorWalk {
     empty_after: HashSet<String>,
     seen: Seen,
     /// Rows without an id at the end of the last page: they come again, and nothing can start after them.
-    trailing_unreadable: usize,
+    nameless: usize,
+    /// Whether the beginning of the list led to nothing.
+    nothing: bool,
     done: bool,
 }
 
@@ -44,7 +46,8 @@ impl CursorWalk {
             remembered,
             empty_after: HashSet::new(),
             seen,
-            trailing_unreadable: 0,
+            nameless: 0,
+            nothing: false,
             done: false,
         }
     }
@@ -62,21 +65,23 @@ impl CursorWalk {
         query
     }
 
-    pub(super) fn accept(&mut self, keys: &[RowKey], received: usize) -> Result<Vec<bool>, String> {
-        let Some(last) = keys.last() else {
-            if received > self.trailing_unreadable {
-                return Err(format!("a page of {received} rows came without a single id to go on from"));
+    /// Takes in a page; says for each of its rows whether it is new.
+    pub(super) fn accept(&mut self, rows: &[Option<RowKey>]) -> Result<Vec<bool>, String> {
+        let Some(last) = rows.iter().rev().flatten().next() else {
+            if rows.len() > self.nameless {
+                return Err(format!("a page of {} rows came without a single id to go on from", rows.len()));
             }
-            return self.accept_nothing().map(|()| Vec::new());
+            self.accept_nothing()?;
+            return Ok(vec![false; rows.len()]);
         };
         if self.cursor.as_ref() == Some(&last.id) {
             return Err(format!("the page after {} ends with that same row: the listing does not move on", last.id));
         }
-        let mut fresh = Vec::with_capacity(keys.len());
-        for key in keys {
-            fresh.push(self.seen.insert(key)?);
+        let mut fresh = Vec::with_capacity(rows.len());
+        for row in rows {
+            fresh.push(row.as_ref().map_or(Ok(false), |key| self.seen.insert(key))?);
         }
-        for key in keys {
+        for key in rows.iter().flatten() {
             self.remember(&key.id);
         }
         if fresh.contains(&true) {
@@ -85,24 +90,25 @@ impl CursorWalk {
         // The row is there, and nothing came after it: this is the end.
         self.done = self.empty_after.contains(&last.id);
         self.cursor = Some(last.id.clone());
-        self.trailing_unreadable = received.saturating_sub(keys.len());
+        self.nameless = rows.iter().rev().take_while(|row| row.is_none()).count();
         Ok(fresh)
     }
 
-    /// Nothing came after the cursor: the end, unless the cursor's row is gone.
+    /// Nothing came after the cursor: the end, unless the cursor's row is gone. That there is nothing at all is
+    /// asked once more.
     fn accept_nothing(&mut self) -> Result<(), String> {
-        match self.cursor.clone() {
-            None => self.done = true,
-            Some(cursor) => {
-                self.empty_after.insert(cursor);
-                self.trailing_unreadable = 0;
-                if !self.step_back() {
-                    // Nothing is known of what stood before: a listing gone on with whose last rows are all gone.
-                    return Err("the rows to go on from are gone: the listing must begin anew".to_owned());
-                }
-            }
+        self.nameless = 0;
+        let Some(cursor) = self.cursor.clone() else {
+            self.done = self.nothing;
+            self.nothing = true;
+            return Ok(());
+        };
+        self.empty_after.insert(cursor);
+        if self.step_back() {
+            return Ok(());
         }
-        Ok(())
+        // Nothing is known of what stood before: a listing gone on with whose last rows are all gone.
+        Err("the rows to go on from are gone: the listing must begin anew".to_owned())
     }
 
     fn remember(&mut self, id: &str) {

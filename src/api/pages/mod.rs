@@ -28,13 +28,13 @@ pub struct RowKey {
 /// A page's body, read.
 #[derive(Debug)]
 pub struct Decoded<T> {
-    /// The keys of the rows that could be read, in the order of `rows`.
-    pub keys: Vec<RowKey>,
-    /// How many rows the page held, readable or not.
-    pub received: usize,
+    /// The key of every row of the page, in its order; none where a row has no id.
+    pub keys: Vec<Option<RowKey>>,
+    /// Which of them, by their place in the page and in ascending order, could not be read.
+    pub unreadable: Vec<usize>,
     /// How many rows the server says the whole listing has.
     pub total_count: Option<u64>,
-    /// The rows, in whatever form the decoder gives them.
+    /// The rows that could be read, in whatever form the decoder gives them.
     pub rows: T,
 }
 
@@ -136,13 +136,17 @@ impl<D> Listing<D> {
                 Err(error) if refuses_cursor(&error) && self.walk.step_back() => continue,
                 Err(error) => return Err(error),
             };
-            let fresh = self
-                .walk
-                .accept(&decoded.keys, decoded.received, decoded.total_count)
-                .map_err(|why| stuck(&self.request.path, &why))?;
+            let Decoded { rows, keys, unreadable, total_count } = decoded;
+            let fresh = self.walk.accept(&keys, total_count).map_err(|why| stuck(&self.request.path, &why))?;
+            let readable = |at: usize| unreadable.binary_search(&at).is_err();
+            let keys: Vec<_> =
+                keys.into_iter().enumerate().filter(|(at, _)| readable(*at)).map(|(_, key)| key).collect();
+            let fresh: Vec<_> =
+                fresh.into_iter().enumerate().filter(|(at, _)| readable(*at)).map(|(_, fresh)| fresh).collect();
+            let keys = keys.into_iter().map(|key| key.ok_or("a row was read that has no id"));
+            let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| stuck(&self.request.path, why))?;
             let fresh_count = fresh.iter().filter(|fresh| **fresh).count();
             let fresh = (fresh_count < fresh.len()).then_some(fresh);
-            let Decoded { rows, keys, total_count, .. } = decoded;
             return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count }));
         }
         Ok(None)

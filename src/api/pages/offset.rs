@@ -21,8 +21,6 @@ pub(super) struct OffsetWalk {
     barren: usize,
     /// How many pages in a row may bring nothing new.
     barren_allowed: usize,
-    /// The rows of the largest page so far.
-    largest: usize,
     done: bool,
 }
 
@@ -36,7 +34,6 @@ impl OffsetWalk {
             probing: false,
             barren: 0,
             barren_allowed: BARREN_PAGES,
-            largest: 0,
             done: false,
         }
     }
@@ -56,18 +53,23 @@ impl OffsetWalk {
         *self = Self { seen: std::mem::take(&mut self.seen), barren_allowed, ..Self::new(self.limit) };
     }
 
-    pub(super) fn accept(&mut self, keys: &[RowKey], received: usize, total: Option<u64>) -> Result<Vec<bool>, String> {
-        let overlaps = keys.first().is_some_and(|first| self.seen.contains(&first.id));
-        self.largest = self.largest.max(received);
+    /// Takes in a page; says for each of its rows whether it is new.
+    pub(super) fn accept(&mut self, rows: &[Option<RowKey>], total: Option<u64>) -> Result<Vec<bool>, String> {
+        // A row without an id cannot be known: the first one that has an id tells.
+        let overlaps = rows.iter().flatten().next().is_some_and(|first| self.seen.contains(&first.id));
         let connects = self.offset == 0 || self.probing || overlaps;
+        if connects && rows.is_empty() && total.is_some_and(|total| total > self.offset as u64) {
+            return Err(format!("nothing came at offset {}, and the list is said to go on", self.offset));
+        }
         // Rows of a page that does not connect come again; until then they tell nothing of the rows before them.
-        let fresh: Vec<bool> = keys.iter().map(|key| connects && self.seen.insert(&key.id)).collect();
+        let fresh: Vec<bool> =
+            rows.iter().map(|row| connects && row.as_ref().is_some_and(|key| self.seen.insert(&key.id))).collect();
         self.barren = if fresh.contains(&true) { 0 } else { self.barren + 1 };
         if self.barren > self.barren_allowed {
             return Err(format!("{} pages in a row brought nothing new: the listing does not move on", self.barren));
         }
         if connects {
-            self.go_on(received, overlaps, total);
+            self.go_on(rows.len(), total);
         } else {
             self.offset = self.offset.saturating_sub(self.step);
             self.step = (self.step * 2).min(self.limit);
@@ -76,12 +78,10 @@ impl OffsetWalk {
     }
 
     /// The page connects to the one before it: on to the next, or to the end.
-    fn go_on(&mut self, received: usize, overlaps: bool, total: Option<u64>) {
+    fn go_on(&mut self, received: usize, total: Option<u64>) {
         let end = self.offset + received;
         self.step = 1;
-        // A page that holds the last known row alone, from a server that sends larger ones, has nothing after it.
-        let alone = received == 1 && overlaps && self.largest > 1;
-        self.done = received == 0 || alone || total.is_some_and(|total| end as u64 >= total);
+        self.done = received == 0 || total.is_some_and(|total| end as u64 >= total);
         // A page of one row, known or the first, says nothing of what follows: ask without overlap.
         self.probing = received == 1 && !self.probing;
         self.offset = if self.probing { end } else { end.saturating_sub(1) };

@@ -35,10 +35,10 @@ impl Walk {
     }
 
     /// Takes in a page; says for each of its rows whether it is new.
-    pub(super) fn accept(&mut self, keys: &[RowKey], received: usize, total: Option<u64>) -> Result<Vec<bool>, String> {
+    pub(super) fn accept(&mut self, rows: &[Option<RowKey>], total: Option<u64>) -> Result<Vec<bool>, String> {
         match self {
-            Self::Cursor(walk) => walk.accept(keys, received),
-            Self::Offset(walk) => walk.accept(keys, received, total),
+            Self::Cursor(walk) => walk.accept(rows),
+            Self::Offset(walk) => walk.accept(rows, total),
         }
     }
 
@@ -94,11 +94,15 @@ mod tests {
                 },
             };
             let keys: Vec<_> = rows[start..].iter().take(page).cloned().collect();
-            let fresh = walk.accept(&keys, keys.len(), None).unwrap();
+            let fresh = walk.accept(&some(&keys), None).unwrap();
             got.extend(keys.iter().zip(fresh).filter(|(_, fresh)| *fresh).map(|(key, _)| key.id.clone()));
             between(turn, &mut rows);
         }
         panic!("the walk does not end");
+    }
+
+    fn some(rows: &[RowKey]) -> Vec<Option<RowKey>> {
+        rows.iter().cloned().map(Some).collect()
     }
 
     fn rows(count: i64) -> Vec<RowKey> {
@@ -161,7 +165,7 @@ mod tests {
                         Some((_, id)) => list.iter().position(|row| row.id == id).map_or(list.len(), |at| at + 1),
                     };
                     let keys: Vec<_> = list[start..].iter().take(page).cloned().collect();
-                    let fresh = walk.accept(&keys, keys.len(), None).unwrap();
+                    let fresh = walk.accept(&some(&keys), None).unwrap();
                     got.extend(keys.into_iter().zip(fresh).filter(|(_, fresh)| *fresh).map(|(key, _)| key.id));
                     asked += 1;
                     if asked == 10 / page {
@@ -179,42 +183,57 @@ mod tests {
     fn an_ended_listing_that_is_opened_again_brings_what_came_meanwhile() {
         for order in [Order::Cursor, Order::Offset] {
             let mut walk = Walk::new(order, 10, &[]);
-            walk.accept(&rows(4), 4, Some(4)).unwrap();
+            walk.accept(&some(&rows(4)), Some(4)).unwrap();
             if order == Order::Cursor {
-                walk.accept(&[], 0, None).unwrap();
-                walk.accept(&rows(4)[3..], 1, None).unwrap();
+                walk.accept(&[], None).unwrap();
+                walk.accept(&some(&rows(4)[3..]), None).unwrap();
             }
             assert!(walk.is_done());
             walk.reopen();
             let page = if order == Order::Cursor { &rows(6)[4..] } else { &rows(6)[..] };
-            let fresh = walk.accept(page, page.len(), Some(6)).unwrap();
+            let fresh = walk.accept(&some(page), Some(6)).unwrap();
             assert_eq!(fresh.iter().filter(|fresh| **fresh).count(), 2, "{order:?}");
         }
     }
 
     #[test]
+    fn that_there_is_nothing_at_all_is_asked_twice() {
+        let mut walk = Walk::new(Order::Cursor, 10, &[]);
+        walk.accept(&[], None).unwrap();
+        assert!(!walk.is_done());
+        walk.accept(&[], None).unwrap();
+        assert!(walk.is_done());
+    }
+
+    #[test]
+    fn an_empty_page_of_a_list_that_is_said_to_go_on_is_an_error() {
+        let mut walk = Walk::new(Order::Offset, 10, &[]);
+        assert!(walk.accept(&[], Some(3)).is_err());
+    }
+
+    #[test]
     fn a_listing_that_repeats_its_first_page_is_an_error() {
         let mut walk = Walk::new(Order::Cursor, 3, &[]);
-        let page = rows(3);
-        walk.accept(&page, 3, None).unwrap();
-        assert!(walk.accept(&page, 3, None).is_err());
+        let page = some(&rows(3));
+        walk.accept(&page, None).unwrap();
+        assert!(walk.accept(&page, None).is_err());
     }
 
     #[test]
     fn the_total_ends_an_offset_listing_without_another_request() {
         let mut walk = Walk::new(Order::Offset, 10, &[]);
-        walk.accept(&rows(4), 4, Some(4)).unwrap();
+        walk.accept(&some(&rows(4)), Some(4)).unwrap();
         assert!(walk.is_done());
     }
 
     #[test]
     fn unreadable_rows_at_the_end_do_not_make_it_endless() {
         let mut walk = Walk::new(Order::Cursor, 10, &[]);
-        walk.accept(&rows(3), 4, None).unwrap();
-        walk.accept(&[], 1, None).unwrap();
-        walk.accept(&rows(3)[2..], 2, None).unwrap();
+        walk.accept(&[some(&rows(3)), vec![None]].concat(), None).unwrap();
+        walk.accept(&[None], None).unwrap();
+        walk.accept(&[some(&rows(3)[2..]), vec![None]].concat(), None).unwrap();
         assert!(walk.is_done());
         let mut walk = Walk::new(Order::Cursor, 10, &[]);
-        assert!(walk.accept(&[], 10, None).is_err());
+        assert!(walk.accept(&vec![None; 10], None).is_err());
     }
 }

@@ -14,7 +14,7 @@ use clerk_lake::lake::{Lake, Location};
 use clerk_lake::query::{self, Parameters, catalogue::Query};
 use clerk_lake::resource::{self, Resource};
 use clerk_lake::simulator::{Simulator, SimulatorConfig};
-use clerk_lake::sync::{Silent, Summary, Sync, SyncOptions};
+use clerk_lake::sync::{CancellationToken, Silent, Summary, Sync, SyncOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -81,7 +81,16 @@ impl World {
     }
 
     pub async fn sync_with(&self, client: Client, lake: Lake, options: SyncOptions) -> Summary {
-        Sync { client, lake, clock: Clock::system(), options, progress: Arc::new(Silent) }.run().await
+        Sync {
+            client,
+            lake,
+            clock: Clock::system(),
+            options,
+            progress: Arc::new(Silent),
+            stop: CancellationToken::new(),
+        }
+        .run()
+        .await
     }
 
     /// The rows that `sql` gives over the lake.
