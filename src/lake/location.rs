@@ -78,6 +78,22 @@ impl Location {
         Ok(Self { root: Arc::new(store), root_url, prefix, directory: None, shown: text.to_owned() })
     }
 
+    /// A lake at the root of any object store, which queries know as `memory:///`: for tests, and for whoever
+    /// embeds this library over a store of their own.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub fn of_store(store: Arc<dyn ObjectStore>) -> Result<Self> {
+        let root_url = Url::parse("memory:///").map_err(|error| Error::bug(error.to_string()))?;
+        Ok(Self {
+            root: store,
+            root_url,
+            prefix: Path::from("lake"),
+            directory: None,
+            shown: "memory:///lake".to_owned(),
+        })
+    }
+
     /// The same place with its store wrapped, for instance by one that fails on purpose.
     #[must_use]
     pub fn wrapped(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {

@@ -67,7 +67,7 @@ impl Lake {
 
     /// A session for going through whole tables, wide rows and all: small batches, so that memory stays small.
     fn narrow_session(&self) -> SessionContext {
-        let mut config = SessionConfig::new().with_batch_size(2048);
+        let mut config = SessionConfig::new().with_batch_size(2048).with_target_partitions(1);
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
         self.session_with(config)

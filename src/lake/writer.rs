@@ -23,6 +23,9 @@ use crate::table::{TableSpec, stamp};
 /// Rows collected before they go to the encoder: small pages cost as little as large ones.
 const BATCH_ROWS: usize = 4096;
 
+/// Bytes per data page before compression: a reader of all columns has a page of each open at a time.
+const PAGE_BYTES: usize = 256 * 1024;
+
 /// Bytes after which a data file is closed and the next one begun.
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -118,6 +121,7 @@ pub(super) fn writer_properties(spec: &TableSpec) -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(spec.row_group_rows))
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_created_by(concat!("clerk-lake ", env!("CARGO_PKG_VERSION")).to_owned())
         .build()
 }
