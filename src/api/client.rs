@@ -207,6 +207,12 @@ impl Client {
         self.first_date.get().copied()
     }
 
+    /// The address that it asks.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.base.as_str()
+    }
+
     /// The request budget that all clones share.
     #[must_use]
     pub fn quota(&self) -> &Quota {

@@ -55,6 +55,9 @@ pub struct Sync {
     /// Read everything, not only what changed
     #[arg(long, env = "CLERK_LAKE_FULL", conflicts_with = "since")]
     pub full: bool,
+    /// Forget what an interrupted sync had read, instead of going on with it
+    #[arg(long, env = "CLERK_LAKE_FRESH")]
+    pub fresh: bool,
     /// Read what changed since then, if that is before the table's watermark: 2026-11-24 or 2026-11-24T08:00:00Z
     #[arg(long, env = "CLERK_LAKE_SINCE", value_name = "TIME", value_parser = moment)]
     pub since: Option<DateTime<Utc>>,

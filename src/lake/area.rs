@@ -1,32 +1,42 @@
 //! A run's staging area: `<lake>/_staged/<run>/`, where data files wait for their commit.
 //!
 //! It belongs to one run. On local disk the run holds a lock for as long as its process lives, so what a dead
-//! run left is known to be dead and removed at once; on S3, which has no locks, it is removed after a day.
+//! run left is known to be dead; on S3, which has no locks, it counts as dead when it has been silent for a
+//! while. What a dead run left is removed, but for listings with a [checkpoint](super::checkpoint), which a later
+//! run may go on with for a week.
 
 use std::fs::File;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::checkpoint::FILE as CHECKPOINT;
 use super::{Lake, store_error};
 use crate::error::{Error, Result};
 
 const STAGED: &str = "_staged";
 
-/// After how long a run on a store without locks counts as dead.
+/// After how long a run on a store without locks counts as dead beyond doubt.
 const DEAD_AFTER: TimeDelta = TimeDelta::days(1);
+
+/// For how long a checkpoint is kept.
+const RESUMABLE_FOR: TimeDelta = TimeDelta::days(7);
 
 /// See the [module](self). Dropping it removes a local area; [`RunArea::remove`] removes any.
 #[derive(Debug)]
 pub struct RunArea {
     run: String,
+    /// `<lake>/_staged`, in the whole store.
+    all: Path,
     prefix: Path,
     root: Arc<dyn ObjectStore>,
     local: Option<LocalLock>,
+    /// After how long without a word a run on a store without locks may be taken over.
+    silent_for: TimeDelta,
 }
 
 #[derive(Debug)]
@@ -55,10 +65,12 @@ impl RunArea {
             prefix: super::staged::join(&staged, &Path::from(run.as_str())),
             root: Arc::clone(&location.root),
             local: location.directory().map(|directory| LocalLock::take(directory, &run)).transpose()?,
+            silent_for: location.silent_for,
+            all: staged,
             run,
         };
         if area.local.is_none() {
-            area.remove_dead_on_store(&staged).await?;
+            area.remove_dead_on_store().await?;
         }
         Ok(area)
     }
@@ -74,34 +86,95 @@ impl RunArea {
         super::staged::join(&self.prefix, &Path::from(name))
     }
 
-    /// Removes everything that is still staged.
+    /// Removes everything that is still staged, but for listings with a checkpoint.
     pub async fn remove(self) {
         if self.local.is_none() {
-            remove_all(&self.root, &self.prefix).await;
+            self.remove_but_checkpoints(&self.prefix).await;
         }
     }
 
-    /// Writes a marker, whose age is none by the store's own clock, and removes areas that are a day older.
-    async fn remove_dead_on_store(&self, staged: &Path) -> Result<()> {
-        let marker = self.prefix_for("started");
+    /// Forgets this run's checkpoint of the table called `table`, and those that dead runs left of it.
+    pub(super) async fn forget(&self, table: &str) {
+        let own = super::staged::join(&self.prefix_for(table), &Path::from(CHECKPOINT));
+        if let Err(error) = self.root.delete(&own).await
+            && !matches!(error, object_store::Error::NotFound { .. })
+        {
+            tracing::warn!(%error, "a checkpoint that is of no use could not be removed");
+        }
+        for dead in self.dead_areas(table).await.unwrap_or_default() {
+            remove_all(&self.root, &dead).await;
+            if let (Some(local), Some(run)) = (&self.local, dead.parts().nth(self.all.parts().count())) {
+                local.remove_if_empty(run.as_ref());
+            }
+        }
+    }
+
+    /// The parts of dead runs' areas that hold a checkpoint of the table called `table`.
+    pub(super) async fn dead_areas(&self, table: &str) -> Result<Vec<Path>> {
+        let refused = |error| store_error("what was staged cannot be listed", &error);
+        let mut dead = Vec::new();
+        for run in self.root.list_with_delimiter(Some(&self.all)).await.map_err(refused)?.common_prefixes {
+            let part = super::staged::join(&run, &Path::from(table));
+            let checkpoint = super::staged::join(&part, &Path::from(CHECKPOINT));
+            let Ok(found) = self.root.head(&checkpoint).await else { continue };
+            let is_dead = match (&self.local, run.filename()) {
+                _ if run == self.prefix => false,
+                (Some(local), Some(name)) => !local.is_held(name),
+                _ => self.now().await? - found.last_modified >= self.silent_for,
+            };
+            if is_dead {
+                dead.push(part);
+            }
+        }
+        Ok(dead)
+    }
+
+    /// What time it is by the store's own clock: the age of a marker that is written now is none.
+    async fn now(&self) -> Result<DateTime<Utc>> {
         let refused = |error| store_error("the lake cannot be written", &error);
+        let marker = self.prefix_for("now");
         self.root.put(&marker, "".into()).await.map_err(refused)?;
-        let now = self.root.head(&marker).await.map_err(refused)?.last_modified;
-        let runs = self.root.list_with_delimiter(Some(staged)).await.map_err(refused)?.common_prefixes;
-        for run in runs {
+        Ok(self.root.head(&marker).await.map_err(refused)?.last_modified)
+    }
+
+    /// Removes areas whose runs are dead beyond doubt, and checkpoints that are too old. This is also the proof
+    /// that the store can be written.
+    async fn remove_dead_on_store(&self) -> Result<()> {
+        let refused = |error| store_error("what was staged cannot be listed", &error);
+        let now = self.now().await?;
+        for run in self.root.list_with_delimiter(Some(&self.all)).await.map_err(refused)?.common_prefixes {
             let objects: Vec<_> = self.root.list(Some(&run)).try_collect().await.map_err(refused)?;
-            if objects.iter().all(|object| now - object.last_modified > DEAD_AFTER) {
+            let silent_for = |span| objects.iter().all(|object| now - object.last_modified > span);
+            if silent_for(RESUMABLE_FOR) {
                 remove_all(&self.root, &run).await;
+            } else if silent_for(DEAD_AFTER) {
+                self.remove_but_checkpoints(&run).await;
             }
         }
         Ok(())
+    }
+
+    /// Removes what lies in the area at `run`, but for tables' parts that hold a checkpoint.
+    async fn remove_but_checkpoints(&self, run: &Path) {
+        let Ok(parts) = self.root.list_with_delimiter(Some(run)).await else { return };
+        for part in parts.common_prefixes {
+            let checkpoint = super::staged::join(&part, &Path::from(CHECKPOINT));
+            if self.root.head(&checkpoint).await.is_err() {
+                remove_all(&self.root, &part).await;
+            }
+        }
+        for object in parts.objects {
+            // A marker; the next run that finds it removes it.
+            let _ = self.root.delete(&object.location).await;
+        }
     }
 }
 
 async fn remove_all(root: &Arc<dyn ObjectStore>, prefix: &Path) {
     let paths = root.list(Some(prefix)).map_ok(|object| object.location).boxed();
     let removed: Vec<_> = root.delete_stream(paths).collect().await;
-    if let Some(error) = removed.into_iter().find_map(std::result::Result::err) {
+    let absent = |error: &object_store::Error| matches!(error, object_store::Error::NotFound { .. });
+    if let Some(error) = removed.into_iter().filter_map(std::result::Result::err).find(|error| !absent(error)) {
         tracing::warn!(%prefix, %error, "staged files could not be removed; a later run will");
     }
 }
@@ -123,14 +196,54 @@ impl LocalLock {
     }
 }
 
+impl LocalLock {
+    /// Whether the run called `run` is alive.
+    fn is_held(&self, run: &str) -> bool {
+        is_locked(&self.staged.join(format!("{run}.lock")))
+    }
+
+    /// Removes the area of a dead run once nothing is left in it.
+    fn remove_if_empty(&self, run: &str) {
+        let area = self.staged.join(run);
+        remove_empty(&area);
+        let _ = std::fs::remove_dir(area);
+    }
+}
+
 impl Drop for LocalLock {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.staged.join(&self.run));
+        remove_area(&self.staged.join(&self.run));
         let _ = std::fs::remove_file(self.staged.join(format!("{}.lock", self.run)));
         // Only the last one to leave succeeds.
         let _ = std::fs::remove_dir(&self.staged);
         if self.created {
             let _ = std::fs::remove_dir(&self.directory);
+        }
+    }
+}
+
+/// Removes an area, but for tables' parts that hold a checkpoint which is not too old.
+fn remove_area(area: &FilePath) {
+    for part in std::fs::read_dir(area).into_iter().flatten().flatten() {
+        let written = std::fs::metadata(part.path().join(CHECKPOINT)).and_then(|found| found.modified());
+        let age = written.ok().map(|written| written.elapsed().unwrap_or_default());
+        if age.is_none_or(|age| TimeDelta::from_std(age).is_ok_and(|age| age > RESUMABLE_FOR)) {
+            let _ = if part.path().is_dir() {
+                std::fs::remove_dir_all(part.path())
+            } else {
+                std::fs::remove_file(part.path())
+            };
+        }
+    }
+    let _ = std::fs::remove_dir(area);
+}
+
+/// Removes the directories below `directory` in which there is nothing.
+fn remove_empty(directory: &FilePath) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove_empty(&entry.path());
+            let _ = std::fs::remove_dir(entry.path());
         }
     }
 }
@@ -146,17 +259,20 @@ fn create_in(staged: &FilePath, file: &FilePath) -> std::io::Result<File> {
     File::create(file)
 }
 
+fn is_locked(lock: &FilePath) -> bool {
+    File::open(lock).is_ok_and(|file| file.try_lock().is_err())
+}
+
 /// Removes the areas of runs whose lock nobody holds.
 fn remove_dead(staged: &FilePath) {
     let Ok(entries) = std::fs::read_dir(staged) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
         let lock = path.with_extension("lock");
-        let held = File::open(&lock).is_ok_and(|file| file.try_lock().is_err());
-        if held || path.extension().is_some_and(|extension| extension == "new") {
+        if is_locked(&lock) || path.extension().is_some_and(|extension| extension == "new") {
             continue;
         }
-        let _ = std::fs::remove_dir_all(path.with_extension(""));
+        remove_area(&path.with_extension(""));
         let _ = std::fs::remove_file(lock);
     }
 }

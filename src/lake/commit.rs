@@ -34,6 +34,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// The same, complete up to `watermark`.
+    #[must_use]
+    pub fn complete_up_to(self, watermark: DateTime<Utc>) -> Self {
+        Self { watermark: Some(watermark), ..self }
+    }
+
     /// The same with what is known of rows that cannot be read.
     #[must_use]
     pub fn with_unreadable(self, rows: u64) -> Self {

@@ -170,9 +170,13 @@ pub(super) fn staged_table(lake: &Lake, spec: &TableSpec, staged: &StagedRows) -
         schema.fields().iter().cloned().partition(|field| Some(field.name().as_str()) != spec.partition);
     let partition = partition.iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_table_partition_cols(partition);
-    let url = lake.location().url_of(&staged.staging)?;
-    let url = ListingTableUrl::parse(url.as_str()).map_err(|error| failed(&error))?;
-    let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(Arc::new(Schema::new(inside)));
+    let urls = staged.places.iter().map(|place| {
+        let url = lake.location().url_of(place)?;
+        ListingTableUrl::parse(url.as_str()).map_err(|error| failed(&error))
+    });
+    let config = ListingTableConfig::new_with_multi_paths(urls.collect::<Result<_>>()?)
+        .with_listing_options(options)
+        .with_schema(Arc::new(Schema::new(inside)));
     ListingTable::try_new(config).map_err(|error| failed(&error))
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
@@ -10,6 +11,9 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::error::{Error, Result};
+
+/// See [`Location::taken_over_after`]: a run writes down how far it has come every few seconds.
+const SILENT_FOR: TimeDelta = TimeDelta::minutes(5);
 
 /// A lake's place: the store, and the prefix in it.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub struct Location {
     pub(super) prefix: Path,
     /// The lake's directory, where it is on local disk.
     pub(super) directory: Option<PathBuf>,
+    /// After how long without a word a run counts as dead, in a store without locks.
+    pub(super) silent_for: TimeDelta,
     shown: String,
 }
 
@@ -57,7 +63,14 @@ impl Location {
         let prefix = Path::from_absolute_path(&directory)
             .map_err(|error| wrong(&shown, &format!("cannot be used as a path ({error})")))?;
         let root_url = Url::parse("file:///").map_err(|error| Error::bug(error.to_string()))?;
-        Ok(Self { root: Arc::new(LocalFileSystem::new()), root_url, prefix, directory: Some(directory), shown })
+        Ok(Self {
+            root: Arc::new(LocalFileSystem::new()),
+            root_url,
+            prefix,
+            directory: Some(directory),
+            silent_for: SILENT_FOR,
+            shown,
+        })
     }
 
     fn s3(text: &str) -> Result<Self> {
@@ -75,7 +88,14 @@ impl Location {
             wrong(text, &format!("cannot be reached with these AWS_* settings ({})", crate::error::chain(&error)))
         })?;
         let root_url = Url::parse(&format!("s3://{bucket}/")).map_err(|error| Error::bug(error.to_string()))?;
-        Ok(Self { root: Arc::new(store), root_url, prefix, directory: None, shown: text.to_owned() })
+        Ok(Self {
+            root: Arc::new(store),
+            root_url,
+            prefix,
+            directory: None,
+            silent_for: SILENT_FOR,
+            shown: text.to_owned(),
+        })
     }
 
     /// A lake at the root of any object store, which queries know as `memory:///`: for tests, and for whoever
@@ -90,8 +110,16 @@ impl Location {
             root_url,
             prefix: Path::from("lake"),
             directory: None,
+            silent_for: SILENT_FOR,
             shown: "memory:///lake".to_owned(),
         })
+    }
+
+    /// The same place, in which a run that has been silent for `silent_for` counts as dead: what it had staged may
+    /// be taken over. It does not matter on local disk, where a live run holds a lock.
+    #[must_use]
+    pub fn taken_over_after(self, silent_for: TimeDelta) -> Self {
+        Self { silent_for, ..self }
     }
 
     /// The same place with its store wrapped, for instance by one that fails on purpose.

@@ -6,6 +6,7 @@
 //! Parquet encoding of its own (delta-rs and parquet do).
 
 mod area;
+pub mod checkpoint;
 mod commit;
 mod compare;
 mod location;
@@ -23,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::TableSpec;
 
 pub use area::RunArea;
+pub use checkpoint::Checkpoint;
 pub use commit::{Change, CommitOutcome, Counts, Upsert};
 pub use location::Location;
 pub use table::{CommitRecord, Table};

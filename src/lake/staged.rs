@@ -72,6 +72,11 @@ impl StagedStore {
         u64::try_from(self.committed.load(Ordering::Acquire)).ok()
     }
 
+    /// Notes that the file that will be at `location` lies at `place` in the whole store.
+    pub(super) fn note_staged(&self, location: Path, place: Path) {
+        lock(&self.staged).insert(location, place);
+    }
+
     /// Where `location` is now, if it is staged.
     fn staged_at(&self, location: &Path) -> Option<Path> {
         lock(&self.staged).get(location).cloned()

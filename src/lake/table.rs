@@ -264,9 +264,16 @@ impl Table {
     pub fn writer(&self) -> Result<Writer> {
         let staging =
             self.staging.as_ref().ok_or_else(|| Error::bug("a table opened for reading cannot be written"))?;
-        // Each writer has a place of its own, so that its rows can be read back without another's.
-        let place = join(staging, &Path::from(self.writers.fetch_add(1, Ordering::Relaxed).to_string()));
-        Ok(Writer::new(self.spec, Arc::new(self.store.staging_at(place.clone())), place))
+        let (place, prefix) = self.new_place(staging);
+        Ok(Writer::new(self.spec, Arc::new(self.store.staging_at(prefix.clone())), prefix, place))
+    }
+
+    /// A place under `staging` for one writer's files, so that they can be read back without another's: its name,
+    /// and where that is in the whole store.
+    pub(super) fn new_place(&self, staging: &Path) -> (String, Path) {
+        let name = self.writers.fetch_add(1, Ordering::Relaxed).to_string();
+        let prefix = staging.parts().chain(Path::from(name.as_str()).parts()).collect();
+        (name, prefix)
     }
 
     /// Removes data files that no version names: what a crash left between moving files and committing them,

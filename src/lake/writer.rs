@@ -35,19 +35,34 @@ pub struct Writer {
     inner: DeltaWriter,
     coalescer: BatchCoalescer,
     staging: Path,
+    place: String,
     rows: u64,
 }
 
 /// Rows that are staged and wait for their commit.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StagedRows {
     pub(super) adds: Vec<Add>,
-    pub(super) staging: Path,
+    /// Where they are, in the whole store: a place for each writer that staged them.
+    pub(super) places: Vec<Path>,
+    /// The last of these places, relative to the table's part of the run's area.
+    pub(super) place: String,
     /// How many rows.
     pub rows: u64,
 }
 
 impl StagedRows {
+    /// All of `parts`, which must not share a row.
+    #[must_use]
+    pub fn all(parts: Vec<Self>) -> Self {
+        parts.into_iter().fold(Self::default(), |mut all, part| {
+            all.adds.extend(part.adds);
+            all.places.extend(part.places);
+            all.rows += part.rows;
+            all
+        })
+    }
+
     /// The staged rows as a table that DataFusion can read, for as long as the run's area is there.
     ///
     /// # Errors
@@ -58,7 +73,7 @@ impl StagedRows {
 }
 
 impl Writer {
-    pub(super) fn new(spec: &'static TableSpec, store: Arc<dyn ObjectStore>, staging: Path) -> Self {
+    pub(super) fn new(spec: &'static TableSpec, store: Arc<dyn ObjectStore>, staging: Path, place: String) -> Self {
         let schema = spec.schema();
         let config = WriterConfig::new(
             Arc::clone(&schema),
@@ -70,7 +85,13 @@ impl Writer {
             None,
         );
         let coalescer = BatchCoalescer::new(schema, BATCH_ROWS);
-        Self { spec, inner: DeltaWriter::new(store, config), coalescer, staging, rows: 0 }
+        Self { spec, inner: DeltaWriter::new(store, config), coalescer, staging, place, rows: 0 }
+    }
+
+    /// How many rows it has taken in.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Takes in rows in the table's schema but for `_synced_at`, which is set to `synced_at_micros`.
@@ -104,7 +125,7 @@ impl Writer {
             .close()
             .await
             .map_err(|error| store_error(&format!("rows of {name} could not be staged"), &error))?;
-        Ok(StagedRows { adds, staging: self.staging, rows: self.rows })
+        Ok(StagedRows { adds, places: vec![self.staging], place: self.place, rows: self.rows })
     }
 
     async fn drain(&mut self) -> Result<()> {

@@ -45,7 +45,7 @@ impl Run<'_> {
         let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
         let outcome = table.replace(staged, counts, self.change(summary)).await?;
-        self.settle(outcome, &table, summary)
+        self.settle(outcome, self.watermark, &table, summary).await
     }
 
     /// The users that the figure is taken from: the table where this run has just brought it up to date, else
@@ -62,7 +62,7 @@ impl Run<'_> {
         let first = self.watermark.date_naive() - TimeDelta::days(days - 1);
         let request = users_active_since(first.and_time(NaiveTime::MIN).and_utc())?;
         let table = Table::open(&self.sync.lake, &USERS.table, Some(&self.area)).await?;
-        let mut staging = Staging::new(self, &USERS, table.writer()?);
+        let mut staging = Staging::new(self, &USERS, &table)?;
         let read = staging.take_all(list(client.clone(), request, |body| (USERS.decode)(body))).await;
         read.map_err(|failure: ListingFailure| Error::from(failure))?;
         summary.rows_rejected = staging.rejected;

@@ -39,7 +39,8 @@ struct Changes {
 }
 
 impl Run<'_> {
-    /// Brings the table up to date with what changed since `since`.
+    /// Brings the table up to date with what changed since `since`. Gives what [`Run::whole`] gives, where it had
+    /// to read everything.
     pub(super) async fn changes(
         &self,
         resource: &'static Resource,
@@ -47,10 +48,10 @@ impl Run<'_> {
         client: &Client,
         mut table: Table,
         summary: &mut ResourceSummary,
-    ) -> Result<()> {
+    ) -> Result<Option<DateTime<Utc>>> {
         summary.mode = "incremental";
         self.sync.progress.started(resource.name, None);
-        let mut staging = Staging::of_changes(self, resource, table.writer()?, table.rows());
+        let mut staging = Staging::of_changes(self, resource, &table)?;
         let read = self.read_changes(resource, since, client, &table, &mut staging).await;
         summary.rows_read = staging.rows;
         summary.rows_rejected = staging.rejected;
@@ -63,10 +64,12 @@ impl Run<'_> {
             Err(failure) => return Err(failure.into()),
         };
         let Some((count, late)) = counted else {
+            drop(staging);
             return self.reconcile(resource, client, table, summary, "what changed cannot be told apart").await;
         };
         if self.set_aside(resource, &staging).await? > 0 {
             // The count includes them; only a whole list says how they and the table belong together.
+            drop(staging);
             return self.reconcile(resource, client, table, summary, "some rows cannot be read").await;
         }
         let changes = Changes { staged: staging.finish().await?, count, late };
@@ -83,7 +86,8 @@ impl Run<'_> {
         summary.take_counts(prepared.counts());
         let change = self.change(summary).with_unreadable(unreadable);
         let outcome = table.commit_upsert(prepared, change).await?;
-        self.settle(outcome, &table, summary)
+        self.settle(outcome, self.watermark, &table, summary).await?;
+        Ok(None)
     }
 
     /// Reads everything, since the lists of changes do not explain the count: somebody was deleted.
@@ -94,7 +98,7 @@ impl Run<'_> {
         table: Table,
         summary: &mut ResourceSummary,
         why: &str,
-    ) -> Result<()> {
+    ) -> Result<Option<DateTime<Utc>>> {
         self.sync.progress.note(&format!("{}: reading all to reconcile ({why})", resource.name));
         self.whole(resource, client, table, summary).await
     }

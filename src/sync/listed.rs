@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::staging::{ListingFailure, Staging};
 use super::{ResourceSummary, Run};
-use crate::api::{Client, ListRequest, Listing, Order, Refusal};
+use crate::api::{Client, Decoded, ListRequest, Listing, Order, Refusal, RowKey};
 use crate::error::{Error, Result};
 use crate::lake::{Counts, StagedRows, Table};
-use crate::resource::{Reading, Resource, USERS, Writing};
+use crate::resource::{PageRows, Reading, Resource, USERS, Writing};
 
 /// How often a listing that came out shorter than the server's count is given another chance.
 const CHANCES: u32 = 2;
@@ -18,62 +18,117 @@ const CHANCES: u32 = 2;
 /// The wait before each.
 const PAUSE_BEFORE_CHANCE: Duration = Duration::from_millis(500);
 
+/// All rows of a resource, staged.
+struct Whole {
+    staged: StagedRows,
+    /// Rows beside them that cannot be read and never could.
+    unreadable: u64,
+    /// Up to when they are complete.
+    watermark: DateTime<Utc>,
+    /// Whether an interrupted run had read some of them.
+    taken_over: bool,
+}
+
 impl Run<'_> {
-    /// Reads all of `resource` and makes it the table.
+    /// Reads all of `resource` and makes it the table. Gives the moment up to which that is complete, if it is not
+    /// this run's own start: an interrupted run had begun it.
     pub(super) async fn whole(
         &self,
         resource: &'static Resource,
         client: &Client,
         mut table: Table,
         summary: &mut ResourceSummary,
-    ) -> Result<()> {
+    ) -> Result<Option<DateTime<Utc>>> {
         debug_assert_eq!(resource.writing, Writing::Replace);
         summary.mode = "full";
-        let (staged, unreadable) = match self.read_whole(resource, client, &table, summary).await {
-            Ok(read) => read,
+        let whole = match self.read_whole(resource, client, &table, summary).await {
+            Ok(whole) => whole,
             Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent && !is_essential(resource) => {
                 self.sync
                     .progress
                     .warn(&format!("{} skipped, this instance does not have them: {error}", resource.name));
                 summary.skip(error.to_string());
-                return Ok(());
+                return Ok(None);
             }
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => return Err(self.given_up(&table, failure).await),
         };
-        let counts = table.changes_by(&staged).await?;
+        let counts = table.changes_by(&whole.staged).await?;
         summary.take_counts(counts);
-        self.refuse_shrinking(resource, &table, counts)?;
-        let change = self.change(summary).with_unreadable(unreadable);
-        let outcome = table.replace(staged, counts, change).await?;
-        self.settle(outcome, &table, summary)
+        if let Err(refused) = self.refuse_shrinking(resource, &table, counts) {
+            table.forget_checkpoints(&self.area).await;
+            return Err(refused);
+        }
+        let change = self.change(summary).complete_up_to(whole.watermark).with_unreadable(whole.unreadable);
+        let outcome = table.replace(whole.staged, counts, change).await?;
+        self.settle(outcome, whole.watermark, &table, summary).await?;
+        Ok(whole.taken_over.then_some(whole.watermark))
     }
 
-    /// Stages all rows; gives them, and how many there are beside them that cannot be read and never could.
+    /// The error of a listing that failed. What it had staged is kept only for a failure that passes.
+    pub(super) async fn given_up(&self, table: &Table, failure: ListingFailure) -> Error {
+        if !failure.passes() {
+            table.forget_checkpoints(&self.area).await;
+        }
+        failure.into()
+    }
+
     async fn read_whole(
         &self,
         resource: &'static Resource,
         client: &Client,
         table: &Table,
         summary: &mut ResourceSummary,
-    ) -> Result<(StagedRows, u64), ListingFailure> {
+    ) -> Result<Whole, ListingFailure> {
         let request = whole_list(resource)?;
         let expected = self.count(resource, client).await?;
         self.sync.progress.started(resource.name, expected);
-        let mut staging = Staging::new(self, resource, table.writer()?);
-        let mut listing = Listing::new(client.clone(), request, |body: &bytes::Bytes| (resource.decode)(body));
-        staging.take_all(listing.pages()).await.map_err(|failure| staging.placed(failure))?;
+        let mut staging = Staging::new(self, resource, table)?;
+        let trail = match request.order {
+            Order::Cursor => staging.take_over().await?,
+            Order::Offset => None,
+        };
+        let trail: Vec<RowKey> = trail.and_then(|trail| serde_json::from_value(trail).ok()).unwrap_or_default();
+        let mut listing =
+            Listing::new(client.clone(), request.after(trail), |body: &bytes::Bytes| (resource.decode)(body));
+        let read = self.read_to_the_count(resource, client, &mut listing, &mut staging).await;
+        summary.rows_read = staging.rows - staging.taken_over;
+        summary.rows_rejected = staging.rejected;
+        if let Err(failure) = read {
+            staging.checkpoint_at(&failure, position(&listing)).await;
+            return Err(staging.placed(failure));
+        }
+        self.set_aside(resource, &staging).await?;
+        let kept = staging.keep_unreadable().await?;
+        Ok(Whole {
+            unreadable: staging.rejected.saturating_sub(kept),
+            watermark: staging.watermark(),
+            taken_over: staging.taken_over > 0,
+            staged: staging.finish().await?,
+        })
+    }
+
+    /// Stages a whole listing, which must come to as many rows as the server counts.
+    async fn read_to_the_count<D>(
+        &self,
+        resource: &'static Resource,
+        client: &Client,
+        listing: &mut Listing<D>,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure>
+    where
+        D: Fn(&bytes::Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync,
+    {
         let mut chances = CHANCES;
         loop {
+            while let Some(page) = listing.next_page().await? {
+                staging.take(page).await?;
+                if staging.wants_checkpoint() && !listing.trail().is_empty() {
+                    staging.checkpoint(position(listing)).await?;
+                }
+            }
             let count = self.count(resource, client).await?.or(staging.total);
             let read = staging.rows + staging.rejected;
-            summary.rows_read = staging.rows;
-            summary.rows_rejected = staging.rejected;
-            let Some(count) = count.filter(|count| read < *count) else {
-                self.set_aside(resource, &staging).await?;
-                let kept = staging.keep_unreadable(table).await?;
-                let unreadable = staging.rejected.saturating_sub(kept);
-                return Ok((staging.finish().await?, unreadable));
-            };
+            let Some(count) = count.filter(|count| read < *count) else { return Ok(()) };
             if chances == 0 {
                 return Err(ListingFailure::Other(too_short(resource, read, count)));
             }
@@ -81,7 +136,6 @@ impl Run<'_> {
             // Somebody may have signed up since the last page: whatever follows it is read, then counted again.
             tokio::time::sleep(PAUSE_BEFORE_CHANCE).await;
             listing.reopen();
-            staging.take_all(listing.pages()).await?;
         }
     }
 
@@ -115,6 +169,11 @@ impl Run<'_> {
         ))
         .with_hint("check that the key and --api-url are right; if so many are really gone, run once with --max-shrink 1"))
     }
+}
+
+/// Where a listing stands, for a run that goes on with it.
+fn position<D>(listing: &Listing<D>) -> serde_json::Value {
+    serde_json::to_value(listing.trail()).unwrap_or_default()
 }
 
 /// Users are there on every instance: a list of them that is refused is never a feature switched off.

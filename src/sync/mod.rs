@@ -58,6 +58,8 @@ pub enum Extent {
 pub struct SyncOptions {
     /// How much of each resource to read.
     pub extent: Extent,
+    /// Whether to forget what an interrupted run had staged instead of going on with it.
+    pub fresh: bool,
     /// The resources to sync; the order of the registry is kept, whatever order they are given in.
     pub resources: Vec<&'static Resource>,
     /// How many days `clerk_daily_active_users` covers, today included: 1 to 90.
@@ -74,6 +76,7 @@ impl Default for SyncOptions {
     fn default() -> Self {
         Self {
             extent: Extent::default(),
+            fresh: false,
             resources: resource::ALL.to_vec(),
             dau_lookback_days: 30,
             session_lookback_days: 30,
@@ -217,11 +220,18 @@ impl Run<'_> {
         None
     }
 
-    /// Takes in what became of a commit to `table`.
-    fn settle(&self, outcome: CommitOutcome, table: &Table, summary: &mut ResourceSummary) -> Result<()> {
+    /// Takes in what became of a commit to `table`, whose rows are complete up to `watermark`.
+    async fn settle(
+        &self,
+        outcome: CommitOutcome,
+        watermark: DateTime<Utc>,
+        table: &Table,
+        summary: &mut ResourceSummary,
+    ) -> Result<()> {
         let version = outcome.committed(table.spec().name)?;
-        summary.take_commit(self.watermark, version, table.rows());
+        summary.take_commit(watermark, version, table.rows());
         self.note_base(table);
+        table.forget_checkpoints(&self.area).await;
         Ok(())
     }
 
@@ -240,14 +250,46 @@ impl Run<'_> {
         let watermark = table.watermark().await?;
         summary.take_table(&table, watermark);
         let since = self.since(&table, watermark);
-        match (resource.reading, since) {
-            (Reading::Cursor { .. }, Some(since)) => self.changes(resource, since, client, table, summary).await,
-            (Reading::Cursor { .. }, None) | (Reading::Offset { .. }, _) => {
-                self.whole(resource, client, table, summary).await
-            }
-            (Reading::PerUser { path }, _) => self.sessions(resource, path, since, client, table, summary).await,
-            (Reading::Derived { query }, _) => self.derived(resource, query, client, table, summary).await,
+        if self.sync.options.fresh {
+            table.forget_checkpoints(&self.area).await;
         }
+        let begun = match (resource.reading, since) {
+            (Reading::Cursor { .. }, Some(since)) => self.changes(resource, since, client, table, summary).await?,
+            (Reading::Cursor { .. }, None) | (Reading::Offset { .. }, _) => {
+                self.whole(resource, client, table, summary).await?
+            }
+            (Reading::PerUser { path }, _) => self.sessions(resource, path, since, client, table, summary).await?,
+            (Reading::Derived { query }, _) => {
+                self.derived(resource, query, client, table, summary).await?;
+                None
+            }
+        };
+        match begun {
+            // What an interrupted run had begun is complete as of its start; what changed since comes on top.
+            Some(begun) => self.catch_up(resource, begun, client, summary).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads what changed since `begun`, on top of what this run has just committed.
+    async fn catch_up(
+        &self,
+        resource: &'static Resource,
+        begun: DateTime<Utc>,
+        client: &Client,
+        summary: &mut ResourceSummary,
+    ) -> Result<()> {
+        let table = self.open(&resource.table).await?;
+        let before = summary.clone();
+        match resource.reading {
+            Reading::Cursor { .. } => self.changes(resource, begun, client, table, summary).await.map(|_| ())?,
+            Reading::PerUser { path } => {
+                self.sessions(resource, path, Some(begun), client, table, summary).await.map(|_| ())?;
+            }
+            Reading::Offset { .. } | Reading::Derived { .. } => {}
+        }
+        summary.add(&before);
+        Ok(())
     }
 
     /// Since when changes are to be read; none where everything is. A time later than the watermark would leave

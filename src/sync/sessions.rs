@@ -35,26 +35,31 @@ impl Run<'_> {
         client: &Client,
         mut table: Table,
         summary: &mut ResourceSummary,
-    ) -> Result<()> {
+    ) -> Result<Option<DateTime<Utc>>> {
         summary.mode = if since.is_some() { "incremental" } else { "full" };
-        let mut staging = Staging::of_changes(self, resource, table.writer()?, table.rows());
+        let mut staging = Staging::of_changes(self, resource, &table)?;
         let read = self.read_sessions(resource, path, since, client, &table, &mut staging).await;
         let read = read.map_err(|failure| staging.placed(failure));
-        summary.rows_read = staging.rows;
+        summary.rows_read = staging.rows - staging.taken_over;
         summary.rows_rejected = staging.rejected;
         match read {
             Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent => {
                 self.sync.progress.warn(&format!("sessions skipped, this instance does not list them: {error}"));
                 summary.skip(error.to_string());
-                return Ok(());
+                return Ok(None);
             }
-            other => other?,
+            Err(failure) => return Err(self.given_up(&table, failure).await),
+            Ok(()) => {}
         }
         self.set_aside(resource, &staging).await?;
+        let begun = (staging.taken_over > 0).then_some(staging.watermark());
+        let watermark = staging.watermark();
         let upsert = table.prepare_upsert(staging.finish().await?).await?;
         summary.take_counts(upsert.counts());
-        let outcome = table.commit_upsert(upsert, self.change(summary)).await?;
-        self.settle(outcome, &table, summary)
+        let change = self.change(summary).complete_up_to(watermark);
+        let outcome = table.commit_upsert(upsert, change).await?;
+        self.settle(outcome, watermark, &table, summary).await?;
+        Ok(begun)
     }
 
     /// Reads the plain list, unless the instance refuses it or asking for each user costs fewer requests.
@@ -72,9 +77,15 @@ impl Run<'_> {
             Err(error) if refuses_plain(&error) => {
                 let status = error.status.unwrap_or_default();
                 self.sync.progress.note(&format!("this instance does not list all sessions at once ({status})"));
+                // Only what is read from the beginning can be gone on with.
+                staging.resumable = since.is_none();
+                let done = if staging.resumable { staging.take_over().await? } else { None };
                 let since = since.unwrap_or_else(|| self.sessions_since());
                 // A list of users that is refused says nothing of sessions.
-                let users = self.users_to_ask(since, client, table).await.map_err(Error::from)?;
+                let mut users = self.users_to_ask(since, client, table).await.map_err(Error::from)?;
+                if let Some(done) = done.as_ref().and_then(serde_json::Value::as_str) {
+                    users.retain(|user| user.as_str() > done);
+                }
                 return self.per_user(resource, path, client, users, staging).await;
             }
             other => other?,
@@ -118,21 +129,40 @@ impl Run<'_> {
             .map(|user| {
                 let client = client.clone();
                 async move {
-                    let request = plain(path).with("user_id", user);
+                    let request = plain(path).with("user_id", user.clone());
                     let pages = list(client, request, resource.decode_bytes()).try_collect::<Vec<_>>().await;
                     match pages {
                         // Gone between the two lists: a user without sessions.
-                        Err(error) if error.status == Some(404) && error.refusal == Refusal::Absent => Ok(Vec::new()),
-                        other => other.map_err(ListingFailure::Api),
+                        Err(error) if error.status == Some(404) && error.refusal == Refusal::Absent => {
+                            Ok((user, Vec::new()))
+                        }
+                        other => other.map(|pages| (user, pages)),
                     }
                 }
             })
-            .buffer_unordered(AT_ONCE);
+            .buffered(AT_ONCE);
         let mut pages = std::pin::pin!(pages);
-        while let Some(of_user) = pages.try_next().await? {
-            staging.take_all(futures::stream::iter(of_user.into_iter().map(Ok))).await?;
+        let mut done = None;
+        loop {
+            let (user, pages) = match pages.try_next().await {
+                Ok(Some(of_user)) => of_user,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    let failure = ListingFailure::from(error);
+                    if let Some(done) = done {
+                        staging.checkpoint_at(&failure, serde_json::Value::String(done)).await;
+                    }
+                    return Err(failure);
+                }
+            };
+            for page in pages {
+                staging.take(page).await?;
+            }
+            if staging.wants_checkpoint() {
+                staging.checkpoint(serde_json::Value::String(user.clone())).await?;
+            }
+            done = Some(user);
         }
-        Ok(())
     }
 
     fn announce(&self, users: u64, client: &Client) {

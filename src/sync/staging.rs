@@ -1,20 +1,34 @@
 //! Pages to staged rows: what every resource that is listed has in common.
 
+use std::time::Duration;
+
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
+use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
+use serde_json::Value;
+use tokio::time::Instant;
 
+use super::Run;
 use crate::api::{ApiError, Fingerprints, Page};
-use crate::error::{Error, Result};
-use crate::lake::{StagedRows, Table, Writer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lake::checkpoint::columns_of;
+use crate::lake::{Checkpoint, StagedRows, Table, Writer};
 use crate::resource::json::Rejected;
 use crate::resource::{PageRows, Resource};
 
-use super::{Progress, Run};
-
 /// So many rows are kept of those that could not be read; more are only counted.
 const MOST_SET_ASIDE: usize = 10_000;
+
+/// So many rows are worth a checkpoint of their own.
+const FEWEST_CHECKED: u64 = 5_000;
+
+/// So many rows are worth keeping after a failure.
+const FEWEST_KEPT: u64 = 500;
+
+/// After this time whatever has been staged gets a checkpoint.
+const LONGEST_UNCHECKED: Duration = Duration::from_secs(15);
 
 /// Below so many rows the share of unreadable ones is judged only at the end.
 const EARLY_JUDGEMENT: u64 = 2000;
@@ -22,19 +36,27 @@ const EARLY_JUDGEMENT: u64 = 2000;
 /// A listing on its way to staged files, or several listings that may bring the same row: the first one counts,
 /// since whatever happened to it after that is later than this run's watermark.
 pub(super) struct Staging<'a> {
+    run: &'a Run<'a>,
     resource: &'static Resource,
+    table: &'a Table,
     writer: Writer,
-    progress: &'a dyn Progress,
-    synced_at_micros: i64,
-    max_rejected: f64,
+    /// What has been closed so far, each part with its checkpoint.
+    closed: Vec<StagedRows>,
+    checked: Instant,
+    /// The watermark of the run that began it: another than this one's, where it was taken over.
+    watermark: DateTime<Utc>,
     seen: Option<Fingerprints>,
     /// Rows that could not be read, by their id or text: a page boundary may bring one twice.
     rejected_rows: Fingerprints,
     set_aside: Vec<Rejected>,
+    /// Whether another run could go on with these rows: they are all from the beginning of a list.
+    pub resumable: bool,
     /// The rows of the table before this run: a few changed rows do not stand for all.
     rows_before: u64,
     /// Rows staged so far, each counted once.
     pub rows: u64,
+    /// How many of them an interrupted run had staged.
+    pub taken_over: u64,
     /// Rows that could not be read.
     pub rejected: u64,
     /// The total that the server said last.
@@ -43,27 +65,31 @@ pub(super) struct Staging<'a> {
 
 impl<'a> Staging<'a> {
     /// Staging for one listing, which does not bring a row twice.
-    pub(super) fn new(run: &Run<'a>, resource: &'static Resource, writer: Writer) -> Self {
-        Self {
+    pub(super) fn new(run: &'a Run<'a>, resource: &'static Resource, table: &'a Table) -> Result<Self> {
+        Ok(Self {
+            run,
             resource,
-            writer,
-            progress: run.sync.progress.as_ref(),
-            synced_at_micros: run.synced_at_micros(),
-            max_rejected: run.sync.options.max_rejected,
+            table,
+            writer: table.writer()?,
+            closed: Vec::new(),
+            checked: Instant::now(),
+            watermark: run.watermark,
             seen: None,
             rejected_rows: Fingerprints::default(),
             set_aside: Vec::new(),
+            resumable: true,
             rows_before: 0,
             rows: 0,
+            taken_over: 0,
             rejected: 0,
             total: None,
-        }
+        })
     }
 
-    /// Staging for several listings of what changed in a table of `rows_before` rows; it remembers each row by a
-    /// few bytes.
-    pub(super) fn of_changes(run: &Run<'a>, resource: &'static Resource, writer: Writer, rows_before: u64) -> Self {
-        Self { seen: Some(Fingerprints::default()), rows_before, ..Self::new(run, resource, writer) }
+    /// Staging for several listings of what changed in the table; it remembers each row by a few bytes.
+    pub(super) fn of_changes(run: &'a Run<'a>, resource: &'static Resource, table: &'a Table) -> Result<Self> {
+        let new = Self::new(run, resource, table)?;
+        Ok(Self { seen: Some(Fingerprints::default()), rows_before: table.rows(), resumable: false, ..new })
     }
 
     /// Whether a row with this id has been staged; only where several listings are staged.
@@ -106,8 +132,8 @@ impl<'a> Staging<'a> {
         if self.rows + self.rejected >= EARLY_JUDGEMENT {
             self.judge_rejected()?;
         }
-        self.writer.write(&batch, self.synced_at_micros).await?;
-        self.progress.advanced(self.resource.name, self.rows);
+        self.writer.write(&batch, self.run.synced_at_micros()).await?;
+        self.run.sync.progress.advanced(self.resource.name, self.rows);
         Ok(())
     }
 
@@ -126,28 +152,94 @@ impl<'a> Staging<'a> {
     }
 
     /// Keeps the rows that `table` has of those that could not be read: they are not gone. Gives how many.
-    pub(super) async fn keep_unreadable(&mut self, table: &Table) -> Result<u64> {
+    pub(super) async fn keep_unreadable(&mut self) -> Result<u64> {
         let ids: Vec<_> = self.set_aside.iter().filter_map(|row| row.key.as_ref()).map(|key| key.id.clone()).collect();
         let mut kept = 0;
-        for batch in table.rows_of(&ids).await? {
+        for batch in self.table.rows_of(&ids).await? {
             kept += batch.num_rows() as u64;
             self.writer.write_stamped(batch).await?;
         }
         Ok(kept)
     }
 
+    /// Takes over what an interrupted run had staged, if there is anything of use; gives where its listing stood.
+    pub(super) async fn take_over(&mut self) -> Result<Option<Value>> {
+        let source = self.source();
+        let Some((checkpoint, staged)) = self.table.take_over(&self.run.area, &source).await? else { return Ok(None) };
+        let set_aside: Vec<Rejected> = serde_json::from_value(checkpoint.set_aside).unwrap_or_default();
+        self.rejected = set_aside.iter().filter(|row| self.rejected_rows.insert(row.name())).count() as u64;
+        self.set_aside = set_aside;
+        self.rows = checkpoint.rows;
+        self.taken_over = checkpoint.rows;
+        self.watermark = checkpoint.watermark;
+        self.closed = staged;
+        self.run.sync.progress.note(&format!(
+            "{}: going on after {} rows that an interrupted run had read (--fresh begins anew)",
+            self.resource.name, checkpoint.rows
+        ));
+        self.run.sync.progress.advanced(self.resource.name, self.rows);
+        Ok(Some(checkpoint.position))
+    }
+
+    /// Whether enough has been staged since the last checkpoint for another one: an interruption should cost an
+    /// eighth of what has been read at most, or some seconds.
+    pub(super) fn wants_checkpoint(&self) -> bool {
+        let since = self.writer.rows();
+        let due =
+            since >= FEWEST_CHECKED.max(self.rows / 8) || (since > 0 && self.checked.elapsed() >= LONGEST_UNCHECKED);
+        self.resumable && due
+    }
+
+    /// Closes the files and writes down that the listing stands at `position`.
+    pub(super) async fn checkpoint(&mut self, position: Value) -> Result<()> {
+        if self.writer.rows() > 0 {
+            let closed = std::mem::replace(&mut self.writer, self.table.writer()?).finish().await?;
+            self.closed.push(closed);
+        }
+        self.checked = Instant::now();
+        let set_aside = serde_json::to_value(&self.set_aside).unwrap_or_default();
+        let checkpoint = Checkpoint::new(self.source(), self.watermark, position, set_aside, &self.closed);
+        self.table.save_checkpoint(&self.run.area, &checkpoint).await
+    }
+
+    /// The same after a failure that another run can go on from, where there is enough to be worth it.
+    pub(super) async fn checkpoint_at(&mut self, failure: &ListingFailure, position: Value) {
+        if !self.resumable || !failure.passes() || self.rows < FEWEST_KEPT || self.writer.rows() == 0 {
+            return;
+        }
+        if let Err(error) = self.checkpoint(position).await {
+            tracing::warn!(%error, "what has been read so far is read again by the next run");
+        }
+    }
+
+    /// The watermark that the rows are complete up to.
+    pub(super) fn watermark(&self) -> DateTime<Utc> {
+        self.watermark
+    }
+
+    /// What must be the same for another run to go on with these rows.
+    fn source(&self) -> Value {
+        serde_json::json!({
+            "instance": self.run.instance,
+            "address": self.run.client.address(),
+            "columns": columns_of(&self.resource.table),
+        })
+    }
+
     /// Closes the files.
-    pub(super) async fn finish(self) -> Result<StagedRows> {
+    pub(super) async fn finish(mut self) -> Result<StagedRows> {
         self.judge_rejected()?;
-        self.writer.finish().await
+        self.closed.push(self.writer.finish().await?);
+        Ok(StagedRows::all(self.closed))
     }
 
     /// Refuses a listing of which too much cannot be read: that is no odd row, but another format.
     /// One odd row in a short list is none either.
     #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
     pub(super) fn judge_rejected(&self) -> Result<()> {
+        let allowed = self.run.sync.options.max_rejected;
         let share = self.rejected as f64 / (self.rows + self.rejected).max(self.rows_before).max(1) as f64;
-        if share <= self.max_rejected || (self.rejected == 1 && self.max_rejected > 0.0) {
+        if share <= allowed || (self.rejected == 1 && allowed > 0.0) {
             return Ok(());
         }
         Err(Error::answer(format!(
@@ -156,7 +248,7 @@ impl<'a> Staging<'a> {
             self.rows + self.rejected,
             self.resource.name,
             share * 100.0,
-            self.max_rejected * 100.0
+            allowed * 100.0
         ))
         .with_hint("update clerk-lake; Clerk's format may have changed. The table was left as it was"))
     }
@@ -166,6 +258,17 @@ impl<'a> Staging<'a> {
 pub(super) fn moments<'b>(rows: &'b PageRows, column: &str) -> impl Iterator<Item = Option<i64>> + 'b {
     let moments = rows.batch.column_by_name(column).and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
     moments.into_iter().flat_map(arrow::array::PrimitiveArray::iter)
+}
+
+impl ListingFailure {
+    /// Whether another run can go on where this one failed.
+    pub(super) fn passes(&self) -> bool {
+        let kind = match self {
+            Self::Api(error) => Error::from(error.clone()).kind(),
+            Self::Other(error) => error.kind(),
+        };
+        matches!(kind, ErrorKind::Unreachable | ErrorKind::Interrupted | ErrorKind::KeyRefused)
+    }
 }
 
 /// Why a listing stopped: Clerk's answer may mean that the resource is not there, anything else is an error.

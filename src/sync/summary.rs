@@ -126,6 +126,16 @@ impl ResourceSummary {
         Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..unchanged }
     }
 
+    /// Adds what `before` did to the rows: both belong to one run.
+    pub(super) fn add(&mut self, before: &Self) {
+        self.mode = before.mode;
+        self.rows_read += before.rows_read;
+        self.rows_inserted += before.rows_inserted;
+        self.rows_updated += before.rows_updated;
+        self.rows_deleted += before.rows_deleted;
+        self.rows_rejected = self.rows_rejected.max(before.rows_rejected);
+    }
+
     /// What the table has before the run touches it.
     pub(super) fn take_table(&mut self, table: &Table, watermark: Option<DateTime<Utc>>) {
         self.rows_total = table.rows();

@@ -19,7 +19,7 @@ pub(super) struct CursorWalk {
     /// The row to start after; none at the beginning.
     cursor: Option<String>,
     /// The last rows seen, oldest first, the cursor's row at the end.
-    remembered: VecDeque<String>,
+    remembered: VecDeque<RowKey>,
     /// Whether there are rows before the remembered ones.
     forgotten: bool,
     /// Rows after which nothing came.
@@ -38,10 +38,10 @@ impl CursorWalk {
         let at_frontier = trail.iter().filter(|row| row.created_at == frontier).map(|row| row.id.clone());
         let seen = Seen { frontier, at_frontier: at_frontier.collect(), ..Seen::default() };
         let start = trail.len().saturating_sub(REMEMBERED);
-        let remembered: VecDeque<_> = trail[start..].iter().map(|row| row.id.clone()).collect();
+        let remembered: VecDeque<_> = trail[start..].iter().cloned().collect();
         Self {
             limit,
-            cursor: remembered.back().cloned(),
+            cursor: remembered.back().map(|row| row.id.clone()),
             forgotten: !trail.is_empty(),
             remembered,
             empty_after: HashSet::new(),
@@ -82,7 +82,7 @@ impl CursorWalk {
             fresh.push(row.as_ref().map_or(Ok(false), |key| self.seen.insert(key))?);
         }
         for key in rows.iter().flatten() {
-            self.remember(&key.id);
+            self.remember(key);
         }
         if fresh.contains(&true) {
             self.empty_after.clear();
@@ -111,22 +111,26 @@ impl CursorWalk {
         Err("the rows to go on from are gone: the listing must begin anew".to_owned())
     }
 
-    fn remember(&mut self, id: &str) {
+    fn remember(&mut self, row: &RowKey) {
         if self.remembered.len() == REMEMBERED {
             self.remembered.pop_front();
             self.forgotten = true;
         }
-        self.remembered.push_back(id.to_owned());
+        self.remembered.push_back(row.clone());
     }
 
     /// To the row before the cursor's, or to the beginning; false where neither is known.
     pub(super) fn step_back(&mut self) -> bool {
         let Some(refused) = self.cursor.take() else { return false };
-        if self.remembered.back() == Some(&refused) {
+        if self.remembered.back().is_some_and(|row| row.id == refused) {
             self.remembered.pop_back();
         }
-        self.cursor = self.remembered.back().cloned();
+        self.cursor = self.remembered.back().map(|row| row.id.clone());
         self.cursor.is_some() || !self.forgotten
+    }
+
+    pub(super) fn trail(&self) -> Vec<RowKey> {
+        self.remembered.iter().cloned().collect()
     }
 
     pub(super) fn reopen(&mut self) {

@@ -11,13 +11,14 @@ mod walk;
 
 use bytes::Bytes;
 use futures::Stream;
+use serde::{Deserialize, Serialize};
 
 use super::{ApiError, Client, Refusal};
 pub use fingerprints::Fingerprints;
 use walk::Walk;
 
 /// What a listing must know of a row: who it is, and where it stands in the order of creation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowKey {
     /// The row's id.
     pub id: String,
@@ -150,6 +151,13 @@ impl<D> Listing<D> {
             return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count }));
         }
         Ok(None)
+    }
+
+    /// The last rows read, oldest first: what [`ListRequest::after`] needs to go on with a cursor listing. Empty
+    /// for an offset listing, which cannot be gone on with.
+    #[must_use]
+    pub fn trail(&self) -> Vec<RowKey> {
+        self.walk.trail()
     }
 
     /// Opens an ended listing again, for rows that came meanwhile or were missed: a cursor listing goes on after

@@ -50,6 +50,14 @@ impl Walk {
         }
     }
 
+    /// The last rows read, oldest first.
+    pub(super) fn trail(&self) -> Vec<RowKey> {
+        match self {
+            Self::Cursor(walk) => walk.trail(),
+            Self::Offset(_) => Vec::new(),
+        }
+    }
+
     /// Goes on where it ended (cursor), or from the beginning (offset), with what was seen still seen.
     pub(super) fn reopen(&mut self) {
         match self {
