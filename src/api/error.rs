@@ -80,6 +80,11 @@ impl From<ApiError> for Error {
             Refusal::Parameter => {
                 (ErrorKind::Answer, "Clerk does not accept this request; please report it with the trace id".to_owned())
             }
+            Refusal::Unreachable if error.status.is_some() => (
+                ErrorKind::Unreachable,
+                "Clerk answers, but not with what was asked for: run again later; nothing half-done was written"
+                    .to_owned(),
+            ),
             Refusal::Unreachable => (
                 ErrorKind::Unreachable,
                 "check the network and --api-url, then run again: nothing half-done was written".to_owned(),

@@ -55,6 +55,7 @@ pub(super) struct Headers {
 
 struct State {
     limit: u32,
+    granted: u64,
     limiter: Option<Arc<DefaultDirectRateLimiter>>,
     paused_until: Option<Instant>,
 }
@@ -77,7 +78,11 @@ impl Quota {
             (_, KeyKind::Test) => 100,
         };
         let limiter = (rate_limit != RateLimit::Unlimited).then(|| limiter(limit, share));
-        Self { state: Arc::new(Mutex::new(State { limit, limiter, paused_until: None })), share, rate_limit }
+        Self {
+            state: Arc::new(Mutex::new(State { limit, granted: 0, limiter, paused_until: None })),
+            share,
+            rate_limit,
+        }
     }
 
     /// Requests per second that this pace comes to; none where there is no pace.
@@ -85,6 +90,12 @@ impl Quota {
     pub fn requests_per_second(&self) -> Option<f64> {
         let state = self.lock();
         state.limiter.as_ref().map(|_| f64::from(state.limit) * self.share / WINDOW.as_secs_f64())
+    }
+
+    /// How many requests have been let through so far.
+    #[must_use]
+    pub fn granted(&self) -> u64 {
+        self.lock().granted
     }
 
     /// Waits until one more request may be sent. Safe to cancel: a cancelled wait spends nothing.
@@ -103,7 +114,9 @@ impl Quota {
             if let Some(limiter) = limiter {
                 limiter.until_ready().await;
             }
-            if self.lock().paused_until.is_none_or(|until| until <= Instant::now()) {
+            let mut state = self.lock();
+            if state.paused_until.is_none_or(|until| until <= Instant::now()) {
+                state.granted += 1;
                 return;
             }
         }

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use clap::builder::PossibleValuesParser;
+use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clerk_lake::api::{DEFAULT_API_URL, RateLimit};
 use clerk_lake::resource;
+
+/// The heading of what holds for every command.
+const EVERYWHERE: &str = "Everywhere";
 
 /// Own what Clerk knows about your users: users, organizations, sessions and activity as Delta tables on local
 /// disk or S3, answered in SQL.
@@ -16,13 +19,13 @@ use clerk_lake::resource;
 #[command(name = "clerk-lake", version, about, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     /// Where the lake is: a path, or <s3://bucket/prefix>
-    #[arg(long, global = true, env = "CLERK_LAKE_LAKE", default_value = "./clerk-lake-data", value_name = "URL")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "CLERK_LAKE_LAKE", default_value = "./clerk-lake-data", value_name = "URL")]
     pub lake: String,
     /// The settings file [default: clerk-lake.toml, if it is there]
-    #[arg(long, global = true, env = "CLERK_LAKE_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "CLERK_LAKE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Say more on stderr; twice for every request that was repeated
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    /// Say more on stderr (-vv: also each request that is repeated)
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// What to do
     #[command(subcommand)]
@@ -53,10 +56,10 @@ pub struct Sync {
     #[arg(long, env = "CLERK_LAKE_RESOURCE", value_delimiter = ',', value_name = "NAME", value_parser = resources())]
     pub resource: Vec<String>,
     /// Read everything, not only what changed
-    #[arg(long, env = "CLERK_LAKE_FULL", conflicts_with = "since")]
+    #[arg(long, env = "CLERK_LAKE_FULL", value_parser = BoolishValueParser::new(), conflicts_with = "since")]
     pub full: bool,
     /// Forget what an interrupted sync had read, instead of going on with it
-    #[arg(long, env = "CLERK_LAKE_FRESH")]
+    #[arg(long, env = "CLERK_LAKE_FRESH", value_parser = BoolishValueParser::new())]
     pub fresh: bool,
     /// Read what changed since then, if that is before the table's watermark: 2026-11-24 or 2026-11-24T08:00:00Z
     #[arg(long, env = "CLERK_LAKE_SINCE", value_name = "TIME", value_parser = moment)]
@@ -70,7 +73,8 @@ pub struct Sync {
         value_parser = |text: &str| days(text, 90)
     )]
     pub dau_lookback_days: u32,
-    /// At the first sync, ask for the sessions of users active in that many last days
+    /// At a first or full sync, ask for the sessions of users active in that many last days, where an instance
+    /// lists sessions only by user
     #[arg(
         long,
         env = "CLERK_LAKE_SESSION_LOOKBACK_DAYS",
@@ -98,7 +102,7 @@ pub struct Sync {
     #[arg(long, env = "CLERK_LAKE_RETRY_BUDGET", default_value = "120", value_name = "SECONDS", value_parser = seconds)]
     pub retry_budget: Duration,
     /// Print one JSON document on stdout
-    #[arg(long, env = "CLERK_LAKE_JSON")]
+    #[arg(long, env = "CLERK_LAKE_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -130,7 +134,7 @@ pub struct Query {
     /// List the catalogue
     #[arg(long)]
     pub list: bool,
-    /// A value for one of the query's parameters; may be given more than once
+    /// A value for one of the query's parameters, which --list shows; may be given more than once
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
     pub param: Vec<(String, i64)>,
     /// How to print the rows
@@ -142,7 +146,7 @@ pub struct Query {
 #[derive(Debug, Args)]
 pub struct Status {
     /// Print one JSON document on stdout
-    #[arg(long, env = "CLERK_LAKE_JSON")]
+    #[arg(long, env = "CLERK_LAKE_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -150,7 +154,7 @@ pub struct Status {
 #[derive(Debug, Args)]
 pub struct Schema {
     /// Print one JSON document on stdout
-    #[arg(long, env = "CLERK_LAKE_JSON")]
+    #[arg(long, env = "CLERK_LAKE_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 

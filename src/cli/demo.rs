@@ -116,16 +116,17 @@ fn days(batch: &RecordBatch) -> Vec<(String, i64)> {
 
 fn next_steps(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
     let lake = lake.location();
+    let program = std::env::args().next().unwrap_or_else(|| "clerk-lake".to_owned());
     say(
         terminal,
         &format!(
             "\nTry next\n\
-         \x20 clerk-lake query --lake {lake} \"SELECT status, count(*) FROM clerk_session GROUP BY status\"\n\
-         \x20 clerk-lake query --lake {lake} --name sign_ups --format csv\n\
-         \x20 clerk-lake status --lake {lake}\n\
-         \x20 clerk-lake schema\n\
+         \x20 {program} query --lake {lake} \"SELECT status, count(*) FROM clerk_session GROUP BY status\"\n\
+         \x20 {program} query --lake {lake} --name sign_ups --format csv\n\
+         \x20 {program} status --lake {lake}\n\
+         \x20 {program} schema\n\
          And with your own instance\n\
-         \x20 CLERK_SECRET_KEY=sk_live_… clerk-lake sync"
+         \x20 CLERK_SECRET_KEY=sk_live_… {program} sync"
         ),
     )?;
     terminal.flush();

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::{Error, Result, config};
+use clerk_lake::{Error, ErrorKind, Result, config};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -54,14 +54,18 @@ const GRACE: Duration = Duration::from_secs(8);
 async fn until_interrupted(terminal: &mut Terminal, cli: Cli) -> Result<()> {
     let stop = CancellationToken::new();
     let stops_by_itself = matches!(cli.command, Command::Sync(_) | Command::Demo(_));
+    let is_server = matches!(cli.command, Command::Simulate(_));
     let mut signals = Signals::listen();
     let mut work = std::pin::pin!(command(terminal, cli, stop.clone()));
     tokio::select! {
         outcome = &mut work => return outcome,
         () = signals.next() => {}
     }
+    if is_server {
+        return Ok(());
+    }
     if !stops_by_itself {
-        return Err(Error::interrupted());
+        return Err(Error::new(ErrorKind::Interrupted, "interrupted"));
     }
     stop.cancel();
     tokio::select! {
@@ -117,7 +121,12 @@ fn log_to_stderr(verbose: u8) {
         .ok()
         .filter(|_| config::environment("CLERK_LAKE_LOG").is_some())
         .unwrap_or_else(|| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(Terminal::is_watched())
+        .with_target(false)
+        .init();
 }
 
 /// Requests to stop: Ctrl-C, or a scheduler's SIGTERM.

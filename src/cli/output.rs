@@ -8,9 +8,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::json::{ArrayWriter, LineDelimitedWriter};
 use arrow::util::pretty::pretty_format_batches_with_schema;
+use clerk_lake::query::failed;
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::dataframe::DataFrame;
-use datafusion::error::DataFusionError;
 use futures::TryStreamExt;
 
 use super::arguments::Format;
@@ -107,15 +107,6 @@ impl<'a, W: Write> Sink<'a, W> {
             Self::Ndjson(mut writer, _) => shown(writer.finish()),
         }
     }
-}
-
-fn failed(error: &DataFusionError) -> Error {
-    let root = error.find_root();
-    if matches!(root, DataFusionError::ObjectStore(error) if matches!(**error, object_store::Error::NotFound { .. })) {
-        return Error::new(ErrorKind::Conflict, "a sync replaced files while they were being read")
-            .with_hint("ask again: the question itself is fine");
-    }
-    Error::new(ErrorKind::Query, root.to_string())
 }
 
 fn json<W: Write>(out: W) -> ArrayWriter<W> {

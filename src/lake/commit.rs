@@ -4,6 +4,7 @@
 //! has lost, and is told which one won; nothing is rebased behind anybody's back.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use deltalake::DeltaTableError;
@@ -269,7 +270,9 @@ impl Table {
 
     async fn merge(&mut self, changed: &StagedRows, change: Change) -> Result<CommitOutcome> {
         use datafusion::prelude::col;
-        let source = self.lake.narrow_session().read_table(changed.provider(&self.lake, self.spec)?);
+        let start = tokio::time::Instant::now();
+        let session = self.lake.merge_session();
+        let source = session.read_table(changed.provider(&self.lake, self.spec)?);
         let source = source.map_err(|error| store_error("rows cannot be merged", &error))?;
         let base = Base::of(self);
         // The key alone: a row may have come to another partition.
@@ -282,6 +285,7 @@ impl Table {
             .delta
             .clone()
             .merge(source, same)
+            .with_session_state(Arc::new(session.state()))
             .with_source_alias("source")
             .with_target_alias("target")
             .with_writer_properties(writer_properties(self.spec))
@@ -301,7 +305,10 @@ impl Table {
                 })
             });
         let result = match merged {
-            Ok(merge) => merge.await.map(|_| ()),
+            Ok(merge) => merge.await.map(|(_, metrics)| {
+                let elapsed_ms = start.elapsed().as_millis();
+                tracing::debug!(table = self.spec.name, elapsed_ms, ?metrics, "merged");
+            }),
             Err(error) => Err(error),
         };
         self.settle(base, result).await

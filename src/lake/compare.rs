@@ -67,6 +67,7 @@ pub(super) async fn new_rows(table: &Table, staged: &StagedRows) -> Result<Chang
 
 /// The rows of `staged` but those that `matches` finds to be the same.
 async fn rows_without_match(table: &Table, staged: &StagedRows, matches: &str) -> Result<Changed> {
+    let start = tokio::time::Instant::now();
     let session = session_with(table, staged).await?;
     let mut found = 0;
     let mut same = Keys::new(table.spec);
@@ -84,6 +85,7 @@ async fn rows_without_match(table: &Table, staged: &StagedRows, matches: &str) -
     }
     let rows = writer.finish().await?;
     let inserted = staged.rows.saturating_sub(found);
+    tracing::debug!(table = table.spec.name, elapsed_ms = start.elapsed().as_millis(), "compared with the table");
     Ok(Changed { counts: Counts { inserted, updated: rows.rows.saturating_sub(inserted), deleted: 0 }, rows })
 }
 

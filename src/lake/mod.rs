@@ -75,6 +75,14 @@ impl Lake {
         self.session_with(config)
     }
 
+    /// A session for a MERGE: the changed rows are held in memory and the table streams by, not the other way round.
+    fn merge_session(&self) -> SessionContext {
+        let mut config = SessionConfig::new().with_batch_size(2048);
+        config.options_mut().execution.parquet.schema_force_view_types = false;
+        config.options_mut().optimizer.join_reordering = false;
+        self.session_with(config)
+    }
+
     fn session_with(&self, config: SessionConfig) -> SessionContext {
         let session = SessionContext::new_with_config(config);
         session.register_object_store(&self.location.root_url, Arc::clone(&self.location.root));
@@ -105,6 +113,13 @@ impl Lake {
     }
 }
 
+/// Whether `error` comes from a file that a snapshot names and that is gone: a commit has superseded it.
+pub(crate) fn is_missing_file(error: &(dyn std::error::Error + 'static)) -> bool {
+    // Parquet and DataFusion pass the store's error on as text.
+    let text = chain(error);
+    text.contains("Object at location") && text.contains("not found")
+}
+
 /// A failure of the store, as the user must see it.
 pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let detail = chain(error);
@@ -114,13 +129,20 @@ pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static))
         return Error::new(ErrorKind::Unreachable, message)
             .with_hint("make room in the store, then run again: nothing half-done was written");
     }
+    if lower.contains("nosuchbucket") {
+        return Error::settings(format!("{what}: the bucket does not exist"))
+            .with_hint("check the bucket in --lake, and AWS_REGION and AWS_ENDPOINT_URL");
+    }
+    if lower.contains("169.254.169.254") {
+        return Error::settings(format!("{what}: no S3 credentials were found"))
+            .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them");
+    }
     let refused = [
         "permission denied",
         "access denied",
         "accessdenied",
         "forbidden",
         "read-only file system",
-        "nosuchbucket",
         "invalidaccesskeyid",
         "signaturedoesnotmatch",
     ];

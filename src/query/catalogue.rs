@@ -16,7 +16,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SessionContext;
 use include_dir::{Dir, include_dir};
 
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, ErrorKind, Result};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/queries");
 
@@ -147,9 +147,7 @@ impl Query {
     /// As [`Query::plan`], and where it fails on the way.
     pub async fn run(&self, session: &SessionContext, parameters: &Parameters) -> Result<Vec<RecordBatch>> {
         let plan = self.plan(session, parameters).await?;
-        plan.collect()
-            .await
-            .map_err(|error| Error::new(ErrorKind::Query, format!("query {}: {}", self.name, chain(&error))))
+        plan.collect().await.map_err(|error| super::failed(&error))
     }
 }
 

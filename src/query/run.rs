@@ -10,8 +10,8 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 
 use crate::error::{Error, ErrorKind, Result, chain};
-use crate::lake::{Lake, Table};
-use crate::resource;
+use crate::lake::{self, Lake, Table};
+use crate::resource::{self, REJECTED_ROWS, Resource};
 
 /// A session with every table of the lake that has been written, each at its newest version.
 ///
@@ -65,6 +65,20 @@ pub async fn owners_of_open_sessions(lake: &Lake, sessions: &Table) -> Result<Ve
     texts(lake, sessions, sql, Vec::new()).await
 }
 
+/// The ids of `resource`'s rows that have been set aside because they could not be read.
+///
+/// # Errors
+/// [`Query`](ErrorKind::Query) where the table cannot be read.
+pub async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<String>> {
+    let table = lake.table(&REJECTED_ROWS).await?;
+    if !table.exists() {
+        return Ok(Vec::new());
+    }
+    let values = vec![("resource".to_owned(), ScalarValue::Utf8(Some(resource.name.to_owned())))];
+    let sql = "SELECT row FROM clerk_rejected_row WHERE resource = $resource AND row NOT LIKE '{%' ORDER BY row";
+    texts(lake, &table, sql, values).await
+}
+
 /// The first column of what `sql` gives over `table`, as text, nulls left out.
 async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, ScalarValue)>) -> Result<Vec<String>> {
     let session = lake.session();
@@ -78,15 +92,32 @@ async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, Scala
     Ok(texts)
 }
 
-fn failed(error: &DataFusionError) -> Error {
+/// A failure of DataFusion's, as the user must see it.
+#[must_use]
+pub fn failed(error: &DataFusionError) -> Error {
     let root = error.find_root();
+    if lake::is_missing_file(error) {
+        return Error::new(ErrorKind::Conflict, "a sync replaced files while they were being read")
+            .with_hint("ask again: the question itself is fine");
+    }
     let text = match root {
         DataFusionError::SQL(error, _) => error.to_string(),
         DataFusionError::Plan(text) => text.clone(),
         other => chain(other),
     };
-    let hint = if text.contains("not found") && text.contains("table") {
+    let text = text.replace("datafusion.public.", "");
+    let hint = if let Some(missing) =
+        resource::TABLES.iter().find(|spec| text.contains(&format!("'{}' not found", spec.name)))
+    {
+        if missing.name == REJECTED_ROWS.name {
+            "it is written when a row cannot be read, which has not happened yet"
+        } else {
+            "it has not been synced yet: clerk-lake sync writes it"
+        }
+    } else if text.contains("not found") && text.contains("table") {
         "clerk-lake status lists the tables of the lake"
+    } else if text.contains("laceholder") {
+        "give a value for each $name: --param name=NUMBER"
     } else if text.contains("not supported") {
         "a query reads the lake and changes nothing: use SELECT"
     } else {

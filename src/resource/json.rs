@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::api::RowKey;
@@ -80,20 +81,32 @@ const NEVER_STORED: [&str; 3] = ["private_metadata", "password_digest", "url"];
 
 /// A row's JSON without what is never stored.
 fn storable(raw: &str) -> String {
-    match serde_json::from_str::<serde_json::Value>(raw) {
-        Ok(serde_json::Value::Object(mut row)) => {
-            row.retain(|name, _| !NEVER_STORED.contains(&name.as_str()));
-            serde_json::Value::Object(row).to_string()
+    match serde_json::from_str::<Value>(raw) {
+        Ok(mut row) => {
+            strip(&mut row);
+            row.to_string()
         }
-        _ => raw.to_owned(),
+        Err(_) => raw.to_owned(),
+    }
+}
+
+/// Takes out what is never stored, however deep it lies.
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !NEVER_STORED.contains(&name.as_str()));
+            fields.values_mut().for_each(strip);
+        }
+        Value::Array(values) => values.iter_mut().for_each(strip),
+        _ => {}
     }
 }
 
 /// The key of a row that cannot be read as what it should be, where at least that much of it can.
 fn key_of(raw: &str) -> Option<RowKey> {
-    let row: serde_json::Value = serde_json::from_str(raw).ok()?;
+    let row: Value = serde_json::from_str(raw).ok()?;
     let id = row.get("id")?.as_str().filter(|id| !id.is_empty())?;
-    Some(RowKey { id: id.to_owned(), created_at: row.get("created_at").and_then(serde_json::Value::as_i64) })
+    Some(RowKey { id: id.to_owned(), created_at: row.get("created_at").and_then(Value::as_i64) })
 }
 
 fn read_all<'a, R: Deserialize<'a>>(body: &'a [u8]) -> serde_json::Result<Envelope<R>> {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::generate;
@@ -98,9 +97,7 @@ impl Model {
                 model.on_user(|model, user| model.add_member(organization, user));
             }),
             ChangeKind::RemoveMember => {
-                let at = self.draw(self.memberships.len());
-                let id = at.and_then(|at| self.memberships.iter().nth(at)).map(|it| it.id.clone());
-                if let Some(id) = id {
+                if let Some(id) = self.memberships.draw(&mut self.random).map(|it| it.id.clone()) {
                     self.remove_member(&id);
                 }
             }
@@ -109,30 +106,20 @@ impl Model {
         }
     }
 
-    fn draw(&mut self, count: usize) -> Option<usize> {
-        (count > 0).then(|| self.random.random_range(0..count))
-    }
-
     fn on_user(&mut self, act: impl FnOnce(&mut Self, &str)) {
-        let at = self.draw(self.users.len());
-        let id = at.and_then(|at| self.users.iter().nth(at)).map(|user| user.id.clone());
-        if let Some(id) = id {
+        if let Some(id) = self.users.draw(&mut self.random).map(|user| user.id.clone()) {
             act(self, &id);
         }
     }
 
     fn on_organization(&mut self, act: impl FnOnce(&mut Self, &str)) {
-        let at = self.draw(self.organizations.len());
-        let id = at.and_then(|at| self.organizations.iter().nth(at)).map(|it| it.id.clone());
-        if let Some(id) = id {
+        if let Some(id) = self.organizations.draw(&mut self.random).map(|organization| organization.id.clone()) {
             act(self, &id);
         }
     }
 
     fn on_session(&mut self, act: impl FnOnce(&mut Self, &str)) {
-        let at = self.draw(self.sessions.len());
-        let id = at.and_then(|at| self.sessions.iter().nth(at)).map(|session| session.id.clone());
-        if let Some(id) = id {
+        if let Some(id) = self.sessions.draw(&mut self.random).map(|session| session.id.clone()) {
             act(self, &id);
         }
     }

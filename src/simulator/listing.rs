@@ -60,12 +60,32 @@ pub(super) fn part(parameters: &Parameters, clamp: Option<usize>) -> Result<Part
     Ok(Part { limit: limit.min(clamp.unwrap_or(usize::MAX)), offset })
 }
 
-/// A list's order: the field, and whether it descends. A plus may have arrived as a blank.
+/// A list's order: the field, and whether it descends. A plus that was not encoded arrives as a blank and is none.
 fn order(parameters: &Parameters) -> (&str, bool) {
     let text = parameters.get("order_by").unwrap_or("-created_at");
     match text.strip_prefix('-') {
         Some(field) => (field, true),
-        None => (text.trim_start_matches(['+', ' ']), false),
+        None => (text.strip_prefix('+').unwrap_or(text), false),
+    }
+}
+
+/// The filters whose values are moments.
+const MOMENTS: [&str; 7] = [
+    "created_at_before",
+    "created_at_after",
+    "last_active_at_before",
+    "last_active_at_after",
+    "last_sign_in_at_before",
+    "last_sign_in_at_after",
+    "last_active_at_since",
+];
+
+/// Refuses a moment that is no number of milliseconds.
+fn check_moments(parameters: &Parameters) -> Result<(), Reply> {
+    let wrong = |name: &&str| parameters.get(name).is_some_and(|text| text.parse::<i64>().is_err());
+    match MOMENTS.iter().find(|name| wrong(name)) {
+        Some(name) => Err(refusal(422, "form_param_format_invalid", &format!("{name} must be Unix milliseconds"))),
+        None => Ok(()),
     }
 }
 
@@ -75,8 +95,9 @@ fn passes(user: &User, parameters: &Parameters) -> bool {
         parameters.millis(before).is_none_or(|limit| value.is_some_and(|value| value < limit))
             && parameters.millis(after).is_none_or(|limit| value.is_some_and(|value| value > limit))
     };
-    let mut wanted = parameters.all("user_id").peekable();
-    (wanted.peek().is_none() || wanted.any(|id| id.trim_start_matches(['+', ' ']) == user.id))
+    let (unwanted, wanted): (Vec<_>, Vec<_>) = parameters.all("user_id").partition(|id| id.starts_with('-'));
+    (wanted.is_empty() || wanted.iter().any(|id| id.strip_prefix('+').unwrap_or(id) == user.id))
+        && !unwanted.iter().any(|id| id.strip_prefix('-') == Some(&user.id))
         && parameters.get("banned").is_none_or(|banned| (banned == "true") == user.banned)
         && within(Some(user.created_at), "created_at_before", "created_at_after")
         && within(user.last_active_at, "last_active_at_before", "last_active_at_after")
@@ -98,6 +119,7 @@ pub(super) fn users<'a>(
     part: Part,
     unknown_cursor: UnknownCursor,
 ) -> Result<Vec<&'a User>, Reply> {
+    check_moments(parameters)?;
     let (field, descending) = order(parameters);
     let Some(cursor) = parameters.get("starting_after") else {
         return users_by_offset(model, parameters, part, field, descending);
@@ -144,7 +166,14 @@ fn users_by_offset<'a>(
         _ => return Err(refusal(422, "form_param_value_invalid", "order_by is invalid")),
     };
     let mut rows: Vec<&User> = passing.collect();
-    rows.sort_by(|left, right| if descending { key(right, left) } else { key(left, right) });
+    let order = |left: &&User, right: &&User| if descending { key(right, left) } else { key(left, right) };
+    // Only the rows up to the end of the page need be in order.
+    let end = part.offset.saturating_add(part.limit);
+    if end < rows.len() {
+        rows.select_nth_unstable_by(end, order);
+        rows.truncate(end);
+    }
+    rows.sort_by(order);
     Ok(slice(rows.into_iter(), part))
 }
 

@@ -10,11 +10,13 @@
 mod answer;
 mod changes;
 mod config;
+mod corruption;
 mod faults;
 mod generate;
 mod limit;
 mod listing;
 pub mod model;
+mod ordered;
 mod render;
 mod routes;
 mod server;
@@ -30,6 +32,7 @@ use tokio::task::JoinHandle;
 
 pub use changes::{ChangeKind, Changes};
 pub use config::SimulatorConfig;
+pub use corruption::Corruption;
 pub use faults::{FaultKind, Faults, UnknownCursor};
 pub use limit::RateLimit;
 pub use model::Model;

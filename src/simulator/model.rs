@@ -1,10 +1,12 @@
 //! The instance itself: users, sessions, organizations and memberships that can be created, changed and deleted
 //! between two requests. It knows nothing of HTTP.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+
+pub use super::ordered::Ordered;
 
 /// A day in milliseconds.
 pub const DAY: i64 = 86_400_000;
@@ -81,6 +83,25 @@ pub struct Session {
     pub abandon_at: i64,
 }
 
+/// Where sessions are active.
+const PLACES: [(&str, &str); 7] = [
+    ("Aarhus", "DK"),
+    ("Berlin", "DE"),
+    ("Chicago", "US"),
+    ("Kraków", "PL"),
+    ("New York", "US"),
+    ("São Paulo", "BR"),
+    ("Zürich", "CH"),
+];
+
+impl Session {
+    /// City and country of its latest activity.
+    #[must_use]
+    pub fn place(&self) -> (&'static str, &'static str) {
+        PLACES[usize::try_from(self.created_at.unsigned_abs()).unwrap_or(0) % PLACES.len()]
+    }
+}
+
 /// An organization. All times are Unix milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are Clerk's")]
@@ -107,80 +128,6 @@ pub struct Membership {
     pub created_at: i64,
 }
 
-/// Rows in order of creation, found by id.
-#[derive(Clone, Debug)]
-pub struct Ordered<T> {
-    rows: BTreeMap<(i64, String), T>,
-    created: HashMap<String, i64>,
-}
-
-impl<T> Default for Ordered<T> {
-    fn default() -> Self {
-        Self { rows: BTreeMap::new(), created: HashMap::new() }
-    }
-}
-
-impl<T> Ordered<T> {
-    /// Adds a row.
-    pub fn insert(&mut self, created_at: i64, id: &str, row: T) {
-        self.created.insert(id.to_owned(), created_at);
-        self.rows.insert((created_at, id.to_owned()), row);
-    }
-
-    /// The row with this id.
-    #[must_use]
-    pub fn get(&self, id: &str) -> Option<&T> {
-        self.rows.get(&self.key(id)?)
-    }
-
-    /// The row with this id, to be changed.
-    pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
-        let key = self.key(id)?;
-        self.rows.get_mut(&key)
-    }
-
-    /// Takes the row with this id away.
-    pub fn remove(&mut self, id: &str) -> Option<T> {
-        let key = self.key(id)?;
-        self.created.remove(id);
-        self.rows.remove(&key)
-    }
-
-    /// Where the row with this id stands.
-    #[must_use]
-    pub fn key(&self, id: &str) -> Option<(i64, String)> {
-        self.created.get(id).map(|created_at| (*created_at, id.to_owned()))
-    }
-
-    /// All rows, oldest first.
-    #[must_use]
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.rows.values()
-    }
-
-    /// The rows after `key`, oldest first.
-    pub fn after(&self, key: (i64, String)) -> impl Iterator<Item = &T> {
-        self.rows.range((std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded)).map(|(_, row)| row)
-    }
-
-    /// The rows before `key`, newest first.
-    pub fn before(&self, key: (i64, String)) -> impl Iterator<Item = &T> {
-        self.rows.range(..key).rev().map(|(_, row)| row)
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-}
-
 /// Everything that an instance knows.
 #[derive(Debug)]
 pub struct Model {
@@ -196,6 +143,8 @@ pub struct Model {
     pub memberships: Ordered<Membership>,
     /// How many members each organization has.
     pub members: HashMap<String, i64>,
+    /// Users, organizations and sessions that are listed broken, by the id that they have.
+    pub corrupt: HashMap<String, super::Corruption>,
     pub(super) random: ChaCha8Rng,
     pub(super) now: i64,
 }
@@ -211,6 +160,7 @@ impl Model {
             organizations: Ordered::default(),
             memberships: Ordered::default(),
             members: HashMap::new(),
+            corrupt: HashMap::new(),
             random: ChaCha8Rng::seed_from_u64(seed),
             now,
         }

@@ -199,14 +199,17 @@ pub fn session(out: &mut String, session: &Session) {
     field!(out, "last_active_organization_id", optional(out, session.last_active_organization_id.as_deref()));
     if session.has_activity {
         let mobile = session.id.ends_with(|c: char| c.is_ascii_digit());
+        let (city, country) = session.place();
         let _ = write!(
             out,
             ",\"latest_activity\":{{\"object\":\"session_activity\",\"id\":\"sess_activity_{}\",\"device_type\":\"{}\",\"is_mobile\":{mobile},\
-             \"browser_name\":\"{}\",\"browser_version\":\"141.0\",\"ip_address\":\"192.0.2.{}\",\"city\":\"Åarhus\",\"country\":\"DK\"}}",
+             \"browser_name\":\"{}\",\"browser_version\":\"141.0\",\"ip_address\":\"192.0.2.{}\",\"city\":\"{}\",\"country\":\"{}\"}}",
             session.id,
             if mobile { "iPhone" } else { "Macintosh" },
             if mobile { "Mobile Safari" } else { "Firefox" },
-            session.id.len()
+            session.id.len(),
+            city,
+            country
         );
     }
     let _ = write!(

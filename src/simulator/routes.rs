@@ -7,7 +7,7 @@ use super::listing::{self, Parameters, Part};
 use super::model::Model;
 use super::state::Shared;
 use super::truth::Truth;
-use super::{generate, render};
+use super::{corruption, generate, render};
 
 /// Whether `path` is a list that changes may happen before.
 pub(super) fn is_list(path: &str) -> bool {
@@ -53,7 +53,10 @@ fn users(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Resu
     let unknown_cursor = shared.settings().faults.unknown_cursor;
     let model = shared.model();
     let rows = listing::users(&model, parameters, part, unknown_cursor)?;
-    Ok(Reply::json(array(&rows, 3000, render::user)))
+    let rows = array(&rows, 3000, |out, row| {
+        corruption::render(out, model.corrupt.get(&row.id), |out| render::user(out, row));
+    });
+    Ok(Reply::json(rows))
 }
 
 fn user(shared: &Shared, id: &str) -> Result<Reply, Reply> {
@@ -73,7 +76,9 @@ fn sessions(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> R
     }
     let model = shared.model();
     let (rows, count) = listing::sessions(&model, parameters, part);
-    let rows = array(&rows, 700, render::session);
+    let rows = array(&rows, 700, |out, row| {
+        corruption::render(out, model.corrupt.get(&row.id), |out| render::session(out, row));
+    });
     Ok(Reply::json(if parameters.flag("paginated") { envelope(&rows, count) } else { rows }))
 }
 
@@ -84,7 +89,7 @@ fn organizations(shared: &Shared, parameters: &Parameters, clamp: Option<usize>)
     let counted = parameters.flag("include_members_count");
     let rows = array(&rows, 800, |out, row| {
         let members = counted.then(|| model.members.get(&row.id).copied().unwrap_or(0));
-        render::organization(out, row, members);
+        corruption::render(out, model.corrupt.get(&row.id), |out| render::organization(out, row, members));
     });
     Ok(Reply::json(envelope(&rows, model.organizations.len())))
 }

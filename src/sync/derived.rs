@@ -30,8 +30,7 @@ impl Run<'_> {
         session
             .register_table(USERS.table.name, users)
             .map_err(|error| Error::bug(format!("the users cannot be queried: {error}")))?;
-        let parameters =
-            Parameters::at(self.watermark).with("lookback_days", i64::from(self.sync.options.dau_lookback_days));
+        let parameters = Parameters::at(self.now).with("lookback_days", i64::from(self.sync.options.dau_lookback_days));
         let query = catalogue::builtin(query)?;
         let batches = query.run(&session, &parameters).await?;
         let columns = table::columns::schema(&(resource.table.columns)());
@@ -59,7 +58,7 @@ impl Run<'_> {
             return self.sync.lake.table(&USERS.table).await?.provider().await;
         }
         let days = i64::from(self.sync.options.dau_lookback_days);
-        let first = self.watermark.date_naive() - TimeDelta::days(days - 1);
+        let first = self.now.date_naive() - TimeDelta::days(days - 1);
         let request = users_active_since(first.and_time(NaiveTime::MIN).and_utc())?;
         let table = Table::open(&self.sync.lake, &USERS.table, Some(&self.area)).await?;
         let mut staging = Staging::new(self, &USERS, &table)?;

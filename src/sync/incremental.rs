@@ -6,19 +6,23 @@
 //! the count and the table still differ after that, all are read and the two are reconciled.
 
 use bytes::Bytes;
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::listed::users_active_since;
+use super::listed::{day_of, users_active_since};
 use super::staging::{ListingFailure, Staging, moments};
 use super::{ResourceSummary, Run};
 use crate::api::pages::LARGEST_PAGE;
 use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal};
 use crate::error::Result;
 use crate::lake::{StagedRows, Table};
+use crate::query;
 use crate::resource::{PageRows, Reading, Resource};
 
 /// How far before the watermark changes are read again: what a replica may lag behind.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
+
+/// How many rows can be asked for by id at a time.
+const MOST_IDS: usize = 100;
 
 /// How often the count is asked for again while users come in.
 const TRIES: u32 = 4;
@@ -114,9 +118,9 @@ impl Run<'_> {
         staging: &mut Staging<'_>,
     ) -> Result<Option<(Option<u64>, u64)>, ListingFailure> {
         let decode = |body: &Bytes| (resource.decode)(body);
-        let day = since.date_naive().and_time(NaiveTime::MIN).and_utc();
-        let mut active = Listing::new(client.clone(), users_active_since(day)?, decode);
+        let mut active = Listing::new(client.clone(), users_active_since(day_of(since))?, decode);
         staging.take_all(active.pages()).await?;
+        self.take_set_aside(resource, client, staging).await?;
         let mut before = self.count(resource, client).await?;
         if !self.take_changed(resource, since - MARGIN, client, table, staging).await? {
             return Ok(None);
@@ -131,6 +135,24 @@ impl Run<'_> {
             late = self.count_late(resource, client, staging).await?;
         }
         Ok(Some((None, late)))
+    }
+
+    /// Stages the rows that could not be read before, if they can be now: what made them so need not show in any
+    /// list of changes.
+    async fn take_set_aside(
+        &self,
+        resource: &'static Resource,
+        client: &Client,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure> {
+        let Reading::Cursor { path, .. } = resource.reading else { return Ok(()) };
+        for ids in query::ids_set_aside(&self.sync.lake, resource).await?.chunks(MOST_IDS) {
+            let request = ListRequest::new(path, Order::Cursor).with("order_by", "created_at");
+            let request = ids.iter().fold(request, |request, id| request.with("user_id[]", id));
+            let mut named = Listing::new(client.clone(), request, |body: &Bytes| (resource.decode)(body));
+            staging.take_all(named.pages()).await?;
+        }
+        Ok(())
     }
 
     /// Stages the rows changed since `bound`, newest change first; false where they are too many for this way.

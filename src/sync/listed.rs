@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use serde::Deserialize;
 
 use super::staging::{ListingFailure, Staging};
-use super::{ResourceSummary, Run};
+use super::{CLOCKS_APART, ResourceSummary, Run};
 use crate::api::{Client, Decoded, ListRequest, Listing, Order, Refusal, RowKey};
 use crate::error::{Error, Result};
 use crate::lake::{Counts, StagedRows, Table};
@@ -194,6 +194,12 @@ fn whole_list(resource: &Resource) -> Result<ListRequest> {
         }
     };
     Ok(request.with("order_by", "created_at"))
+}
+
+/// The start of the UTC day from which on activity may be later than `since`: a server whose clock is behind
+/// another's may still have stamped it with the day before.
+pub(super) fn day_of(since: DateTime<Utc>) -> DateTime<Utc> {
+    (since - CLOCKS_APART).date_naive().and_time(NaiveTime::MIN).and_utc()
 }
 
 /// The listing of users active at `since` or later, oldest user first. The filter excludes its own moment.

@@ -12,6 +12,7 @@ mod rejected;
 mod sessions;
 mod staging;
 mod summary;
+mod watermark;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,7 @@ use crate::api::{self, Client};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome, Lake, RunArea, Table};
-use crate::resource::{self, Reading, Resource};
+use crate::resource::{self, Reading, Resource, USERS};
 use crate::table::TableSpec;
 
 pub use progress::{Progress, Silent};
@@ -93,7 +94,7 @@ pub struct Sync {
     pub client: Client,
     /// Where the tables are.
     pub lake: Lake,
-    /// The local clock: for the summary's times, and as a last resort for the watermark.
+    /// The local clock: for the summary's times, and for what day it is where Clerk does not say.
     pub clock: Clock,
     /// What to do.
     pub options: SyncOptions,
@@ -109,8 +110,12 @@ struct Run<'a> {
     client: Client,
     area: RunArea,
     instance: Option<String>,
-    /// Clerk's clock at the start of the run.
+    /// Clerk's clock at the start of the run, or a moment before it.
     watermark: DateTime<Utc>,
+    /// What time it is: by Clerk's clock, or else by this machine's.
+    now: DateTime<Utc>,
+    /// Whether Clerk says what time it has.
+    dated: bool,
     /// Tables that this run has brought up to date so far.
     fresh: Vec<&'static str>,
     /// The version at which this run opened each table, or left it.
@@ -146,16 +151,21 @@ impl Sync {
                  whether it is this lake's own cannot be checked",
             ),
         }
-        let watermark = client.server_start().unwrap_or_else(|| {
-            self.progress.warn("Clerk's answers carry no Date: the watermark comes from this machine's clock");
-            self.clock.now()
-        });
+        let now = client.server_start();
+        let watermark = if let Some(now) = now {
+            now
+        } else {
+            self.progress.warn("Clerk's answers carry no Date: the watermark comes from the latest change of a user");
+            watermark::latest_stamp(&client).await?
+        };
         Ok(Run {
             sync: self,
             client,
             area,
             instance: instance.id,
             watermark,
+            now: now.unwrap_or_else(|| self.clock.now()),
+            dated: now.is_some(),
             fresh: Vec::new(),
             bases: Mutex::default(),
         })
@@ -197,7 +207,7 @@ impl Run<'_> {
         match outcome {
             Ok(()) => summary,
             Err(error) => {
-                let error = self.conflict_behind(&error).await.unwrap_or(error);
+                let error = self.conflict_behind(resource, &error).await.unwrap_or(error);
                 summary.into_failed(error)
             }
         }
@@ -205,16 +215,20 @@ impl Run<'_> {
 
     /// The conflict that `error` comes from, if that is what it is: a file that another run has replaced is
     /// missed long before the commit would be refused.
-    async fn conflict_behind(&self, error: &Error) -> Option<Error> {
+    async fn conflict_behind(&self, resource: &'static Resource, error: &Error) -> Option<Error> {
         if !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug) {
             return None;
         }
-        for resource in resource::ALL {
-            let Some(base) = lock(&self.bases).get(resource.table.name).copied() else { continue };
-            let now = self.sync.lake.table(&resource.table).await.ok()?.version();
+        let read_too = match resource.reading {
+            Reading::PerUser { .. } | Reading::Derived { .. } => Some(&USERS.table),
+            Reading::Cursor { .. } | Reading::Offset { .. } => None,
+        };
+        for spec in std::iter::once(&resource.table).chain(read_too) {
+            let Some(base) = lock(&self.bases).get(spec.name).copied() else { continue };
+            let now = self.sync.lake.table(spec).await.ok()?.version();
             if now != base {
-                let name = resource.table.name;
-                return CommitOutcome::Conflicted { base }.committed(name).err().map(|it| it.context(error));
+                tracing::debug!(%error, "what a conflict looked like");
+                return CommitOutcome::Conflicted { base }.committed(spec.name).err();
             }
         }
         None
@@ -296,7 +310,7 @@ impl Run<'_> {
     /// out what changed in between: the watermark counts then.
     fn since(&self, table: &Table, watermark: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         let watermark = watermark?;
-        if watermark > self.watermark + CLOCKS_APART {
+        if self.dated && watermark > self.watermark + CLOCKS_APART {
             self.sync.progress.warn(&format!(
                 "{} is complete up to {watermark}, which is after Clerk's own clock ({}): reading everything",
                 table.spec().name,

@@ -8,10 +8,10 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 
-use super::listed::users_active_since;
+use super::listed::{day_of, users_active_since};
 use super::staging::{ListingFailure, Staging};
 use super::{ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, list};
@@ -182,8 +182,10 @@ impl Run<'_> {
         client: &Client,
         table: &Table,
     ) -> Result<BTreeSet<String>, ListingFailure> {
-        let day = since.date_naive().and_time(NaiveTime::MIN).and_utc();
+        let day = day_of(since);
         let mut ids = BTreeSet::new();
+        // Whoever cannot be read is no row of the users' table.
+        ids.extend(query::ids_set_aside(&self.sync.lake, &USERS).await?);
         if table.exists() {
             ids.extend(query::owners_of_open_sessions(&self.sync.lake, table).await?);
         }
@@ -204,7 +206,7 @@ impl Run<'_> {
     /// From when on users' sessions are asked for at the first sync.
     fn sessions_since(&self) -> DateTime<Utc> {
         let days = i64::from(self.sync.options.session_lookback_days);
-        self.watermark - TimeDelta::days(days.saturating_sub(1).max(0))
+        self.now - TimeDelta::days(days.saturating_sub(1).max(0))
     }
 }
 
@@ -215,8 +217,10 @@ impl Resource {
     }
 }
 
+/// Users by their ids alone, which even a user who cannot be read may have.
 fn decode_ids(body: &Bytes) -> Result<Decoded<()>, String> {
-    let Decoded { keys, unreadable, total_count, .. } = (USERS.decode)(body)?;
+    let Decoded { keys, total_count, .. } = (USERS.decode)(body)?;
+    let unreadable = keys.iter().enumerate().filter(|(_, key)| key.is_none()).map(|(at, _)| at).collect();
     Ok(Decoded { keys, unreadable, total_count, rows: () })
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Staging<'a> {
     /// Rows that could not be read, by their id or text: a page boundary may bring one twice.
     rejected_rows: Fingerprints,
     set_aside: Vec<Rejected>,
+    /// The ids of rows that could not be read.
+    unreadable_ids: Vec<String>,
     /// Whether another run could go on with these rows: they are all from the beginning of a list.
     pub resumable: bool,
     /// The rows of the table before this run: a few changed rows do not stand for all.
@@ -77,6 +79,7 @@ impl<'a> Staging<'a> {
             seen: None,
             rejected_rows: Fingerprints::default(),
             set_aside: Vec::new(),
+            unreadable_ids: Vec::new(),
             resumable: true,
             rows_before: 0,
             rows: 0,
@@ -121,6 +124,7 @@ impl<'a> Staging<'a> {
             tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
             if self.rejected_rows.insert(row.name()) {
                 self.rejected += 1;
+                self.unreadable_ids.extend(row.key.iter().map(|key| key.id.clone()));
                 if self.set_aside.len() < MOST_SET_ASIDE {
                     self.set_aside.push(row);
                 }
@@ -153,11 +157,12 @@ impl<'a> Staging<'a> {
 
     /// Keeps the rows that `table` has of those that could not be read: they are not gone. Gives how many.
     pub(super) async fn keep_unreadable(&mut self) -> Result<u64> {
-        let ids: Vec<_> = self.set_aside.iter().filter_map(|row| row.key.as_ref()).map(|key| key.id.clone()).collect();
         let mut kept = 0;
-        for batch in self.table.rows_of(&ids).await? {
-            kept += batch.num_rows() as u64;
-            self.writer.write_stamped(batch).await?;
+        for ids in std::mem::take(&mut self.unreadable_ids).chunks(1000) {
+            for batch in self.table.rows_of(ids).await? {
+                kept += batch.num_rows() as u64;
+                self.writer.write_stamped(batch).await?;
+            }
         }
         Ok(kept)
     }
@@ -168,6 +173,7 @@ impl<'a> Staging<'a> {
         let Some((checkpoint, staged)) = self.table.take_over(&self.run.area, &source).await? else { return Ok(None) };
         let set_aside: Vec<Rejected> = serde_json::from_value(checkpoint.set_aside).unwrap_or_default();
         self.rejected = set_aside.iter().filter(|row| self.rejected_rows.insert(row.name())).count() as u64;
+        self.unreadable_ids = set_aside.iter().filter_map(|row| row.key.as_ref()).map(|key| key.id.clone()).collect();
         self.set_aside = set_aside;
         self.rows = checkpoint.rows;
         self.taken_over = checkpoint.rows;
@@ -207,8 +213,12 @@ impl<'a> Staging<'a> {
         if !self.resumable || !failure.passes() || self.rows < FEWEST_KEPT || self.writer.rows() == 0 {
             return;
         }
-        if let Err(error) = self.checkpoint(position).await {
-            tracing::warn!(%error, "what has been read so far is read again by the next run");
+        match self.checkpoint(position).await {
+            Ok(()) => self.run.sync.progress.note(&format!(
+                "{}: {} rows are kept, and the next sync goes on from there",
+                self.resource.name, self.rows
+            )),
+            Err(error) => tracing::warn!(%error, "what has been read so far is read again by the next run"),
         }
     }
 

