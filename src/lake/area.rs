@@ -26,7 +26,8 @@ const DEAD_AFTER: TimeDelta = TimeDelta::days(1);
 /// For how long a checkpoint is kept.
 const RESUMABLE_FOR: TimeDelta = TimeDelta::days(7);
 
-/// See the [module](self). Dropping it removes a local area; [`RunArea::remove`] removes any.
+/// A run's own place under `_staged`, where data files wait for their commit. Dropping it removes a local area;
+/// [`RunArea::remove`] removes any. Listings with a checkpoint stay, for a later run to go on with.
 #[derive(Debug)]
 pub struct RunArea {
     run: String,

@@ -29,7 +29,7 @@ const PAGE_BYTES: usize = 256 * 1024;
 /// Bytes after which a data file is closed and the next one begun.
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Streams batches into staged data files. See the [module](self).
+/// Streams batches into staged data files, one open per partition; memory is bounded by the open row groups.
 pub struct Writer {
     spec: &'static TableSpec,
     inner: DeltaWriter,

@@ -1,7 +1,7 @@
 //! A listing as a stream of pages.
 //!
 //! A failed page is an item *and* ends the stream; it never looks like the last page. When a listing has
-//! ended is said in one place, the pure [`walk`], without any network. What a row is, this module does not
+//! ended is said in one place, the pure `walk`, without any network. What a row is, this module does not
 //! know: a resource's decoder turns a body into rows and says each row's [`RowKey`].
 
 mod cursor;
