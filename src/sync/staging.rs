@@ -22,7 +22,7 @@ use crate::resource::{PageRows, Resource};
 const MOST_SET_ASIDE: usize = 10_000;
 
 /// So many rows are worth a checkpoint of their own.
-const FEWEST_CHECKED: u64 = 5_000;
+const FEWEST_CHECKED: u64 = 2_500;
 
 /// So many rows are worth keeping after a failure.
 const FEWEST_KEPT: u64 = 500;
@@ -229,11 +229,10 @@ impl<'a> Staging<'a> {
 
     /// What must be the same for another run to go on with these rows.
     fn source(&self) -> Value {
-        serde_json::json!({
-            "instance": self.run.instance,
-            "address": self.run.client.address(),
-            "columns": columns_of(&self.resource.table),
-        })
+        let run = self.run;
+        // An instance has one id, however it is reached.
+        let instance = run.instance.as_deref().unwrap_or_else(|| run.client.address());
+        serde_json::json!({"instance": instance, "columns": columns_of(&self.resource.table)})
     }
 
     /// Closes the files.

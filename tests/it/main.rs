@@ -10,5 +10,6 @@ mod incremental_extent;
 mod incremental_lake;
 mod parquet_readers;
 mod rejected_rows;
+mod resume;
 mod secrets;
 mod support;

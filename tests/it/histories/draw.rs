@@ -1,0 +1,374 @@
+//! What may happen in a history, drawn from its seed.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Utc};
+use clerk_lake::resource::{self, Resource};
+use clerk_lake::simulator::model::DAY;
+use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, Model, SimulatorConfig, UnknownCursor};
+use clerk_lake::sync::Extent;
+use rand::distr::uniform::SampleUniform;
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use crate::support::expected::NOW;
+use crate::support::store::{Plan, Point, Trouble};
+
+/// A minute in milliseconds.
+pub const MINUTE: i64 = 60_000;
+
+/// An hour in milliseconds.
+pub const HOUR: i64 = 60 * MINUTE;
+
+/// One history in so many is about a larger instance: a checkpoint takes 500 rows.
+const LARGE: u64 = 16;
+
+/// What may change while a run reads without any session being lost to us: see [`super::Watcher`].
+pub const STIRRING: [ChangeKind; 10] = [
+    ChangeKind::CreateUser,
+    ChangeKind::UpdateProfile,
+    ChangeKind::ChangeEmail,
+    ChangeKind::Ban,
+    ChangeKind::Activity,
+    ChangeKind::CreateOrganization,
+    ChangeKind::RenameOrganization,
+    ChangeKind::DeleteOrganization,
+    ChangeKind::AddMember,
+    ChangeKind::RemoveMember,
+];
+
+/// Faults that cost milliseconds to survive.
+const QUICK: [FaultKind; 9] = [
+    FaultKind::ServerError,
+    FaultKind::BadGatewayHtml,
+    FaultKind::RequestTimeout,
+    FaultKind::Reset,
+    FaultKind::CutBody,
+    FaultKind::MalformedJson,
+    FaultKind::Html,
+    FaultKind::ClampedPage,
+    FaultKind::EmptyBody,
+];
+
+/// Faults that cost a second or half of one.
+const TARDY: [FaultKind; 3] = [FaultKind::Unavailable, FaultKind::TooManyRequests, FaultKind::StalledBody];
+
+/// Draws; the same seed draws the same.
+pub struct Dice(ChaCha8Rng);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    pub fn within<T: SampleUniform + PartialOrd>(&mut self, range: RangeInclusive<T>) -> T {
+        self.0.random_range(range)
+    }
+
+    /// Yes in so many cases of a hundred.
+    pub fn percent(&mut self, share: u32) -> bool {
+        self.0.random_ratio(share, 100)
+    }
+
+    pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.0.random_range(0..choices.len())]
+    }
+
+    fn several<T: Copy>(&mut self, choices: &[T], most: usize) -> Vec<T> {
+        (0..self.within(1..=most)).map(|_| self.of(choices)).collect()
+    }
+}
+
+/// Makes one change.
+///
+/// Only an open session is ever ended. [`ChangeKind::EndSession`] takes any, and so gives a session that was revoked
+/// a year ago another status today: a change that no list shows, that Clerk does not make, and that an incremental
+/// sync is entitled to miss (`sync::sessions`).
+pub fn change(model: &mut Model, kind: ChangeKind, dice: &mut Dice) {
+    if kind == ChangeKind::EndSession {
+        let open = model.sessions.iter().filter(|it| it.status == "active" || it.status == "pending");
+        let open: Vec<String> = open.map(|session| session.id.clone()).collect();
+        if !open.is_empty() {
+            let at = dice.within(0..=open.len() - 1);
+            model.end_session(&open[at], "ended");
+        }
+    } else {
+        model.change(kind);
+    }
+}
+
+/// The instance that a history is about.
+#[derive(Debug)]
+pub struct Instance {
+    pub seed: u64,
+    pub users: usize,
+    pub organizations: usize,
+    pub clamp: Option<usize>,
+    pub plain_session_listing: bool,
+    pub unknown_cursor: UnknownCursor,
+    /// Where its clock begins, Unix milliseconds.
+    pub now: i64,
+    pub is_large: bool,
+}
+
+impl Instance {
+    pub fn draw(seed: u64, dice: &mut Dice) -> Self {
+        let is_large = seed.is_multiple_of(LARGE);
+        let clamp = match dice.within(0..=99) {
+            _ if is_large => dice.of(&[None, Some(50), Some(100)]),
+            0..=49 => dice.of(&[None, Some(50)]),
+            _ => Some(dice.within(1..=7)),
+        };
+        // Small pages cost many requests.
+        let users = match clamp {
+            _ if is_large => 560..=640,
+            Some(1..=3) => 20..=40,
+            Some(4..=7) => 20..=70,
+            _ => 20..=120,
+        };
+        Self {
+            seed,
+            users: dice.within(users),
+            organizations: dice.within(0..=8),
+            clamp,
+            plain_session_listing: dice.percent(if is_large { 25 } else { 50 }),
+            unknown_cursor: dice.of(&[
+                UnknownCursor::NotFound,
+                UnknownCursor::Unprocessable,
+                UnknownCursor::EmptyPage,
+            ]),
+            now: NOW + dice.within(0..=7 * DAY),
+            is_large,
+        }
+    }
+
+    pub fn configure(&self, config: &mut SimulatorConfig) {
+        config.seed = self.seed;
+        config.users = self.users;
+        config.organizations = self.organizations;
+        config.clamp = self.clamp;
+        config.plain_session_listing = self.plain_session_listing;
+        config.now = Some(self.now);
+        config.faults = self.no_faults();
+    }
+
+    pub fn no_faults(&self) -> Faults {
+        Faults { unknown_cursor: self.unknown_cursor, ..Faults::default() }
+    }
+
+    /// How many steps a history takes.
+    pub fn steps(&self, dice: &mut Dice) -> usize {
+        dice.within(4..=if self.is_large { 7 } else { 12 })
+    }
+
+    fn faults(&self, dice: &mut Dice) -> Faults {
+        if self.is_large {
+            return self.late_faults(dice);
+        }
+        match dice.within(0..=99) {
+            0..=57 => self.no_faults(),
+            58..=60 => Faults {
+                every: dice.within(2..=17),
+                kinds: vec![dice.of(&TARDY)],
+                limit: Some(1),
+                ..self.no_faults()
+            },
+            _ => Faults {
+                every: dice.of(&[2, 3, 5, 9, 17]),
+                kinds: dice.several(&QUICK, 4),
+                limit: dice.percent(50).then(|| dice.within(1..=6)),
+                ..self.no_faults()
+            },
+        }
+    }
+
+    /// Faults that come when there is enough for a checkpoint.
+    fn late_faults(&self, dice: &mut Dice) -> Faults {
+        let late = [(0, ""), (4, "/v1/users"), (8, "/v1/users"), (14, "/v1/users"), (300, "/v1/sessions")];
+        let (every, path) = dice.of(&late);
+        let kinds = vec![FaultKind::ServerError];
+        Faults { every, kinds, path: Some(path.to_owned()), ..self.no_faults() }
+    }
+
+    fn extent(&self, now: i64, dice: &mut Dice) -> Extent {
+        let full = if self.is_large { 50 } else { 15 };
+        if dice.percent(full) {
+            return Extent::Full;
+        }
+        let since = now - dice.within(0..=10 * DAY);
+        if dice.percent(15) { Extent::Since(moment(since)) } else { Extent::Changes }
+    }
+}
+
+/// A moment from Unix milliseconds.
+pub fn moment(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).expect("a moment")
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { users, organizations, clamp, plain_session_listing, unknown_cursor, now, .. } = self;
+        write!(
+            f,
+            "at {} {users} users, {organizations} organizations, pages of {clamp:?}, sessions listed without a user: \
+             {plain_session_listing}, to an unknown cursor {unknown_cursor:?}",
+            moment(*now)
+        )
+    }
+}
+
+/// Something that happens.
+pub enum Step {
+    Changes(Vec<ChangeKind>),
+    /// The clock goes on, by so many milliseconds.
+    Clock(i64),
+    Sync(Box<Attempt>),
+}
+
+impl Step {
+    pub fn draw(instance: &Instance, now: i64, dice: &mut Dice) -> Self {
+        match dice.within(0..=99) {
+            0..=32 => Self::Changes((0..dice.within(0..=15)).map(|_| dice.of(&ChangeKind::ALL)).collect()),
+            33..=47 => Self::Clock(match dice.within(0..=3) {
+                0 => dice.within(1..=59) * MINUTE,
+                1 => dice.within(1..=23) * HOUR,
+                2 => DAY,
+                _ => dice.within(2..=6) * DAY,
+            }),
+            _ => Self::Sync(Box::new(Attempt::draw(instance, now, dice))),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changes(kinds) => {
+                let kinds: Vec<_> = kinds.iter().map(ToString::to_string).collect();
+                write!(f, "changes: {}", kinds.join(", "))
+            }
+            Self::Clock(by) => write!(f, "the clock goes on by {} min", by / MINUTE),
+            Self::Sync(attempt) => attempt.fmt(f),
+        }
+    }
+}
+
+/// What changes while a run reads.
+#[derive(Debug)]
+pub struct Stir {
+    pub changes: Changes,
+    /// What the [`super::Watcher`] draws from.
+    pub seed: u64,
+}
+
+/// One sync, and all that befalls it.
+#[derive(Debug)]
+pub struct Attempt {
+    pub extent: Extent,
+    pub fresh: bool,
+    pub resources: Vec<&'static Resource>,
+    /// Whether it tries again where Clerk fails.
+    pub patient: bool,
+    pub faults: Faults,
+    pub stir: Option<Stir>,
+    pub dies_after_page: Option<u64>,
+    pub plan: Plan,
+}
+
+impl Attempt {
+    /// An incremental sync of everything that nothing befalls.
+    pub fn quiet(instance: &Instance) -> Self {
+        Self {
+            extent: Extent::Changes,
+            fresh: false,
+            resources: resource::ALL.to_vec(),
+            patient: true,
+            faults: instance.no_faults(),
+            stir: None,
+            dies_after_page: None,
+            plan: Plan::default(),
+        }
+    }
+
+    fn draw(instance: &Instance, now: i64, dice: &mut Dice) -> Self {
+        let (dies_after_page, death) = death(dice);
+        Self {
+            extent: instance.extent(now, dice),
+            fresh: dice.percent(10),
+            resources: resources(dice),
+            patient: dice.percent(if instance.is_large { 40 } else { 80 }),
+            faults: instance.faults(dice),
+            stir: dice.percent(40).then(|| stir(dice)),
+            dies_after_page,
+            plan: Plan { death, troubles: troubles(dice) },
+        }
+    }
+
+    /// What it dies of, if it does.
+    pub fn death(&self) -> Option<String> {
+        let point = self.plan.death.map(|(point, time)| format!("{point:?} ({time})"));
+        point.or_else(|| self.dies_after_page.map(|page| format!("AfterPage ({page})")))
+    }
+}
+
+/// The page after which a run dies, or its point of death: in one case of three.
+fn death(dice: &mut Dice) -> (Option<u64>, Option<(Point, u64)>) {
+    if !dice.percent(33) {
+        return (None, None);
+    }
+    if dice.percent(12) {
+        return (Some(dice.within(1..=12)), None);
+    }
+    (None, Some((dice.of(&Point::ALL), dice.of(&[1, 1, 1, 2, 2, 3, 4]))))
+}
+
+fn troubles(dice: &mut Dice) -> Vec<(std::ops::Range<u64>, Trouble)> {
+    let many = if dice.percent(30) { dice.within(1..=2) } else { 0 };
+    let kinds = [Trouble::Refused, Trouble::AnswerLost, Trouble::Slow];
+    let trouble = |_| {
+        let first = dice.within(1..=250);
+        (first..first + dice.of(&[1, 1, 2, 3]), dice.of(&kinds))
+    };
+    (0..many).map(trouble).collect()
+}
+
+fn stir(dice: &mut Dice) -> Stir {
+    let (every, per_step) = (dice.within(1..=6), dice.within(1..=2));
+    Stir { changes: Changes { every, per_step, kinds: dice.several(&STIRRING, 5) }, seed: dice.within(0..=u64::MAX) }
+}
+
+fn resources(dice: &mut Dice) -> Vec<&'static Resource> {
+    let all = resource::ALL.to_vec();
+    if dice.percent(65) {
+        return all;
+    }
+    let some: Vec<_> = all.iter().copied().filter(|_| dice.percent(50)).collect();
+    if some.is_empty() { vec![dice.of(&all)] } else { some }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.resources.iter().map(|resource| resource.name).collect();
+        write!(f, "sync of {}, {:?}", names.join(" + "), self.extent)?;
+        if self.fresh {
+            f.write_str(", fresh")?;
+        }
+        if !self.patient {
+            f.write_str(", impatient")?;
+        }
+        if self.faults.every > 0 {
+            let Faults { every, kinds, limit, path, .. } = &self.faults;
+            let path = path.as_deref().unwrap_or_default();
+            write!(f, ", every {every} requests {path} one of {kinds:?} (at most {limit:?})")?;
+        }
+        if let Some(Stir { changes, .. }) = &self.stir {
+            let Changes { every, per_step, kinds } = changes;
+            write!(f, ", every {every} lists {per_step} of {kinds:?}, and others")?;
+        }
+        for (operations, trouble) in &self.plan.troubles {
+            write!(f, ", operations {operations:?} of the store {trouble:?}")?;
+        }
+        self.death().map_or(Ok(()), |death| write!(f, ", dies {death}"))
+    }
+}
