@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
@@ -36,6 +37,7 @@ pub struct RunArea {
     prefix: Path,
     root: Arc<dyn ObjectStore>,
     local: Option<LocalLock>,
+    writers: Arc<AtomicU32>,
     /// After how long without a word a run on a store without locks may be taken over.
     silent_for: TimeDelta,
 }
@@ -66,6 +68,7 @@ impl RunArea {
             prefix: super::staged::join(&staged, &Path::from(run.as_str())),
             root: Arc::clone(&location.root),
             local: location.directory().map(|directory| LocalLock::take(directory, &run)).transpose()?,
+            writers: Arc::default(),
             silent_for: location.silent_for,
             all: staged,
             run,
@@ -80,6 +83,11 @@ impl RunArea {
     #[must_use]
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    /// How many writers there have been; whoever opens one more counts it.
+    pub(super) fn writers(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.writers)
     }
 
     /// The prefix, in the store, at which something called `name` is staged.

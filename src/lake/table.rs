@@ -47,8 +47,8 @@ pub struct Table {
     pub(super) delta: DeltaTable,
     /// Where this run stages; none for a reader.
     staging: Option<Path>,
-    /// How many writers there have been.
-    writers: AtomicU32,
+    /// How many writers there have been in the run: each has a place of its own, whichever table it is for.
+    writers: Arc<AtomicU32>,
     /// Data files that lay there before the table's first commit: what a crash left.
     pub(super) leftovers: Vec<Path>,
 }
@@ -83,7 +83,7 @@ impl Table {
             store,
             delta: DeltaTable::new(log_store),
             staging,
-            writers: AtomicU32::new(0),
+            writers: area.map(RunArea::writers).unwrap_or_default(),
             leftovers: Vec::new(),
         };
         table.load().await?;

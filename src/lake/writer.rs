@@ -9,12 +9,15 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
 use datafusion::catalog::TableProvider;
+use deltalake::DeltaTableError;
 use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::{Lake, compare, store_error};
 use crate::error::{Error, Result};
@@ -22,6 +25,9 @@ use crate::table::{TableSpec, stamp};
 
 /// Rows collected before they go to the encoder: small pages cost as little as large ones.
 const BATCH_ROWS: usize = 4096;
+
+/// How many batches may wait for the encoder.
+const BATCHES_WAITING: usize = 2;
 
 /// Bytes per data page before compression: a reader of all columns has a page of each open at a time.
 const PAGE_BYTES: usize = 256 * 1024;
@@ -32,7 +38,7 @@ const FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Streams batches into staged data files, one open per partition; memory is bounded by the open row groups.
 pub struct Writer {
     spec: &'static TableSpec,
-    inner: DeltaWriter,
+    encoder: Encoder,
     coalescer: BatchCoalescer,
     staging: Path,
     place: String,
@@ -85,7 +91,7 @@ impl Writer {
             None,
         );
         let coalescer = BatchCoalescer::new(schema, BATCH_ROWS);
-        Self { spec, inner: DeltaWriter::new(store, config), coalescer, staging, place, rows: 0 }
+        Self { spec, encoder: Encoder::start(DeltaWriter::new(store, config)), coalescer, staging, place, rows: 0 }
     }
 
     /// How many rows it has taken in.
@@ -119,21 +125,68 @@ impl Writer {
     pub async fn finish(mut self) -> Result<StagedRows> {
         self.coalescer.finish_buffered_batch().map_err(|error| Error::bug(error.to_string()))?;
         self.drain().await?;
-        let name = self.spec.name;
-        let adds = self
-            .inner
-            .close()
-            .await
-            .map_err(|error| store_error(&format!("rows of {name} could not be staged"), &error))?;
+        let adds = self.encoder.finish().await.map_err(|error| not_staged(self.spec, error))?;
         Ok(StagedRows { adds, places: vec![self.staging], place: self.place, rows: self.rows })
     }
 
     async fn drain(&mut self) -> Result<()> {
         while let Some(batch) = self.coalescer.next_completed_batch() {
-            let written = self.inner.write(&batch).await;
-            written.map_err(|error| store_error(&format!("rows of {} could not be staged", self.spec.name), &error))?;
+            self.encoder.write(batch).await.map_err(|error| not_staged(self.spec, error))?;
         }
         Ok(())
+    }
+}
+
+fn not_staged(spec: &TableSpec, failure: Failure) -> Error {
+    match failure {
+        Failure::Store(error) => store_error(&format!("rows of {} could not be staged", spec.name), &error),
+        Failure::Task(error) => Error::bug(format!("the encoder of {} ended: {error}", spec.name)),
+    }
+}
+
+/// Encodes batches in a task of its own, so that the next page is fetched and read meanwhile. Dropping it stops it.
+struct Encoder {
+    batches: Option<mpsc::Sender<RecordBatch>>,
+    task: JoinHandle<Result<Vec<Add>, DeltaTableError>>,
+}
+
+enum Failure {
+    Store(DeltaTableError),
+    Task(JoinError),
+}
+
+impl Encoder {
+    fn start(mut writer: DeltaWriter) -> Self {
+        let (batches, mut waiting) = mpsc::channel::<RecordBatch>(BATCHES_WAITING);
+        let task = tokio::spawn(async move {
+            while let Some(batch) = waiting.recv().await {
+                writer.write(&batch).await?;
+            }
+            writer.close().await
+        });
+        Self { batches: Some(batches), task }
+    }
+
+    async fn write(&mut self, batch: RecordBatch) -> Result<(), Failure> {
+        match &self.batches {
+            Some(batches) if batches.send(batch).await.is_ok() => Ok(()),
+            // It has ended before its time, which is how it says that it failed.
+            _ => match self.finish().await {
+                Ok(_) => Err(Failure::Store(DeltaTableError::generic("the encoder ended before the rows did"))),
+                Err(failure) => Err(failure),
+            },
+        }
+    }
+
+    async fn finish(&mut self) -> Result<Vec<Add>, Failure> {
+        self.batches = None;
+        (&mut self.task).await.map_err(Failure::Task)?.map_err(Failure::Store)
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -24,7 +24,8 @@ pub const HOUR: i64 = 60 * MINUTE;
 /// One history in so many is about a larger instance: a checkpoint takes 500 rows.
 const LARGE: u64 = 16;
 
-/// What may change while a run reads without any session being lost to us: see [`super::Watcher`].
+/// What the simulator may change before a list while a run reads. Sessions go, or end, only by [`super::Watcher`]'s
+/// hand, which writes down first which there are.
 pub const STIRRING: [ChangeKind; 10] = [
     ChangeKind::CreateUser,
     ChangeKind::UpdateProfile,
@@ -133,11 +134,7 @@ impl Instance {
             organizations: dice.within(0..=8),
             clamp,
             plain_session_listing: dice.percent(if is_large { 25 } else { 50 }),
-            unknown_cursor: dice.of(&[
-                UnknownCursor::NotFound,
-                UnknownCursor::Unprocessable,
-                UnknownCursor::EmptyPage,
-            ]),
+            unknown_cursor: dice.of(&[UnknownCursor::NotFound, UnknownCursor::Unprocessable, UnknownCursor::EmptyPage]),
             now: NOW + dice.within(0..=7 * DAY),
             is_large,
         }
@@ -168,12 +165,9 @@ impl Instance {
         }
         match dice.within(0..=99) {
             0..=57 => self.no_faults(),
-            58..=60 => Faults {
-                every: dice.within(2..=17),
-                kinds: vec![dice.of(&TARDY)],
-                limit: Some(1),
-                ..self.no_faults()
-            },
+            58..=60 => {
+                Faults { every: dice.within(2..=17), kinds: vec![dice.of(&TARDY)], limit: Some(1), ..self.no_faults() }
+            }
             _ => Faults {
                 every: dice.of(&[2, 3, 5, 9, 17]),
                 kinds: dice.several(&QUICK, 4),
@@ -231,10 +225,10 @@ impl Step {
         match dice.within(0..=99) {
             0..=32 => Self::Changes((0..dice.within(0..=15)).map(|_| dice.of(&ChangeKind::ALL)).collect()),
             33..=47 => Self::Clock(match dice.within(0..=3) {
-                0 => dice.within(1..=59) * MINUTE,
-                1 => dice.within(1..=23) * HOUR,
+                0 => dice.within(1_i64..=59) * MINUTE,
+                1 => dice.within(1_i64..=23) * HOUR,
                 2 => DAY,
-                _ => dice.within(2..=6) * DAY,
+                _ => dice.within(2_i64..=6) * DAY,
             }),
             _ => Self::Sync(Box::new(Attempt::draw(instance, now, dice))),
         }

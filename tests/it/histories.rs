@@ -1,0 +1,328 @@
+//! Exact, run after run: whatever a history brings, one quiet sync at its end leaves the tables equal to the instance.
+//!
+//! A history is drawn from its seed: the instance, what changes in it and when, and syncs of every sort that meet
+//! faults of Clerk and of the store, changes between two pages, and death at any point. Requests that are under way at
+//! once may come in another order when it is replayed; everything else is the same.
+//!
+//! `CLERK_LAKE_HISTORY_SEED=n cargo test --test it histories` replays one history; `CLERK_LAKE_HISTORIES=5000` runs so
+//! many, `CLERK_LAKE_HISTORIES_FROM=s` those from seed `s` on.
+
+pub mod check;
+pub mod draw;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use clerk_lake::ErrorKind;
+use clerk_lake::api::{Client, ClientConfig, RetryPolicy};
+use clerk_lake::clock::Clock;
+use clerk_lake::resource;
+use clerk_lake::simulator::model::DAY;
+use clerk_lake::simulator::{ChangeKind, Model};
+use clerk_lake::sync::{CancellationToken, Progress, ResourceStatus, ResourceSummary, Status, Summary, SyncOptions};
+use futures::FutureExt;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+
+use crate::support::store::{Control, FaultyStore};
+use crate::support::{World, expected, quick_retries};
+use check::{assert_current, assert_plain, assert_tidy, lake_over};
+use draw::{Attempt, Dice, HOUR, Instance, MINUTE, Step, change, moment};
+
+/// How many histories are run where nobody says otherwise.
+const HISTORIES: u64 = 300;
+
+/// How long a sync may take before it counts as one that does not end.
+const ENDLESS: Duration = Duration::from_mins(2);
+
+/// What takes sessions away, or ends them.
+const REMOVING: [ChangeKind; 3] = [ChangeKind::DeleteUser, ChangeKind::CleanUpSession, ChangeKind::EndSession];
+
+/// The ids of all sessions that an instance has ever had.
+pub type Seen = BTreeSet<String>;
+
+/// Writes down which sessions there are.
+pub fn note(model: &Model, seen: &mut Seen) {
+    seen.extend(model.sessions.iter().map(|session| session.id.clone()));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Watches one run: stirs the instance after each page, and may let the run die there.
+pub struct Watcher {
+    world: Arc<World>,
+    control: Arc<Control>,
+    seen: Arc<Mutex<Seen>>,
+    dice: Option<Mutex<Dice>>,
+    dies_after_page: Option<u64>,
+    pages: AtomicU64,
+}
+
+impl Watcher {
+    fn stir(&self, dice: &mut Dice) {
+        let tick = dice.within(1_i64..=50);
+        self.world.simulator.set(|config| config.now = config.now.map(|now| now + tick));
+        self.world.simulator.with_model(|model| {
+            note(model, &mut lock(&self.seen));
+            if dice.percent(30) {
+                let kind = dice.of(&REMOVING);
+                change(model, kind, dice);
+            }
+        });
+    }
+}
+
+impl Progress for Watcher {
+    fn started(&self, _: &str, _: Option<u64>) {}
+    fn advanced(&self, _: &str, _: u64) {
+        if let Some(dice) = &self.dice {
+            self.stir(&mut lock(dice));
+        }
+        let page = self.pages.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.dies_after_page == Some(page) {
+            self.control.die();
+        }
+    }
+    fn finished(&self, _: &ResourceSummary) {}
+    fn note(&self, _: &str) {}
+    fn warn(&self, _: &str) {}
+}
+
+/// A history on its way.
+struct History {
+    instance: Instance,
+    dice: Dice,
+    world: Arc<World>,
+    store: Arc<dyn ObjectStore>,
+    patient: Client,
+    impatient: Client,
+    seen: Arc<Mutex<Seen>>,
+    /// Runs that died or could not reach the store, and so may have left something staged.
+    untidy: BTreeSet<String>,
+    /// What runs have died of.
+    deaths: BTreeSet<String>,
+    /// The history as text, one line for each step.
+    told: Vec<String>,
+}
+
+impl History {
+    async fn begin(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let instance = Instance::draw(seed, &mut dice);
+        let mut world = World::with(|config| instance.configure(config)).await;
+        world.options.session_lookback_days = 3650;
+        world.options.max_shrink = 1.0;
+        let retry = RetryPolicy { jitter_seed: seed, ..quick_retries() };
+        let client = |retry| Client::new(ClientConfig { retry, ..world.client_config() }).expect("a client");
+        let impatient = RetryPolicy { least_attempts: 1, ..retry.with_budget(Duration::ZERO) };
+        let (patient, impatient) = (client(retry), client(impatient));
+        let mut seen = Seen::new();
+        world.simulator.with_model(|model| note(model, &mut seen));
+        Self {
+            told: vec![instance.to_string()],
+            instance,
+            dice,
+            world: Arc::new(world),
+            store: Arc::new(InMemory::new()),
+            patient,
+            impatient,
+            seen: Arc::new(Mutex::new(seen)),
+            untidy: BTreeSet::new(),
+            deaths: BTreeSet::new(),
+        }
+    }
+
+    async fn go(&mut self) {
+        for _ in 0..self.instance.steps(&mut self.dice) {
+            let step = Step::draw(&self.instance, self.now(), &mut self.dice);
+            self.told.push(step.to_string());
+            match step {
+                Step::Changes(kinds) => self.change(&kinds),
+                Step::Clock(by) => self.advance(by),
+                Step::Sync(attempt) => drop(self.sync(&attempt).await),
+            }
+        }
+        self.end().await;
+    }
+
+    fn now(&self) -> i64 {
+        self.world.simulator.with_model(|model| model.now())
+    }
+
+    fn advance(&self, by: i64) {
+        self.world.simulator.set(|config| config.now = config.now.map(|now| now + by));
+    }
+
+    fn change(&mut self, kinds: &[ChangeKind]) {
+        let mut seen = lock(&self.seen);
+        self.world.simulator.with_model(|model| {
+            for kind in kinds {
+                change(model, *kind, &mut self.dice);
+                note(model, &mut seen);
+            }
+        });
+    }
+
+    /// Runs one sync to its end or its death; what it says of itself must be so. None where it died.
+    async fn sync(&mut self, attempt: &Attempt) -> Option<Summary> {
+        let store = FaultyStore::over(Arc::clone(&self.store), attempt.plan.clone());
+        let control = store.control();
+        self.world.simulator.set_faults(attempt.faults.clone());
+        self.world.simulator.set(|config| config.changes = attempt.stir.as_ref().map(|stir| stir.changes.clone()));
+        let sync = self.prepared(attempt, store);
+        let ended = tokio::select! {
+            biased;
+            () = control.died() => None,
+            summary = tokio::time::timeout(ENDLESS, Box::pin(sync.run())) => Some(summary.expect("a sync that ends")),
+        };
+        control.bury();
+        self.world.simulator.set_faults(self.instance.no_faults());
+        self.world.simulator.set(|config| config.changes = None);
+        self.world.simulator.with_model(|model| note(model, &mut lock(&self.seen)));
+        if ended.is_none() || control.was_troubled() {
+            self.untidy.extend(control.runs());
+        }
+        match &ended {
+            None => {
+                self.told.push("    killed".to_owned());
+                self.deaths.extend(attempt.death());
+            }
+            Some(summary) => {
+                self.told.push(format!("    {}", outcome(summary)));
+                self.assert_honest(summary, attempt).await;
+            }
+        }
+        ended
+    }
+
+    fn prepared(&self, attempt: &Attempt, store: FaultyStore) -> clerk_lake::sync::Sync {
+        let watcher = Watcher {
+            world: Arc::clone(&self.world),
+            control: store.control(),
+            seen: Arc::clone(&self.seen),
+            dice: attempt.stir.as_ref().map(|stir| Mutex::new(Dice::new(stir.seed))),
+            dies_after_page: attempt.dies_after_page,
+            pages: AtomicU64::new(0),
+        };
+        let Attempt { extent, fresh, resources, .. } = attempt;
+        clerk_lake::sync::Sync {
+            client: if attempt.patient { self.patient.clone() } else { self.impatient.clone() },
+            lake: lake_over(Arc::new(store)),
+            clock: Clock::fixed(moment(expected::NOW)),
+            options: SyncOptions {
+                extent: *extent,
+                fresh: *fresh,
+                resources: resources.clone(),
+                ..self.world.options.clone()
+            },
+            progress: Arc::new(watcher),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// A run that ended by itself: nothing that befell it is a bug of ours or a mistake of the user's, and what it
+    /// says is up to date is, if nothing changed meanwhile.
+    async fn assert_honest(&self, summary: &Summary, attempt: &Attempt) {
+        let lake = lake_over(Arc::clone(&self.store));
+        let seen = lock(&self.seen).clone();
+        for resource in &summary.resources {
+            let kind = resource.failure.as_ref().map(clerk_lake::Error::kind);
+            let ours = [ErrorKind::Bug, ErrorKind::Settings, ErrorKind::KeyRefused];
+            assert!(kind.is_none_or(|kind| !ours.contains(&kind)), "{kind:?}: {resource:?}");
+            if attempt.stir.is_none() && resource.status == ResourceStatus::Ok {
+                assert_current(&self.world, &lake, &resource.name, &seen).await;
+            }
+        }
+    }
+
+    /// The instance is quiet, Clerk and the store are well: one incremental sync, and everything is as it must be.
+    async fn end(&mut self) {
+        let pause = self.dice.of(&[0, MINUTE, HOUR, 2 * DAY]);
+        self.advance(pause);
+        let attempt = Attempt::quiet(&self.instance);
+        self.told.push(format!("at last, {} min later: {attempt}", pause / MINUTE));
+        let summary = self.sync(&attempt).await.expect("nothing kills it");
+        assert_eq!(summary.status, Status::Ok, "{summary:#?}");
+        let lake = lake_over(Arc::clone(&self.store));
+        for resource in resource::ALL {
+            // That it is current has been asserted of this run as of every quiet one.
+            assert_plain(&self.store, &lake, resource).await;
+        }
+        assert_tidy(&self.store, &self.untidy).await;
+    }
+}
+
+/// How a run ended, in a line.
+fn outcome(summary: &Summary) -> String {
+    let failed = summary.resources.iter().filter_map(|it| Some(format!("; {}: {}", it.name, it.error.as_ref()?)));
+    format!("{:?}{}", summary.status, failed.collect::<String>())
+}
+
+/// Runs the history of `seed`; gives what its runs died of.
+async fn run_history(seed: u64) -> BTreeSet<String> {
+    let mut history = History::begin(seed).await;
+    let went = AssertUnwindSafe(Box::pin(history.go())).catch_unwind().await;
+    if let Err(panic) = went {
+        let what = panic.downcast_ref::<String>().cloned();
+        let what = what.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
+        panic!(
+            "history {seed} does not end with the truth:\n{}\n{what}\n\
+             Replay it with CLERK_LAKE_HISTORY_SEED={seed} cargo test --test it histories",
+            history.told.join("\n")
+        );
+    }
+    history.deaths
+}
+
+#[expect(clippy::disallowed_methods, reason = "switches of the test, not settings of the program")]
+fn switch(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// The seeds of one quarter of all histories.
+fn seeds(quarter: u64) -> Range<u64> {
+    if let Some(seed) = switch("CLERK_LAKE_HISTORY_SEED") {
+        return if quarter == 0 { seed..seed + 1 } else { 0..0 };
+    }
+    let first = switch("CLERK_LAKE_HISTORIES_FROM").unwrap_or(1);
+    let count = switch("CLERK_LAKE_HISTORIES").unwrap_or(HISTORIES);
+    first + count * quarter / 4..first + count * (quarter + 1) / 4
+}
+
+/// Quarters, so that they run beside each other.
+async fn run_quarter(quarter: u64) {
+    let seeds = seeds(quarter);
+    let many = seeds.end - seeds.start >= HISTORIES / 4;
+    let mut deaths = BTreeSet::new();
+    for seed in seeds {
+        deaths.extend(Box::pin(run_history(seed)).await);
+    }
+    assert!(!many || deaths.len() >= 8, "a history that kills nobody proves nothing: {deaths:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_quarter_of_all_histories_ends_with_the_truth() {
+    run_quarter(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_quarter_of_all_histories_ends_with_the_truth() {
+    run_quarter(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_third_quarter_of_all_histories_ends_with_the_truth() {
+    run_quarter(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fourth_quarter_of_all_histories_ends_with_the_truth() {
+    run_quarter(3).await;
+}
