@@ -123,6 +123,8 @@ pub struct Client {
     serial: Arc<AtomicU64>,
     counters: Arc<Counters>,
     first_date: Arc<OnceLock<DateTime<Utc>>>,
+    /// How long an answer takes lately, in microseconds; 0 before the first.
+    latency_micros: Arc<AtomicU64>,
     stop: CancellationToken,
 }
 
@@ -166,6 +168,7 @@ impl Client {
             serial: Arc::default(),
             counters: Arc::default(),
             first_date: Arc::default(),
+            latency_micros: Arc::default(),
             stop: CancellationToken::new(),
         })
     }
@@ -205,6 +208,20 @@ impl Client {
     #[must_use]
     pub fn server_start(&self) -> Option<DateTime<Utc>> {
         self.first_date.get().copied()
+    }
+
+    /// How long an answer takes lately, its body included; none before the first one.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        let micros = self.latency_micros.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    fn note_latency(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let before = self.latency_micros.load(Ordering::Relaxed);
+        let smoothed = if before == 0 { took } else { (before.saturating_mul(3)).saturating_add(took) / 4 };
+        self.latency_micros.store(smoothed, Ordering::Relaxed);
     }
 
     /// The address that it asks.
@@ -309,6 +326,7 @@ impl Client {
             wait: None,
             throttled: false,
         };
+        let start = Instant::now();
         let response = self.http.get(url).send().await.map_err(|error| unreachable(&error))?;
         let status = response.status().as_u16();
         let head = Head::read(response.headers());
@@ -318,6 +336,7 @@ impl Client {
         }
         let body = response.bytes().await.map_err(|error| unreachable(&error))?;
         self.counters.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        self.note_latency(start.elapsed());
         if status != 200 {
             return Err(self.refused(path, status, &head, &body));
         }

@@ -14,6 +14,7 @@ pub mod secret;
 pub use client::{API_VERSION, Client, ClientConfig, DEFAULT_API_URL, Traffic, parse_api_url};
 pub use error::{ApiError, Refusal};
 pub use instance::{Instance, instance};
+pub use pages::scan::{Lanes, Scan, ScanPosition};
 pub use pages::{Decoded, Fingerprints, ListRequest, Listing, Order, Page, RowKey, list};
 pub use quota::RateLimit;
 pub use retry::RetryPolicy;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clerk_lake::api::{DEFAULT_API_URL, RateLimit};
+use clerk_lake::api::{DEFAULT_API_URL, Lanes, RateLimit};
 use clerk_lake::resource;
 
 /// The heading of what holds for every command.
@@ -58,6 +58,9 @@ pub struct Sync {
     /// Read everything, not only what changed
     #[arg(long, env = "CLERK_LAKE_FULL", value_parser = BoolishValueParser::new(), conflicts_with = "since")]
     pub full: bool,
+    /// How many lanes read a long list at a time: a number, or auto (as many as pay)
+    #[arg(long, env = "CLERK_LAKE_LANES", default_value = "auto", value_name = "N")]
+    pub lanes: Lanes,
     /// Forget what an interrupted sync had read, instead of going on with it
     #[arg(long, env = "CLERK_LAKE_FRESH", value_parser = BoolishValueParser::new())]
     pub fresh: bool,

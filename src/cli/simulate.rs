@@ -31,6 +31,7 @@ pub async fn run(terminal: &mut Terminal, arguments: &Simulate) -> Result<()> {
             every,
             per_step: arguments.changes,
             kinds: ChangeKind::ALL.to_vec(),
+            most: None,
         }),
         ..SimulatorConfig::default()
     };

@@ -49,6 +49,7 @@ fn options(arguments: &arguments::Sync) -> SyncOptions {
             Some(since) => Extent::Since(since),
             None => Extent::Changes,
         },
+        lanes: arguments.lanes,
         fresh: arguments.fresh,
         resources: if resources.is_empty() { resource::ALL.to_vec() } else { resources },
         dau_lookback_days: arguments.dau_lookback_days,

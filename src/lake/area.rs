@@ -168,7 +168,7 @@ impl RunArea {
         let Ok(parts) = self.root.list_with_delimiter(Some(run)).await else { return };
         for part in parts.common_prefixes {
             let checkpoint = super::staged::join(&part, &Path::from(CHECKPOINT));
-            if self.root.head(&checkpoint).await.is_err() {
+            if matches!(self.root.head(&checkpoint).await, Err(object_store::Error::NotFound { .. })) {
                 remove_all(&self.root, &part).await;
             }
         }
@@ -234,9 +234,7 @@ impl Drop for LocalLock {
 /// Removes an area, but for tables' parts that hold a checkpoint which is not too old.
 fn remove_area(area: &FilePath) {
     for part in std::fs::read_dir(area).into_iter().flatten().flatten() {
-        let written = std::fs::metadata(part.path().join(CHECKPOINT)).and_then(|found| found.modified());
-        let age = written.ok().map(|written| written.elapsed().unwrap_or_default());
-        if age.is_none_or(|age| TimeDelta::from_std(age).is_ok_and(|age| age > RESUMABLE_FOR)) {
+        if age_of(&part.path().join(CHECKPOINT)).is_none_or(|age| age > RESUMABLE_FOR) {
             let _ = if part.path().is_dir() {
                 std::fs::remove_dir_all(part.path())
             } else {
@@ -245,6 +243,12 @@ fn remove_area(area: &FilePath) {
         }
     }
     let _ = std::fs::remove_dir(area);
+}
+
+/// How long ago a file was written; none where there is none.
+fn age_of(file: &FilePath) -> Option<TimeDelta> {
+    let written = std::fs::metadata(file).and_then(|found| found.modified()).ok()?;
+    TimeDelta::from_std(written.elapsed().unwrap_or_default()).ok()
 }
 
 /// Removes the directories below `directory` in which there is nothing.
@@ -278,7 +282,14 @@ fn remove_dead(staged: &FilePath) {
     for entry in entries.flatten() {
         let path = entry.path();
         let lock = path.with_extension("lock");
-        if is_locked(&lock) || path.extension().is_some_and(|extension| extension == "new") {
+        if path.extension().is_some_and(|extension| extension == "new") {
+            // A run that begins right now, unless it died in that instant.
+            if !is_locked(&path) && age_of(&path).is_some_and(|age| age > TimeDelta::minutes(1)) {
+                let _ = std::fs::remove_file(path);
+            }
+            continue;
+        }
+        if is_locked(&lock) {
             continue;
         }
         remove_area(&path.with_extension(""));

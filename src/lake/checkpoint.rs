@@ -92,26 +92,25 @@ impl Table {
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn take_over(&self, area: &RunArea, source: &Value) -> Result<Option<(Checkpoint, Vec<StagedRows>)>> {
         let watermark = self.watermark().await?;
-        let mut best: Option<(Path, Checkpoint)> = None;
+        let mut found = Vec::new();
         for place in area.dead_areas(self.spec.name).await? {
-            let Some(found) = read(&self.lake, &place).await else { continue };
-            let fits = found.source == *source && watermark.is_none_or(|watermark| found.watermark >= watermark);
-            if fits && best.as_ref().is_none_or(|(_, best)| best.rows < found.rows) {
-                best = Some((place, found));
+            let Some(checkpoint) = read(&self.lake, &place).await else { continue };
+            if checkpoint.source == *source && watermark.is_none_or(|watermark| checkpoint.watermark >= watermark) {
+                found.push((place, checkpoint));
             }
         }
-        let Some((place, mut checkpoint)) = best else { return Ok(None) };
-        match self.copy_segments(area, &place, &mut checkpoint).await {
-            Ok(staged) => {
-                self.save_checkpoint(area, &checkpoint).await?;
-                Ok(Some((checkpoint, staged)))
-            }
-            // Another run may be taking it over, or clearing up.
-            Err(error) => {
-                tracing::info!(%error, "what an interrupted run had staged cannot be used");
-                Ok(None)
+        found.sort_by_key(|(_, checkpoint)| std::cmp::Reverse(checkpoint.rows));
+        for (place, mut checkpoint) in found {
+            match self.copy_segments(area, &place, &mut checkpoint).await {
+                Ok(staged) => {
+                    self.save_checkpoint(area, &checkpoint).await?;
+                    return Ok(Some((checkpoint, staged)));
+                }
+                // Another run may be taking it over, or clearing up.
+                Err(error) => tracing::info!(%error, "what an interrupted run had staged cannot be used"),
             }
         }
+        Ok(None)
     }
 
     /// Forgets what this run has written down of this table, and what dead runs had: it is of no use any more.
@@ -123,9 +122,13 @@ impl Table {
         let mut staged = Vec::new();
         for segment in &mut checkpoint.segments {
             let (place, prefix) = self.new_place(&area.prefix_for(self.spec.name));
-            for add in &segment.adds {
-                let name = Path::from_url_path(&add.path).map_err(|error| Error::bug(error.to_string()))?;
-                let (from, to) = (join(&join(from, &Path::from(segment.place.as_str())), &name), join(&prefix, &name));
+            for add in &mut segment.adds {
+                let parse = |path: &str| Path::from_url_path(path).map_err(|error| Error::bug(error.to_string()));
+                let old = parse(&add.path)?;
+                // A name of its own: the run that is taken for dead may yet publish its files under the old one.
+                add.path = renamed(&add.path);
+                let name = parse(&add.path)?;
+                let (from, to) = (join(&join(from, &Path::from(segment.place.as_str())), &old), join(&prefix, &name));
                 let copied = self.lake.location().root.copy(&from, &to).await;
                 copied.map_err(|error| store_error("staged rows could not be taken over", &error))?;
                 self.store.note_staged(name, to);
@@ -140,6 +143,12 @@ impl Table {
         }
         Ok(staged)
     }
+}
+
+/// `path` with a file name of its own, in the same directory.
+fn renamed(path: &str) -> String {
+    let directory = path.rfind('/').map_or("", |end| &path[..=end]);
+    format!("{directory}part-00000-{}-c000.zstd.parquet", uuid::Uuid::new_v4())
 }
 
 async fn read(lake: &Lake, place: &Path) -> Option<Checkpoint> {

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use deltalake::DeltaTableError;
@@ -19,6 +20,12 @@ use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, UNREADABLE
 use super::writer::{StagedRows, writer_properties};
 use super::{compare, store_error};
 use crate::error::{Error, ErrorKind, Result};
+
+/// How often a table is loaded again after a commit.
+const RELOADS: u32 = 3;
+
+/// The wait in between.
+const BETWEEN_RELOADS: Duration = Duration::from_millis(100);
 
 /// What a commit says beside its rows.
 #[derive(Clone, Debug)]
@@ -206,7 +213,12 @@ impl Table {
         let info = serde_json::Map::from_iter([("mode".to_owned(), "sweep".into())]);
         let change = Change { watermark: None, instance: None, unreadable: None, info };
         let outcome = self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await?;
-        outcome.committed(self.spec.name).map(|_| ())
+        let version = outcome.committed(self.spec.name)?;
+        if self.version() == Some(version) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unreachable, format!("the table {} cannot be read again", self.spec.name))
+            .with_hint("run again: nothing half-done was written"))
     }
 
     async fn commit(
@@ -317,7 +329,7 @@ impl Table {
     /// Takes in the outcome: on success the new version is loaded and what it superseded is removed. What fails
     /// after the commit is put into the log (a checkpoint, say) does not undo it.
     async fn settle(&mut self, base: Base, result: Result<(), DeltaTableError>) -> Result<CommitOutcome> {
-        let made = self.store.committed().filter(|made| base.version.is_none_or(|base| *made > base));
+        let made = self.store.take_committed();
         match (result, made) {
             (Err(error), None) if is_conflict(&error) => Ok(CommitOutcome::Conflicted { base: base.version }),
             (Err(error), None) => Err(store_error(&format!("the commit to {} failed", self.spec.name), &error)),
@@ -326,7 +338,7 @@ impl Table {
                 if let Err(error) = result {
                     tracing::warn!(table = self.spec.name, %error, "committed, but what follows a commit failed");
                 }
-                match self.delta.update_state().await {
+                match self.reload().await {
                     Ok(()) => self.remove_superseded(&base).await,
                     Err(error) => tracing::warn!(
                         table = self.spec.name, %error,
@@ -335,6 +347,18 @@ impl Table {
                 }
                 Ok(CommitOutcome::Committed { version })
             }
+        }
+    }
+
+    /// Loads the newest version, trying more than once: what was superseded is known only after that.
+    async fn reload(&mut self) -> Result<(), DeltaTableError> {
+        let mut tries = 0;
+        loop {
+            match self.delta.update_state().await {
+                Err(_) if tries < RELOADS => tries += 1,
+                other => return other,
+            }
+            tokio::time::sleep(BETWEEN_RELOADS).await;
         }
     }
 

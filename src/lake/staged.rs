@@ -12,6 +12,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,8 +22,14 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
+
+/// How often it is looked up whether a commit whose answer was lost has happened.
+const LOOKS: u32 = 4;
+
+/// The wait between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// How many files are moved into place at a time.
 const MOVES_AT_ONCE: usize = 8;
@@ -37,7 +44,11 @@ pub(super) struct StagedStore {
     staged: Arc<Staged>,
     /// The last version that was committed through this store; -1 for none.
     committed: AtomicI64,
+    failure: Arc<Failure>,
 }
+
+/// Why a data file could not be staged, if one could not.
+type Failure = Mutex<Option<object_store::Error>>;
 
 /// The staged files of a table: where each of them will be, and where it is now.
 type Staged = Mutex<HashMap<Path, Path>>;
@@ -51,6 +62,7 @@ impl StagedStore {
             table_prefix,
             staged: Arc::default(),
             committed: AtomicI64::new(-1),
+            failure: Arc::default(),
             root,
         }
     }
@@ -64,12 +76,22 @@ impl StagedStore {
             staging: Some(staging),
             staged: Arc::clone(&self.staged),
             committed: AtomicI64::new(-1),
+            failure: Arc::default(),
         }
     }
 
-    /// The last version that was committed through this store, whatever was said of it afterwards.
-    pub(super) fn committed(&self) -> Option<u64> {
-        u64::try_from(self.committed.load(Ordering::Acquire)).ok()
+    /// Why a data file could not be staged since this was last asked, if one could not.
+    ///
+    /// The library that writes Parquet gives up an upload whose last step failed in a way that panics. So that
+    /// last step never fails here; whoever has written asks afterwards, and a commit does.
+    pub(super) fn take_failure(&self) -> Option<object_store::Error> {
+        lock(&self.failure).take()
+    }
+
+    /// The version that was committed through this store since this was last asked, whatever was said of it
+    /// afterwards.
+    pub(super) fn take_committed(&self) -> Option<u64> {
+        u64::try_from(self.committed.swap(-1, Ordering::AcqRel)).ok()
     }
 
     /// Notes that the file that will be at `location` lies at `place` in the whole store.
@@ -135,6 +157,9 @@ impl StagedStore {
     /// Puts a commit into the log, its files first. An answer lost on the way is looked up: the commit
     /// happened if the log holds exactly these bytes.
     async fn commit(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        if let Some(error) = self.take_failure() {
+            return Err(error);
+        }
         let bytes = Bytes::from(payload.clone());
         let published = self.publish(&bytes).await?;
         let error = match self.table.put_opts(location, payload, opts).await {
@@ -144,7 +169,7 @@ impl StagedStore {
             }
             Err(error) => error,
         };
-        match self.read(location).await {
+        match self.read_patiently(location).await {
             Ok(found) if found == bytes => {
                 self.committed.store(version_of(location), Ordering::Release);
                 Ok(PutResult { e_tag: None, version: None })
@@ -159,13 +184,50 @@ impl StagedStore {
         }
     }
 
-    async fn read(&self, location: &Path) -> Result<Bytes> {
-        self.table.get(location).await?.bytes().await
+    async fn read_patiently(&self, location: &Path) -> Result<Bytes> {
+        let mut tries = 0;
+        loop {
+            let found = match self.table.get(location).await {
+                Ok(found) => found.bytes().await,
+                Err(error) => Err(error),
+            };
+            let settled = matches!(found, Ok(_) | Err(object_store::Error::NotFound { .. }));
+            tries += 1;
+            if settled || tries == LOOKS {
+                return found;
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
     }
 }
 
-fn lock(staged: &Staged) -> std::sync::MutexGuard<'_, HashMap<Path, Path>> {
-    staged.lock().unwrap_or_else(PoisonError::into_inner)
+/// An upload of a data file whose last step does not fail; see [`StagedStore::take_failure`].
+#[derive(Debug)]
+struct StagedUpload {
+    upload: Box<dyn MultipartUpload>,
+    failure: Arc<Failure>,
+}
+
+#[async_trait]
+impl MultipartUpload for StagedUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.upload.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.upload.complete().await.or_else(|error| {
+            *lock(&self.failure) = Some(error);
+            Ok(PutResult { e_tag: None, version: None })
+        })
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.upload.abort().await
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether `path`, relative to a table, is one of its data files.
@@ -227,11 +289,22 @@ impl ObjectStore for StagedStore {
         if is_commit(location) && opts.mode == PutMode::Create {
             return self.commit(location, payload, opts).await;
         }
-        self.root.put_opts(&self.new_place(location), payload, opts).await
+        let put = self.root.put_opts(&self.new_place(location), payload, opts).await;
+        match put {
+            Err(error) if self.staged_at(location).is_some() => {
+                *lock(&self.failure) = Some(error);
+                Ok(PutResult { e_tag: None, version: None })
+            }
+            put => put,
+        }
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.root.put_multipart_opts(&self.new_place(location), opts).await
+        let upload = self.root.put_multipart_opts(&self.new_place(location), opts).await?;
+        if self.staged_at(location).is_none() {
+            return Ok(upload);
+        }
+        Ok(Box::new(StagedUpload { upload, failure: Arc::clone(&self.failure) }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

@@ -15,7 +15,7 @@ use object_store::path::Path;
 
 use super::staged::{StagedStore, is_data_file, join};
 use super::{Lake, RunArea, Writer, compare, store_error};
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 use crate::table::TableSpec;
 
 /// The application id under which the watermark is recorded: a Delta `txn` action whose version is the
@@ -236,14 +236,10 @@ impl Table {
     /// The table as DataFusion reads it, at the version it is open at.
     ///
     /// # Errors
-    /// [`Query`](crate::ErrorKind::Query) where it has not been written yet or cannot be read.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where it has not been written yet or cannot be read.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
-        self.delta.table_provider().await.map_err(|error| {
-            Error::new(
-                crate::ErrorKind::Query,
-                format!("the table {} cannot be read: {}", self.spec.name, chain(&error)),
-            )
-        })
+        let provider = self.delta.table_provider().await;
+        provider.map_err(|error| store_error(&format!("the table {} cannot be read", self.spec.name), &error))
     }
 
     /// The rows with these keys, of a table whose key is one column, in its whole schema.

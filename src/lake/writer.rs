@@ -12,13 +12,13 @@ use datafusion::catalog::TableProvider;
 use deltalake::DeltaTableError;
 use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
-use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::staged::StagedStore;
 use super::{Lake, compare, store_error};
 use crate::error::{Error, Result};
 use crate::table::{TableSpec, stamp};
@@ -79,7 +79,7 @@ impl StagedRows {
 }
 
 impl Writer {
-    pub(super) fn new(spec: &'static TableSpec, store: Arc<dyn ObjectStore>, staging: Path, place: String) -> Self {
+    pub(super) fn new(spec: &'static TableSpec, store: Arc<StagedStore>, staging: Path, place: String) -> Self {
         let schema = spec.schema();
         let config = WriterConfig::new(
             Arc::clone(&schema),
@@ -91,7 +91,14 @@ impl Writer {
             None,
         );
         let coalescer = BatchCoalescer::new(schema, BATCH_ROWS);
-        Self { spec, encoder: Encoder::start(DeltaWriter::new(store, config)), coalescer, staging, place, rows: 0 }
+        Self {
+            spec,
+            encoder: Encoder::start(DeltaWriter::new(Arc::clone(&store) as _, config), store),
+            coalescer,
+            staging,
+            place,
+            rows: 0,
+        }
     }
 
     /// How many rows it has taken in.
@@ -146,7 +153,8 @@ fn not_staged(spec: &TableSpec, failure: Failure) -> Error {
 
 /// Encodes batches in a task of its own, so that the next page is fetched and read meanwhile. Dropping it stops it.
 struct Encoder {
-    batches: Option<mpsc::Sender<RecordBatch>>,
+    /// None is the end; a channel that closes without it means that nobody wants the files.
+    batches: mpsc::Sender<Option<RecordBatch>>,
     task: JoinHandle<Result<Vec<Add>, DeltaTableError>>,
 }
 
@@ -156,30 +164,37 @@ enum Failure {
 }
 
 impl Encoder {
-    fn start(mut writer: DeltaWriter) -> Self {
-        let (batches, mut waiting) = mpsc::channel::<RecordBatch>(BATCHES_WAITING);
+    fn start(mut writer: DeltaWriter, store: Arc<StagedStore>) -> Self {
+        let (batches, mut waiting) = mpsc::channel::<Option<RecordBatch>>(BATCHES_WAITING);
         let task = tokio::spawn(async move {
-            while let Some(batch) = waiting.recv().await {
-                writer.write(&batch).await?;
+            loop {
+                match waiting.recv().await {
+                    Some(Some(batch)) => writer.write(&batch).await?,
+                    Some(None) => {
+                        let adds = writer.close().await?;
+                        return store.take_failure().map_or(Ok(adds), |error| Err(error.into()));
+                    }
+                    None => return Err(DeltaTableError::generic("the rows were given up")),
+                }
             }
-            writer.close().await
         });
-        Self { batches: Some(batches), task }
+        Self { batches, task }
     }
 
     async fn write(&mut self, batch: RecordBatch) -> Result<(), Failure> {
-        match &self.batches {
-            Some(batches) if batches.send(batch).await.is_ok() => Ok(()),
-            // It has ended before its time, which is how it says that it failed.
-            _ => match self.finish().await {
-                Ok(_) => Err(Failure::Store(DeltaTableError::generic("the encoder ended before the rows did"))),
-                Err(failure) => Err(failure),
-            },
+        if self.batches.send(Some(batch)).await.is_ok() {
+            return Ok(());
+        }
+        // It has ended before its time, which is how it says that it failed.
+        match (&mut self.task).await.map_err(Failure::Task)? {
+            Ok(_) => Err(Failure::Store(DeltaTableError::generic("the encoder ended before the rows did"))),
+            Err(error) => Err(Failure::Store(error)),
         }
     }
 
     async fn finish(&mut self) -> Result<Vec<Add>, Failure> {
-        self.batches = None;
+        // Where it has failed it no longer listens, and says why below.
+        let _ = self.batches.send(None).await;
         (&mut self.task).await.map_err(Failure::Task)?.map_err(Failure::Store)
     }
 }

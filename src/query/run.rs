@@ -49,7 +49,7 @@ pub async fn sql(session: &SessionContext, text: &str, values: Vec<(String, Scal
 /// The ids of users active since `since`.
 ///
 /// # Errors
-/// [`Query`](ErrorKind::Query) where the table cannot be read.
+/// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
 pub async fn active_user_ids(lake: &Lake, users: &Table, since: DateTime<Utc>) -> Result<Vec<String>> {
     let since = ScalarValue::TimestampMicrosecond(Some(since.timestamp_micros()), Some("UTC".into()));
     let values = vec![("since".to_owned(), since)];
@@ -59,7 +59,7 @@ pub async fn active_user_ids(lake: &Lake, users: &Table, since: DateTime<Utc>) -
 /// The ids of users who own a session that is open as far as the lake knows: it may have ended since.
 ///
 /// # Errors
-/// [`Query`](ErrorKind::Query) where the table cannot be read.
+/// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
 pub async fn owners_of_open_sessions(lake: &Lake, sessions: &Table) -> Result<Vec<String>> {
     let sql = "SELECT DISTINCT user_id FROM clerk_session WHERE status IN ('active', 'pending')";
     texts(lake, sessions, sql, Vec::new()).await
@@ -68,7 +68,7 @@ pub async fn owners_of_open_sessions(lake: &Lake, sessions: &Table) -> Result<Ve
 /// The ids of `resource`'s rows that have been set aside because they could not be read.
 ///
 /// # Errors
-/// [`Query`](ErrorKind::Query) where the table cannot be read.
+/// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
 pub async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<String>> {
     let table = lake.table(&REJECTED_ROWS).await?;
     if !table.exists() {
@@ -81,9 +81,10 @@ pub async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<Strin
 
 /// The first column of what `sql` gives over `table`, as text, nulls left out.
 async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, ScalarValue)>) -> Result<Vec<String>> {
+    let unreadable = |error: DataFusionError| lake::store_error("the lake cannot be read", &error);
     let session = lake.session();
-    session.register_table(table.spec().name, table.provider().await?).map_err(|error| failed(&error))?;
-    let batches = self::sql(&session, sql, values).await?.collect().await.map_err(|error| failed(&error))?;
+    session.register_table(table.spec().name, table.provider().await?).map_err(unreadable)?;
+    let batches = self::sql(&session, sql, values).await?.collect().await.map_err(unreadable)?;
     let mut texts = Vec::new();
     for batch in batches {
         let column = cast(batch.column(0), &DataType::Utf8).map_err(|error| Error::bug(error.to_string()))?;

@@ -63,7 +63,7 @@ impl FromStr for ChangeKind {
 }
 
 /// Changes that happen between two pages.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// Before every n-th list request.
     pub every: u64,
@@ -71,6 +71,9 @@ pub struct Changes {
     pub per_step: usize,
     /// The kinds to draw from.
     pub kinds: Vec<ChangeKind>,
+    /// So many changes, and no more; none for as many as there are lists.
+    #[serde(default)]
+    pub most: Option<u64>,
 }
 
 impl Model {

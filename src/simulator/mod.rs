@@ -85,9 +85,14 @@ impl Simulator {
         Truth::of(&self.shared.model(), lookback_days)
     }
 
-    /// Changes the settings, from the next request on.
+    /// Changes the settings, from the next request on. Other changes between lists are counted anew.
     pub fn set(&self, change: impl FnOnce(&mut SimulatorConfig)) {
-        change(&mut self.shared.settings());
+        let mut settings = self.shared.settings();
+        let before = settings.changes.clone();
+        change(&mut settings);
+        if settings.changes != before {
+            self.shared.reset_list_counter();
+        }
     }
 
     /// Lets these requests go wrong, counted from the next one.

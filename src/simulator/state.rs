@@ -89,6 +89,10 @@ impl Shared {
         lock(&self.counter).next(&faults, path)
     }
 
+    pub(super) fn reset_list_counter(&self) {
+        *lock(&self.lists) = 0;
+    }
+
     pub(super) fn reset_fault_counter(&self) {
         *lock(&self.counter) = FaultCounter::default();
     }
@@ -99,7 +103,9 @@ impl Shared {
         let due = {
             let mut lists = lock(&self.lists);
             *lists += 1;
-            changes.every > 0 && lists.is_multiple_of(changes.every)
+            let steps = *lists / changes.every.max(1);
+            let left = changes.most.is_none_or(|most| steps * changes.per_step as u64 <= most);
+            changes.every > 0 && lists.is_multiple_of(changes.every) && left
         };
         if due && !changes.kinds.is_empty() {
             let mut model = self.model();

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use chrono::{NaiveTime, TimeDelta};
 use datafusion::catalog::TableProvider;
 
-use super::listed::users_active_since;
 use super::staging::{ListingFailure, Staging};
 use super::{ResourceSummary, Run};
 use crate::api::{Client, list};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
 use crate::query::{Parameters, catalogue};
 use crate::resource::{Resource, USERS};
@@ -32,7 +31,12 @@ impl Run<'_> {
             .map_err(|error| Error::bug(format!("the users cannot be queried: {error}")))?;
         let parameters = Parameters::at(self.now).with("lookback_days", i64::from(self.sync.options.dau_lookback_days));
         let query = catalogue::builtin(query)?;
-        let batches = query.run(&session, &parameters).await?;
+        // The query is the program's own: what fails is the reading.
+        let batches = query.run(&session, &parameters).await.map_err(|error| match error.kind() {
+            ErrorKind::Query => Error::new(ErrorKind::Unreachable, error.message())
+                .with_hint("run again: nothing half-done was written"),
+            _ => error,
+        })?;
         let columns = table::columns::schema(&(resource.table.columns)());
         let mut writer = table.writer()?;
         for batch in batches {
@@ -59,7 +63,7 @@ impl Run<'_> {
         }
         let days = i64::from(self.sync.options.dau_lookback_days);
         let first = self.now.date_naive() - TimeDelta::days(days - 1);
-        let request = users_active_since(first.and_time(NaiveTime::MIN).and_utc())?;
+        let request = self.users_active_since(first.and_time(NaiveTime::MIN).and_utc())?;
         let table = Table::open(&self.sync.lake, &USERS.table, Some(&self.area)).await?;
         let mut staging = Staging::new(self, &USERS, &table)?;
         let read = staging.take_all(list(client.clone(), request, |body| (USERS.decode)(body))).await;

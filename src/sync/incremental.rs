@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::listed::{day_of, users_active_since};
+use super::listed::day_of;
 use super::staging::{ListingFailure, Staging, moments};
 use super::{ResourceSummary, Run};
 use crate::api::pages::LARGEST_PAGE;
@@ -118,7 +118,8 @@ impl Run<'_> {
         staging: &mut Staging<'_>,
     ) -> Result<Option<(Option<u64>, u64)>, ListingFailure> {
         let decode = |body: &Bytes| (resource.decode)(body);
-        let mut active = Listing::new(client.clone(), users_active_since(day_of(since))?, decode);
+        let active = self.users_active_since(day_of(since))?;
+        let mut active = Listing::new(client.clone(), active, decode);
         staging.take_all(active.pages()).await?;
         self.take_set_aside(resource, client, staging).await?;
         let mut before = self.count(resource, client).await?;

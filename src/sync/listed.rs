@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, NaiveTime, Utc};
 use serde::Deserialize;
 
 use super::staging::{ListingFailure, Staging};
 use super::{CLOCKS_APART, ResourceSummary, Run};
-use crate::api::{Client, Decoded, ListRequest, Listing, Order, Refusal, RowKey};
+use crate::api::{ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan};
 use crate::error::{Error, Result};
 use crate::lake::{Counts, StagedRows, Table};
 use crate::resource::{PageRows, Reading, Resource, USERS, Writing};
@@ -80,21 +81,46 @@ impl Run<'_> {
         summary: &mut ResourceSummary,
     ) -> Result<Whole, ListingFailure> {
         let request = whole_list(resource)?;
+        let request = request.until(self.watermark.timestamp_millis());
+        let decode = resource.decode_bytes();
+        if request.order == Order::Offset {
+            let mut listing = Listing::new(client.clone(), request, decode);
+            let staging = Staging::new(self, resource, table)?;
+            return self.read_from(resource, client, &mut listing, staging, summary).await;
+        }
+        let now = self.now.timestamp_millis();
+        let mut staging = Staging::new(self, resource, table)?;
+        let position = staging.take_over().await?.and_then(|position| serde_json::from_value(position).ok());
+        let lanes = self.sync.options.lanes;
+        let mut scan = Scan::new(client.clone(), request.clone(), decode, lanes, now, position);
+        let failure = match self.read_from(resource, client, &mut scan, staging, summary).await {
+            Err(failure) if scan.was_cut() && !failure.passes() => failure,
+            other => return other,
+        };
+        // One cursor over everything relies on less: on no filter, and on every row saying when it was created.
+        tracing::info!(failure = %Error::from(failure), "reading all again in one lane");
+        table.forget_checkpoints(&self.area).await;
+        let staging = Staging::new(self, resource, table)?;
+        let mut scan = Scan::new(client.clone(), request, resource.decode_bytes(), Lanes::Fixed(1), now, None);
+        self.read_from(resource, client, &mut scan, staging, summary).await
+    }
+
+    /// Stages all that `source` lists.
+    async fn read_from(
+        &self,
+        resource: &'static Resource,
+        client: &Client,
+        source: &mut impl Source,
+        mut staging: Staging<'_>,
+        summary: &mut ResourceSummary,
+    ) -> Result<Whole, ListingFailure> {
         let expected = self.count(resource, client).await?;
         self.sync.progress.started(resource.name, expected);
-        let mut staging = Staging::new(self, resource, table)?;
-        let trail = match request.order {
-            Order::Cursor => staging.take_over().await?,
-            Order::Offset => None,
-        };
-        let trail: Vec<RowKey> = trail.and_then(|trail| serde_json::from_value(trail).ok()).unwrap_or_default();
-        let mut listing =
-            Listing::new(client.clone(), request.after(trail), |body: &bytes::Bytes| (resource.decode)(body));
-        let read = self.read_to_the_count(resource, client, &mut listing, &mut staging).await;
+        let read = self.read_to_the_count(resource, client, source, &mut staging).await;
         summary.rows_read = staging.rows - staging.taken_over;
         summary.rows_rejected = staging.rejected;
         if let Err(failure) = read {
-            staging.checkpoint_at(&failure, position(&listing)).await;
+            staging.checkpoint_at(&failure, source.position()).await;
             return Err(staging.placed(failure));
         }
         self.set_aside(resource, &staging).await?;
@@ -108,35 +134,54 @@ impl Run<'_> {
     }
 
     /// Stages a whole listing, which must come to as many rows as the server counts.
-    async fn read_to_the_count<D>(
+    async fn read_to_the_count(
         &self,
         resource: &'static Resource,
         client: &Client,
-        listing: &mut Listing<D>,
+        source: &mut impl Source,
         staging: &mut Staging<'_>,
-    ) -> Result<(), ListingFailure>
-    where
-        D: Fn(&bytes::Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync,
-    {
-        let mut chances = CHANCES;
-        loop {
-            while let Some(page) = listing.next_page().await? {
-                staging.take(page).await?;
-                if staging.wants_checkpoint() && !listing.trail().is_empty() {
-                    staging.checkpoint(position(listing)).await?;
+    ) -> Result<(), ListingFailure> {
+        self.read_to_the_end(source, staging).await?;
+        let mut needed = self.count(resource, client).await?.or(staging.total);
+        for _ in 0..CHANCES {
+            let Some(count) = needed.filter(|count| staging.read() < *count) else { return Ok(()) };
+            // Who has been counted is there: what came since the last page is read, and held against that count.
+            tokio::time::sleep(PAUSE_BEFORE_CHANCE).await;
+            source.reopen();
+            self.read_to_the_end(source, staging).await?;
+            if staging.read() >= count {
+                return Ok(());
+            }
+            needed = self.count(resource, client).await?.or(staging.total);
+        }
+        match needed.filter(|count| staging.read() < *count) {
+            Some(count) => Err(ListingFailure::Other(too_short(resource, staging.read(), count))),
+            None => Ok(()),
+        }
+    }
+
+    async fn read_to_the_end(&self, source: &mut impl Source, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
+        while let Some(page) = source.next_page().await? {
+            staging.take(page).await?;
+            if staging.wants_checkpoint() {
+                let position = source.position();
+                if !position.is_null() {
+                    staging.checkpoint(position).await?;
                 }
             }
-            let count = self.count(resource, client).await?.or(staging.total);
-            let read = staging.rows + staging.rejected;
-            let Some(count) = count.filter(|count| read < *count) else { return Ok(()) };
-            if chances == 0 {
-                return Err(ListingFailure::Other(too_short(resource, read, count)));
-            }
-            chances -= 1;
-            // Somebody may have signed up since the last page: whatever follows it is read, then counted again.
-            tokio::time::sleep(PAUSE_BEFORE_CHANCE).await;
-            listing.reopen();
         }
+        Ok(())
+    }
+
+    /// The listing of users active at `since` or later, oldest user first. The filter excludes its own moment.
+    pub(super) fn users_active_since(&self, since: DateTime<Utc>) -> Result<ListRequest> {
+        let Reading::Cursor { path, active_after, .. } = USERS.reading else {
+            return Err(Error::bug("users are not listed by cursor"));
+        };
+        Ok(ListRequest::new(path, Order::Cursor)
+            .with("order_by", "created_at")
+            .with(active_after, (since.timestamp_millis() - 1).to_string())
+            .until(self.watermark.timestamp_millis()))
     }
 
     /// How many rows the server says there are; none where this resource has no endpoint for that.
@@ -171,9 +216,44 @@ impl Run<'_> {
     }
 }
 
-/// Where a listing stands, for a run that goes on with it.
-fn position<D>(listing: &Listing<D>) -> serde_json::Value {
-    serde_json::to_value(listing.trail()).unwrap_or_default()
+/// What lists all of a resource: in one lane by offset, or in several by cursor.
+trait Source {
+    async fn next_page(&mut self) -> Result<Option<Page<PageRows>>, ApiError>;
+    /// Opens it again after its end, for rows that came meanwhile.
+    fn reopen(&mut self);
+    /// Where it stands, for a run that goes on with it; null where none can.
+    fn position(&self) -> serde_json::Value;
+}
+
+impl<D: Fn(&Bytes) -> Result<Decoded<PageRows>, String>> Source for Listing<D> {
+    async fn next_page(&mut self) -> Result<Option<Page<PageRows>>, ApiError> {
+        Self::next_page(self).await
+    }
+
+    fn reopen(&mut self) {
+        Self::reopen(self);
+    }
+
+    fn position(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+}
+
+impl<D> Source for Scan<D, PageRows>
+where
+    D: Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Clone + Send + Sync + 'static,
+{
+    async fn next_page(&mut self) -> Result<Option<Page<PageRows>>, ApiError> {
+        Self::next_page(self).await
+    }
+
+    fn reopen(&mut self) {
+        Self::reopen(self);
+    }
+
+    fn position(&self) -> serde_json::Value {
+        serde_json::to_value(Self::position(self)).unwrap_or_default()
+    }
 }
 
 /// Users are there on every instance: a list of them that is refused is never a feature switched off.
@@ -200,16 +280,6 @@ fn whole_list(resource: &Resource) -> Result<ListRequest> {
 /// another's may still have stamped it with the day before.
 pub(super) fn day_of(since: DateTime<Utc>) -> DateTime<Utc> {
     (since - CLOCKS_APART).date_naive().and_time(NaiveTime::MIN).and_utc()
-}
-
-/// The listing of users active at `since` or later, oldest user first. The filter excludes its own moment.
-pub(super) fn users_active_since(since: DateTime<Utc>) -> Result<ListRequest> {
-    let Reading::Cursor { path, active_after, .. } = USERS.reading else {
-        return Err(Error::bug("users are not listed by cursor"));
-    };
-    Ok(ListRequest::new(path, Order::Cursor)
-        .with("order_by", "created_at")
-        .with(active_after, (since.timestamp_millis() - 1).to_string()))
 }
 
 fn too_short(resource: &Resource, read: u64, count: u64) -> Error {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::api::{self, Client};
+use crate::api::{self, Client, Lanes};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome, Lake, RunArea, Table};
@@ -59,6 +59,8 @@ pub enum Extent {
 pub struct SyncOptions {
     /// How much of each resource to read.
     pub extent: Extent,
+    /// How many lanes walk a listing by cursor.
+    pub lanes: Lanes,
     /// Whether to forget what an interrupted run had staged instead of going on with it.
     pub fresh: bool,
     /// The resources to sync; the order of the registry is kept, whatever order they are given in.
@@ -77,6 +79,7 @@ impl Default for SyncOptions {
     fn default() -> Self {
         Self {
             extent: Extent::default(),
+            lanes: Lanes::default(),
             fresh: false,
             resources: resource::ALL.to_vec(),
             dau_lookback_days: 30,
@@ -174,6 +177,7 @@ impl Sync {
 
 impl Run<'_> {
     async fn all(mut self, selected: &[&'static Resource]) -> Vec<ResourceSummary> {
+        self.clear_others(selected).await;
         let mut summaries = Vec::with_capacity(selected.len());
         let mut refused: Option<Error> = None;
         for &resource in selected {
@@ -193,6 +197,16 @@ impl Run<'_> {
         }
         self.area.remove().await;
         summaries
+    }
+
+    /// Clears the tables that this run does not write of what crashes left.
+    async fn clear_others(&self, selected: &[&'static Resource]) {
+        let written = |spec: &TableSpec| selected.iter().any(|resource| resource.table.name == spec.name);
+        for spec in resource::TABLES.into_iter().filter(|spec| !written(spec)) {
+            if let Err(error) = self.open(spec).await {
+                tracing::info!(table = spec.name, %error, "not looked after by this run");
+            }
+        }
     }
 
     async fn one(&self, resource: &'static Resource) -> ResourceSummary {
@@ -293,16 +307,17 @@ impl Run<'_> {
         client: &Client,
         summary: &mut ResourceSummary,
     ) -> Result<()> {
-        let table = self.open(&resource.table).await?;
-        let before = summary.clone();
-        match resource.reading {
-            Reading::Cursor { .. } => self.changes(resource, begun, client, table, summary).await.map(|_| ())?,
-            Reading::PerUser { path } => {
-                self.sessions(resource, path, Some(begun), client, table, summary).await.map(|_| ())?;
-            }
-            Reading::Offset { .. } | Reading::Derived { .. } => {}
+        let mut begun = Some(begun);
+        while let Some(since) = begun {
+            let table = self.open(&resource.table).await?;
+            let before = summary.clone();
+            begun = match resource.reading {
+                Reading::Cursor { .. } => self.changes(resource, since, client, table, summary).await?,
+                Reading::PerUser { path } => self.sessions(resource, path, Some(since), client, table, summary).await?,
+                Reading::Offset { .. } | Reading::Derived { .. } => None,
+            };
+            summary.add(&before);
         }
-        summary.add(&before);
         Ok(())
     }
 

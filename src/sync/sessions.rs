@@ -11,14 +11,14 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 
-use super::listed::{day_of, users_active_since};
+use super::listed::day_of;
 use super::staging::{ListingFailure, Staging};
 use super::{ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, list};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
 use crate::query;
-use crate::resource::{PageRows, Resource, USERS};
+use crate::resource::{Resource, USERS};
 
 /// How many users are asked about at a time; the request budget bounds it long before.
 const AT_ONCE: usize = 16;
@@ -193,7 +193,7 @@ impl Run<'_> {
             let users = self.sync.lake.table(&USERS.table).await?;
             ids.extend(query::active_user_ids(&self.sync.lake, &users, day).await?);
         } else {
-            let listed = list(client.clone(), users_active_since(day)?, decode_ids).map_err(ListingFailure::Api);
+            let listed = list(client.clone(), self.users_active_since(day)?, decode_ids).map_err(ListingFailure::Api);
             let mut listed = std::pin::pin!(listed);
             while let Some(page) = listed.try_next().await? {
                 let Page { keys, .. } = page;
@@ -207,13 +207,6 @@ impl Run<'_> {
     fn sessions_since(&self) -> DateTime<Utc> {
         let days = i64::from(self.sync.options.session_lookback_days);
         self.now - TimeDelta::days(days.saturating_sub(1).max(0))
-    }
-}
-
-impl Resource {
-    fn decode_bytes(&self) -> impl Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync + use<> {
-        let decode = self.decode;
-        move |body| decode(body)
     }
 }
 

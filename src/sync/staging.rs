@@ -5,18 +5,19 @@ use std::time::Duration;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Run;
-use crate::api::{ApiError, Fingerprints, Page};
+use crate::api::{ApiError, Decoded, Fingerprints, Page};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::checkpoint::columns_of;
 use crate::lake::{Checkpoint, StagedRows, Table, Writer};
 use crate::resource::json::Rejected;
-use crate::resource::{PageRows, Resource};
+use crate::resource::{PageRows, Reading, Resource};
 
 /// So many rows are kept of those that could not be read; more are only counted.
 const MOST_SET_ASIDE: usize = 10_000;
@@ -93,6 +94,11 @@ impl<'a> Staging<'a> {
     pub(super) fn of_changes(run: &'a Run<'a>, resource: &'static Resource, table: &'a Table) -> Result<Self> {
         let new = Self::new(run, resource, table)?;
         Ok(Self { seen: Some(Fingerprints::default()), rows_before: table.rows(), resumable: false, ..new })
+    }
+
+    /// How many rows have been read, whether or not they could be.
+    pub(super) fn read(&self) -> u64 {
+        self.rows + self.rejected
     }
 
     /// Whether a row with this id has been staged; only where several listings are staged.
@@ -205,7 +211,10 @@ impl<'a> Staging<'a> {
         self.checked = Instant::now();
         let set_aside = serde_json::to_value(&self.set_aside).unwrap_or_default();
         let checkpoint = Checkpoint::new(self.source(), self.watermark, position, set_aside, &self.closed);
-        self.table.save_checkpoint(&self.run.area, &checkpoint).await
+        if let Err(error) = self.table.save_checkpoint(&self.run.area, &checkpoint).await {
+            tracing::warn!(%error, "an interruption now would cost what has been read so far");
+        }
+        Ok(())
     }
 
     /// The same after a failure that another run can go on from, where there is enough to be worth it.
@@ -232,7 +241,13 @@ impl<'a> Staging<'a> {
         let run = self.run;
         // An instance has one id, however it is reached.
         let instance = run.instance.as_deref().unwrap_or_else(|| run.client.address());
-        serde_json::json!({"instance": instance, "columns": columns_of(&self.resource.table)})
+        let lookback = match self.resource.reading {
+            Reading::PerUser { .. } => Some(run.sync.options.session_lookback_days),
+            Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } => None,
+        };
+        serde_json::json!({
+            "instance": instance, "columns": columns_of(&self.resource.table), "lookback": lookback, "layout": 1,
+        })
     }
 
     /// Closes the files.
@@ -260,6 +275,16 @@ impl<'a> Staging<'a> {
             allowed * 100.0
         ))
         .with_hint("update clerk-lake; Clerk's format may have changed. The table was left as it was"))
+    }
+}
+
+impl Resource {
+    /// [`Resource::decode`] as a listing takes it.
+    pub(super) fn decode_bytes(
+        &self,
+    ) -> impl Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Clone + Send + Sync + use<> {
+        let decode = self.decode;
+        move |body| decode(body)
     }
 }
 

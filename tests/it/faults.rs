@@ -144,7 +144,7 @@ async fn assert_deletions_between_pages_lose_nothing(unknown_cursor: UnknownCurs
     let world = many_pages().await;
     world.simulator.set(|config| {
         config.faults.unknown_cursor = unknown_cursor;
-        config.changes = Some(Changes { every: 1, per_step: 6, kinds: vec![ChangeKind::DeleteUser] });
+        config.changes = Some(Changes { every: 1, per_step: 6, kinds: vec![ChangeKind::DeleteUser], most: None });
     });
     let summary = world.sync_only(&["users"]).await;
     assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
@@ -174,7 +174,7 @@ async fn restless(kinds: &[ChangeKind], clamp: Option<usize>) -> World {
         config.users = 400;
         config.clamp = clamp;
         config.latency = Duration::from_millis(2);
-        config.changes = Some(Changes { every: 1, per_step: 3, kinds: kinds.to_vec() });
+        config.changes = Some(Changes { every: 1, per_step: 3, kinds: kinds.to_vec(), most: None });
     })
     .await;
     world.options.extent = Extent::Full;

@@ -122,8 +122,8 @@ impl History {
         let client = |retry| Client::new(ClientConfig { retry, ..world.client_config() }).expect("a client");
         let impatient = RetryPolicy { least_attempts: 1, ..retry.with_budget(Duration::ZERO) };
         let (patient, impatient) = (client(retry), client(impatient));
-        let mut seen = Seen::new();
-        world.simulator.with_model(|model| note(model, &mut seen));
+        let mut noted = Seen::new();
+        world.simulator.with_model(|model| note(model, &mut noted));
         Self {
             told: vec![instance.to_string()],
             instance,
@@ -132,7 +132,7 @@ impl History {
             store: Arc::new(InMemory::new()),
             patient,
             impatient,
-            seen: Arc::new(Mutex::new(seen)),
+            seen: Arc::new(Mutex::new(noted)),
             untidy: BTreeSet::new(),
             deaths: BTreeSet::new(),
         }

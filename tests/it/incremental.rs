@@ -160,7 +160,7 @@ async fn what_changes_while_changes_are_read_is_there_after_the_next_sync() {
     sync_ok(&world, "first").await;
     for run in 1..=3 {
         let case = format!("run {run}");
-        let restless = Changes { every: 2, per_step: 2, kinds: ChangeKind::ALL.to_vec() };
+        let restless = Changes { every: 2, per_step: 2, kinds: ChangeKind::ALL.to_vec(), most: None };
         world.simulator.set(|config| config.changes = Some(restless));
         // Whatever becomes of it: the next one finds everything.
         Box::pin(world.sync()).await;

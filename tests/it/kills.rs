@@ -78,7 +78,7 @@ fn stir(world: &World, dice: &mut Dice, seen: &mut Seen) {
             note(model, seen);
         }
     });
-    let changes = Changes { every: 3, per_step: 1, kinds: STIRRING.to_vec() };
+    let changes = Changes { every: 3, per_step: 1, kinds: STIRRING.to_vec(), most: None };
     world.simulator.set(|config| config.changes = Some(changes));
 }
 

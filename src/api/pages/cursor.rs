@@ -3,10 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
 
-use super::RowKey;
+use super::{ListRequest, RowKey};
 
 /// How many rows before the last one a refused cursor may fall back on.
 const REMEMBERED: usize = 1000;
+
+/// How many pages of rows that are later than asked for are read, in case the list ends there.
+const MOST_LATE_PAGES: usize = 50;
 
 /// A walk by `starting_after`, oldest first. It remembers the last rows, and the ids that share the newest
 /// moment of creation; nothing grows with the number of rows.
@@ -16,6 +19,9 @@ const REMEMBERED: usize = 1000;
 #[derive(Debug)]
 pub(super) struct CursorWalk {
     limit: usize,
+    until: Option<i64>,
+    /// Pages that hold nothing but rows created at `until` or later.
+    late_pages: usize,
     /// The row to start after; none at the beginning.
     cursor: Option<String>,
     /// The last rows seen, oldest first, the cursor's row at the end.
@@ -31,14 +37,17 @@ pub(super) struct CursorWalk {
 }
 
 impl CursorWalk {
-    pub(super) fn new(limit: usize, trail: &[RowKey]) -> Self {
+    pub(super) fn new(request: &ListRequest) -> Self {
+        let trail = request.trail.as_slice();
         let frontier = trail.last().and_then(|row| row.created_at);
         let at_frontier = trail.iter().filter(|row| row.created_at == frontier).map(|row| row.id.clone());
         let seen = Seen { frontier, at_frontier: at_frontier.collect(), ..Seen::default() };
         let start = trail.len().saturating_sub(REMEMBERED);
         let remembered: VecDeque<_> = trail[start..].iter().cloned().collect();
         Self {
-            limit,
+            limit: request.limit,
+            until: request.until,
+            late_pages: 0,
             cursor: remembered.back().map(|row| row.id.clone()),
             forgotten: !trail.is_empty(),
             remembered,
@@ -79,11 +88,15 @@ impl CursorWalk {
         for key in rows.iter().flatten() {
             self.remember(key);
         }
+        // A row is there after which nothing came: that was the end, whatever has come meanwhile.
+        let ended = rows.iter().flatten().any(|row| self.empty_after.contains(&row.id));
         if fresh.contains(&true) {
             self.empty_after.clear();
         }
-        // The row is there, and nothing came after it: this is the end.
-        self.done = self.empty_after.contains(&last.id);
+        let first = rows.iter().flatten().find_map(|row| row.created_at);
+        let is_late = self.until.is_some_and(|until| first.is_some_and(|first| first >= until));
+        self.late_pages += usize::from(is_late);
+        self.done = ended || self.late_pages > MOST_LATE_PAGES;
         self.cursor = Some(last.id.clone());
         Ok(fresh)
     }
@@ -120,10 +133,6 @@ impl CursorWalk {
         }
         self.cursor = self.remembered.back().map(|row| row.id.clone());
         self.cursor.is_some() || !self.forgotten
-    }
-
-    pub(super) fn trail(&self) -> Vec<RowKey> {
-        self.remembered.iter().cloned().collect()
     }
 
     pub(super) fn reopen(&mut self) {

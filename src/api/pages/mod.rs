@@ -7,6 +7,7 @@
 mod cursor;
 mod fingerprints;
 mod offset;
+pub mod scan;
 mod walk;
 
 use bytes::Bytes;
@@ -77,6 +78,9 @@ pub struct ListRequest {
     /// The last rows of a listing that is to be gone on with, oldest first: a cursor listing starts after the
     /// last one, or after one before it where that one is gone. Empty for a listing from its beginning.
     pub trail: Vec<RowKey>,
+    /// Rows created at this moment or later (Unix milliseconds) are not what is asked for: a cursor listing that
+    /// brings page after page of them has an end only because it is given one. None: it is followed to its end.
+    pub until: Option<i64>,
 }
 
 /// The largest page that Clerk sends.
@@ -86,7 +90,7 @@ impl ListRequest {
     /// The whole listing at `path`, in the largest pages.
     #[must_use]
     pub fn new(path: impl Into<String>, order: Order) -> Self {
-        Self { path: path.into(), query: Vec::new(), order, limit: LARGEST_PAGE, trail: Vec::new() }
+        Self { path: path.into(), query: Vec::new(), order, limit: LARGEST_PAGE, trail: Vec::new(), until: None }
     }
 
     /// The same with one more parameter on every page.
@@ -94,6 +98,12 @@ impl ListRequest {
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
         self
+    }
+
+    /// The same, given up some pages after `until`, Unix milliseconds.
+    #[must_use]
+    pub fn until(self, until: i64) -> Self {
+        Self { until: Some(until), ..self }
     }
 
     /// The same, gone on with after the last row of `trail`.
@@ -114,7 +124,7 @@ pub struct Listing<D> {
 impl<D> Listing<D> {
     /// A listing whose pages `decode` reads; nothing is asked yet.
     pub fn new(client: Client, request: ListRequest, decode: D) -> Self {
-        let walk = Walk::new(request.order, request.limit, &request.trail);
+        let walk = Walk::new(&request);
         Self { client, request, decode, walk }
     }
 
@@ -151,13 +161,6 @@ impl<D> Listing<D> {
             return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count }));
         }
         Ok(None)
-    }
-
-    /// The last rows read, oldest first: what [`ListRequest::after`] needs to go on with a cursor listing. Empty
-    /// for an offset listing, which cannot be gone on with.
-    #[must_use]
-    pub fn trail(&self) -> Vec<RowKey> {
-        self.walk.trail()
     }
 
     /// Opens an ended listing again, for rows that came meanwhile or were missed: a cursor listing goes on after

@@ -5,6 +5,9 @@ use super::{Fingerprints, RowKey};
 /// How many pages in a row may bring nothing new before an offset listing counts as stuck.
 const BARREN_PAGES: usize = 200;
 
+/// How often a list whose pages cannot be seen to follow each other is gone through until nothing new comes.
+const MOST_PASSES: u32 = 6;
+
 /// A walk by `offset`, each page overlapping the one before it by a row. A page whose first row is new may
 /// have lost rows before it (a deletion moved them up): the walk steps back until it meets a row it knows. So the
 /// rows seen are always all those that stand before the next page.
@@ -21,6 +24,12 @@ pub(super) struct OffsetWalk {
     barren: usize,
     /// How many pages in a row may bring nothing new.
     barren_allowed: usize,
+    /// Whether this pass took in rows without seeing that they follow the known ones: pages of one row overlap
+    /// with nothing.
+    unsure: bool,
+    /// How many new rows this pass brought.
+    found: usize,
+    passes: u32,
     done: bool,
 }
 
@@ -34,6 +43,9 @@ impl OffsetWalk {
             probing: false,
             barren: 0,
             barren_allowed: BARREN_PAGES,
+            unsure: false,
+            found: 0,
+            passes: 1,
             done: false,
         }
     }
@@ -50,7 +62,8 @@ impl OffsetWalk {
     pub(super) fn reopen(&mut self) {
         // All pages up to here come again, and bring nothing new.
         let barren_allowed = BARREN_PAGES + self.offset;
-        *self = Self { seen: std::mem::take(&mut self.seen), barren_allowed, ..Self::new(self.limit) };
+        let passes = self.passes + 1;
+        *self = Self { seen: std::mem::take(&mut self.seen), barren_allowed, passes, ..Self::new(self.limit) };
     }
 
     /// Takes in a page; says for each of its rows whether it is new.
@@ -68,8 +81,13 @@ impl OffsetWalk {
         if self.barren > self.barren_allowed {
             return Err(format!("{} pages in a row brought nothing new: the listing does not move on", self.barren));
         }
+        self.found += fresh.iter().filter(|fresh| **fresh).count();
         if connects {
+            self.unsure |= self.probing && !overlaps && !rows.is_empty();
             self.go_on(rows.len(), total);
+            if self.done && self.unsure && self.found > 0 && self.passes < MOST_PASSES {
+                self.reopen();
+            }
         } else {
             self.offset = self.offset.saturating_sub(self.step);
             self.step = (self.step * 2).min(self.limit);

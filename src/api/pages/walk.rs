@@ -2,7 +2,7 @@
 
 use super::cursor::CursorWalk;
 use super::offset::OffsetWalk;
-use super::{Order, RowKey};
+use super::{ListRequest, Order, RowKey};
 
 /// A position in a listing.
 #[derive(Debug)]
@@ -12,10 +12,10 @@ pub(super) enum Walk {
 }
 
 impl Walk {
-    pub(super) fn new(order: Order, limit: usize, trail: &[RowKey]) -> Self {
-        match order {
-            Order::Cursor => Self::Cursor(CursorWalk::new(limit, trail)),
-            Order::Offset => Self::Offset(OffsetWalk::new(limit)),
+    pub(super) fn new(request: &ListRequest) -> Self {
+        match request.order {
+            Order::Cursor => Self::Cursor(CursorWalk::new(request)),
+            Order::Offset => Self::Offset(OffsetWalk::new(request.limit)),
         }
     }
 
@@ -50,14 +50,6 @@ impl Walk {
         }
     }
 
-    /// The last rows read, oldest first.
-    pub(super) fn trail(&self) -> Vec<RowKey> {
-        match self {
-            Self::Cursor(walk) => walk.trail(),
-            Self::Offset(_) => Vec::new(),
-        }
-    }
-
     /// Goes on where it ended (cursor), or from the beginning (offset), with what was seen still seen.
     pub(super) fn reopen(&mut self) {
         match self {
@@ -80,7 +72,7 @@ mod tests {
         page: usize,
         mut between: impl FnMut(usize, &mut Vec<RowKey>),
     ) -> Vec<String> {
-        let mut walk = Walk::new(order, page, &[]);
+        let mut walk = walk(order, page);
         let mut got = Vec::new();
         for turn in 0..10_000 {
             if walk.is_done() {
@@ -107,6 +99,10 @@ mod tests {
             between(turn, &mut rows);
         }
         panic!("the walk does not end");
+    }
+
+    fn walk(order: Order, limit: usize) -> Walk {
+        Walk::new(&ListRequest { limit, ..ListRequest::new("/rows", order) })
     }
 
     fn some(rows: &[RowKey]) -> Vec<Option<RowKey>> {
@@ -163,7 +159,7 @@ mod tests {
         for gone in 1..=10 {
             for (count, page) in [(30, 10), (10, 10), (12, 1)] {
                 let mut list = rows(count);
-                let mut walk = Walk::new(Order::Cursor, page, &[]);
+                let mut walk = walk(Order::Cursor, page);
                 let mut got = Vec::new();
                 let mut asked = 0;
                 while !walk.is_done() {
@@ -190,7 +186,7 @@ mod tests {
     #[test]
     fn an_ended_listing_that_is_opened_again_brings_what_came_meanwhile() {
         for order in [Order::Cursor, Order::Offset] {
-            let mut walk = Walk::new(order, 10, &[]);
+            let mut walk = walk(order, 10);
             walk.accept(&some(&rows(4)), Some(4)).unwrap();
             if order == Order::Cursor {
                 walk.accept(&[], None).unwrap();
@@ -205,8 +201,27 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_grows_as_fast_as_it_is_read_has_an_end() {
+        for (until, most) in [(None, 20), (Some(1), 200)] {
+            let request = ListRequest { limit: 2, until, ..ListRequest::new("/rows", Order::Cursor) };
+            let mut walk = Walk::new(&request);
+            let mut asked = 0;
+            while !walk.is_done() {
+                let cursor = walk.query().into_iter().find(|(name, _)| *name == "starting_after");
+                let start = cursor.map_or(0, |(_, id)| id[4..].parse::<usize>().unwrap() + 1);
+                asked += 1;
+                // Without a moment to stop at, somebody comes with every second request; with one, two with each.
+                let count = if until.is_none() { 10 + asked / 2 } else { 10 + 2 * asked };
+                let keys: Vec<_> = rows(i64::from(count)).into_iter().skip(start).take(2).collect();
+                walk.accept(&some(&keys), None).unwrap();
+                assert!(asked < most, "{until:?}: the walk does not end");
+            }
+        }
+    }
+
+    #[test]
     fn that_there_is_nothing_at_all_is_asked_twice() {
-        let mut walk = Walk::new(Order::Cursor, 10, &[]);
+        let mut walk = walk(Order::Cursor, 10);
         walk.accept(&[], None).unwrap();
         assert!(!walk.is_done());
         walk.accept(&[], None).unwrap();
@@ -215,13 +230,13 @@ mod tests {
 
     #[test]
     fn an_empty_page_of_a_list_that_is_said_to_go_on_is_an_error() {
-        let mut walk = Walk::new(Order::Offset, 10, &[]);
+        let mut walk = walk(Order::Offset, 10);
         assert!(walk.accept(&[], Some(3)).is_err());
     }
 
     #[test]
     fn a_listing_that_repeats_its_first_page_is_an_error() {
-        let mut walk = Walk::new(Order::Cursor, 3, &[]);
+        let mut walk = walk(Order::Cursor, 3);
         let page = some(&rows(3));
         walk.accept(&page, None).unwrap();
         assert!(walk.accept(&page, None).is_err());
@@ -229,14 +244,14 @@ mod tests {
 
     #[test]
     fn the_total_ends_an_offset_listing_without_another_request() {
-        let mut walk = Walk::new(Order::Offset, 10, &[]);
+        let mut walk = walk(Order::Offset, 10);
         walk.accept(&some(&rows(4)), Some(4)).unwrap();
         assert!(walk.is_done());
     }
 
     #[test]
     fn unreadable_rows_at_the_end_do_not_make_it_endless() {
-        let mut walk = Walk::new(Order::Cursor, 10, &[]);
+        let mut walk = walk(Order::Cursor, 10);
         walk.accept(&[some(&rows(3)), vec![None]].concat(), None).unwrap();
         walk.accept(&[None], None).unwrap();
         walk.accept(&[some(&rows(3)[2..]), vec![None]].concat(), None).unwrap();

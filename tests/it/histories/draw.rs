@@ -1,7 +1,7 @@
 //! What may happen in a history, drawn from its seed.
 
 use std::fmt;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use chrono::{DateTime, Utc};
 use clerk_lake::resource::{self, Resource};
@@ -14,6 +14,9 @@ use rand::{RngExt, SeedableRng};
 
 use crate::support::expected::NOW;
 use crate::support::store::{Plan, Point, Trouble};
+
+/// How many changes there are during one sync: a world that grows as fast as it is read has no end.
+const MOST_CHANGES: u64 = 60;
 
 /// A minute in milliseconds.
 pub const MINUTE: i64 = 60_000;
@@ -116,7 +119,7 @@ pub struct Instance {
 impl Instance {
     pub fn draw(seed: u64, dice: &mut Dice) -> Self {
         let is_large = seed.is_multiple_of(LARGE);
-        let clamp = match dice.within(0..=99) {
+        let clamp: Option<usize> = match dice.within(0..=99) {
             _ if is_large => dice.of(&[None, Some(50), Some(100)]),
             0..=49 => dice.of(&[None, Some(50)]),
             _ => Some(dice.within(1..=7)),
@@ -243,7 +246,7 @@ impl fmt::Display for Step {
                 write!(f, "changes: {}", kinds.join(", "))
             }
             Self::Clock(by) => write!(f, "the clock goes on by {} min", by / MINUTE),
-            Self::Sync(attempt) => attempt.fmt(f),
+            Self::Sync(attempt) => write!(f, "{attempt}"),
         }
     }
 }
@@ -317,19 +320,22 @@ fn death(dice: &mut Dice) -> (Option<u64>, Option<(Point, u64)>) {
     (None, Some((dice.of(&Point::ALL), dice.of(&[1, 1, 1, 2, 2, 3, 4]))))
 }
 
-fn troubles(dice: &mut Dice) -> Vec<(std::ops::Range<u64>, Trouble)> {
-    let many = if dice.percent(30) { dice.within(1..=2) } else { 0 };
+fn troubles(dice: &mut Dice) -> Vec<(Range<u64>, Trouble)> {
+    let many = if dice.percent(30) { dice.within(1_u64..=2) } else { 0 };
     let kinds = [Trouble::Refused, Trouble::AnswerLost, Trouble::Slow];
-    let trouble = |_| {
-        let first = dice.within(1..=250);
-        (first..first + dice.of(&[1, 1, 2, 3]), dice.of(&kinds))
+    let trouble = |_: u64| {
+        let first = dice.within(1_u64..=250);
+        (first..first + dice.of(&[1_u64, 1, 2, 3]), dice.of(&kinds))
     };
     (0..many).map(trouble).collect()
 }
 
 fn stir(dice: &mut Dice) -> Stir {
     let (every, per_step) = (dice.within(1..=6), dice.within(1..=2));
-    Stir { changes: Changes { every, per_step, kinds: dice.several(&STIRRING, 5) }, seed: dice.within(0..=u64::MAX) }
+    Stir {
+        changes: Changes { every, per_step, kinds: dice.several(&STIRRING, 5), most: Some(MOST_CHANGES) },
+        seed: dice.within(0..=u64::MAX),
+    }
 }
 
 fn resources(dice: &mut Dice) -> Vec<&'static Resource> {
@@ -357,7 +363,7 @@ impl fmt::Display for Attempt {
             write!(f, ", every {every} requests {path} one of {kinds:?} (at most {limit:?})")?;
         }
         if let Some(Stir { changes, .. }) = &self.stir {
-            let Changes { every, per_step, kinds } = changes;
+            let Changes { every, per_step, kinds, .. } = changes;
             write!(f, ", every {every} lists {per_step} of {kinds:?}, and others")?;
         }
         for (operations, trouble) in &self.plan.troubles {

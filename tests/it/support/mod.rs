@@ -1,6 +1,7 @@
 //! What the tests share: a simulator, a lake in a directory of its own, the real binary, and rows as JSON.
 
 pub mod expected;
+pub mod store;
 pub mod stub;
 
 use std::path::{Path, PathBuf};

@@ -152,10 +152,6 @@ impl State {
             return Fate::Dies;
         }
         self.operations += 1;
-        if matches!(act, Act::DataFile | Act::Checkpoint | Act::Write) {
-            // A run reads and clears up the areas of dead ones, but writes to none than its own.
-            self.runs.extend(run_of(place));
-        }
         let point = match act {
             Act::Move if self.moves == 0 => Some(Point::BeforeMove),
             Act::Move => Some(Point::BetweenMoves),
@@ -169,6 +165,10 @@ impl State {
         if self.reaches(plan, point) || trouble == Some(Trouble::Fatal) {
             self.dead = true;
             return Fate::Dies;
+        }
+        // A run writes to its own area only, and clears up those of others.
+        if trouble.is_some() || matches!(act, Act::DataFile | Act::Checkpoint | Act::Write) {
+            self.runs.extend(run_of(place));
         }
         self.troubled += u64::from(trouble.is_some());
         trouble.map_or(Fate::Goes, Fate::Troubled)
@@ -237,7 +237,7 @@ impl Control {
         self.state().troubled > 0
     }
 
-    /// The runs that have used this handle.
+    /// The run that used this handle, and others whose staging areas it was troubled in.
     pub fn runs(&self) -> BTreeSet<String> {
         self.state().runs.clone()
     }
