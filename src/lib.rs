@@ -44,7 +44,7 @@
 //! Clerk Backend API
 //!    │  GET, within a shared request budget, retried
 //!    ▼
-//! api::pages        a stream of pages; a failed page is an item, never the end of the stream
+//! api::pages        a stream of pages, from one lane or several; a failed page is never the end of the stream
 //!    ▼
 //! resource          a page's bytes become a RecordBatch; the schema is declared, not inferred
 //!    ▼
@@ -72,12 +72,18 @@
 //!    of it, what was superseded is deleted right after the commit.
 //! 3. A failure never looks like the end of a list, and a listing that may be incomplete is never committed.
 //! 4. A lake belongs to one Clerk instance; another instance's key is refused.
+//! 5. Two runs at once lose and double nothing: a commit is made on exactly the version that it was computed
+//!    from, and whoever finds another one there has lost and says so.
+//!
+//! After Clerk has been quiet, one incremental sync leaves the tables equal to what it shows, row by row; how is
+//! said in [`sync`].
 //!
 //! # After a crash
 //!
-//! Killed at any point, every table is at its last commit. The next run removes what was staged, and sweeps the
-//! two places where a crash can leave data files beside the table's own: between moving files into place and
-//! the commit that names them, and between a commit and the deletion of what it superseded.
+//! Killed at any point, every table is at its last commit. The next run goes on with a long listing from its last
+//! [checkpoint](lake::checkpoint), removes whatever else was staged, and sweeps the two places where a crash can
+//! leave data files beside a table's own: between moving files into place and the commit that names them, and
+//! between a commit and the deletion of what it superseded.
 
 pub mod api;
 pub mod clock;

@@ -9,6 +9,7 @@ use super::limit::RateLimit;
 
 /// Settings of a simulated instance.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct SimulatorConfig {
     /// What everything is drawn from.
     pub seed: u64,
@@ -28,6 +29,8 @@ pub struct SimulatorConfig {
     pub rate_limit: Option<RateLimit>,
     /// Whether sessions are listed without a user.
     pub plain_session_listing: bool,
+    /// Whether lists of users heed the filters on the moment of creation.
+    pub creation_filters: bool,
     /// What organization lists answer where the feature is off.
     pub organizations_status: Option<u16>,
     /// What `GET /v1/instance` answers where the key may not read it.
@@ -62,6 +65,7 @@ impl Default for SimulatorConfig {
             environment_type: "production".to_owned(),
             rate_limit: None,
             plain_session_listing: true,
+            creation_filters: true,
             organizations_status: None,
             instance_status: None,
             latency: Duration::ZERO,

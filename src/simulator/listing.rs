@@ -19,6 +19,11 @@ impl Parameters {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The parameters whose names do not begin with `prefix`.
+    pub(super) fn without(&self, prefix: &str) -> Self {
+        Self(self.0.iter().filter(|(name, _)| !name.starts_with(prefix)).cloned().collect())
+    }
+
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()

@@ -51,6 +51,8 @@ fn instance(shared: &Shared) -> Reply {
 fn users(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
     let part = listing::part(parameters, clamp)?;
     let unknown_cursor = shared.settings().faults.unknown_cursor;
+    let heeded = shared.settings().creation_filters;
+    let parameters = &if heeded { parameters.clone() } else { parameters.without("created_at_") };
     let model = shared.model();
     let rows = listing::users(&model, parameters, part, unknown_cursor)?;
     let rows = array(&rows, 3000, |out, row| {

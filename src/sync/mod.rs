@@ -1,5 +1,10 @@
 //! A run: from Clerk to the lake, one resource after the other.
 //!
+//! A full sync reads all of a resource and replaces its table. An incremental one, the default once there is a
+//! watermark, takes in what changed: users by activity, by change and by count, with a whole reading to reconcile
+//! where these do not explain each other; organizations whole, since they are few; sessions from the plain list
+//! or user by user, for whoever was active or has an open one. What was read again and is the same is not written.
+//!
 //! Each resource is read as a stream of pages, staged as it comes, checked for completeness and committed once,
 //! together with its watermark. One resource's failure does not stop the others; a refused key does. It
 //! deliberately prints nothing: whoever runs it passes a [`Progress`].

@@ -193,12 +193,12 @@ impl<'a> Staging<'a> {
         Ok(Some(checkpoint.position))
     }
 
-    /// Whether enough has been staged since the last checkpoint for another one: an interruption should cost an
-    /// eighth of what has been read at most, or some seconds.
+    /// Whether enough has been staged since the last checkpoint for another one: an interruption should cost a
+    /// quarter of what has been read at most, or some seconds.
     pub(super) fn wants_checkpoint(&self) -> bool {
         let since = self.writer.rows();
         let due =
-            since >= FEWEST_CHECKED.max(self.rows / 8) || (since > 0 && self.checked.elapsed() >= LONGEST_UNCHECKED);
+            since >= FEWEST_CHECKED.max(self.rows / 4) || (since > 0 && self.checked.elapsed() >= LONGEST_UNCHECKED);
         self.resumable && due
     }
 

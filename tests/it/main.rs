@@ -10,6 +10,7 @@ mod incremental;
 mod incremental_extent;
 mod incremental_lake;
 mod kills;
+mod lanes;
 mod leftovers;
 mod operations;
 mod parquet_readers;

@@ -253,9 +253,11 @@ where
         let mut passed = false;
         for (key, fresh) in page.keys.iter().zip(&mut fresh) {
             let Some(created_at) = key.created_at else { continue };
-            if slice.start.is_some_and(|start| created_at < start) {
+            // A filter that includes its own moment is harmless; one that is not heeded is not.
+            if slice.start.is_some_and(|start| created_at < start - 1) {
                 return Err("rows came that the filter created_at_after excludes".to_owned());
             }
+            *fresh &= slice.start.is_none_or(|start| created_at >= start);
             self.first = self.first.min(created_at);
             if slice.end.is_some_and(|end| created_at >= end) {
                 passed = true;
@@ -298,6 +300,8 @@ impl<O> Drop for Lane<O> {
 #[derive(Debug)]
 struct Pace {
     lanes: usize,
+    /// Requests per second that the budget allows.
+    budget: Option<f64>,
     settled: bool,
     since: Instant,
     pages: usize,
@@ -309,17 +313,21 @@ struct Pace {
 const JUDGED_PAGES: usize = 12;
 const JUDGED_TIME: Duration = Duration::from_millis(200);
 
+/// A budget of which this share is used has no room for another lane.
+const FULL: f64 = 0.9;
+
 /// Twice as many lanes must bring so many times the rows to be worth it.
 const WORTH_DOUBLING: f64 = 1.2;
 
 impl Pace {
     fn new(lanes: Lanes, client: &Client) -> Self {
+        let budget = client.quota().requests_per_second();
         let lanes_now = match lanes {
             Lanes::Fixed(lanes) => lanes,
-            Lanes::Automatic => lanes_for(client.quota().requests_per_second(), client.latency()),
+            Lanes::Automatic => lanes_for(budget, client.latency()),
         };
         let settled = lanes != Lanes::Automatic;
-        Self { lanes: lanes_now, settled, since: Instant::now(), pages: 0, rows: 0, best: 0.0 }
+        Self { lanes: lanes_now, budget, settled, since: Instant::now(), pages: 0, rows: 0, best: 0.0 }
     }
 
     /// Takes in a page's rows; may change the number of lanes.
@@ -332,7 +340,9 @@ impl Pace {
             return;
         }
         let rate = self.rows as f64 / elapsed.as_secs_f64();
-        if rate > self.best * WORTH_DOUBLING && self.lanes < MOST_LANES {
+        if self.budget.is_some_and(|budget| self.pages as f64 / elapsed.as_secs_f64() >= budget * FULL) {
+            self.settled = true;
+        } else if rate > self.best * WORTH_DOUBLING && self.lanes < MOST_LANES {
             self.best = rate;
             self.lanes = (self.lanes * 2).min(MOST_LANES);
         } else {

@@ -1,0 +1,139 @@
+//! Users read in several lanes: the same rows as in one, whatever happens meanwhile.
+
+use std::sync::Arc;
+
+use clerk_lake::api::Lanes;
+use clerk_lake::simulator::model::DAY;
+use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, SimulatorConfig};
+use clerk_lake::sync::{Extent, Status};
+use tokio::sync::Notify;
+
+use crate::faults::{OnPage, sync_watched};
+use crate::support::{World, expected, named};
+
+async fn world(lanes: usize, change: impl FnOnce(&mut SimulatorConfig)) -> World {
+    let mut world = expected::still(|config| {
+        config.users = 4_000;
+        config.organizations = 0;
+        config.clamp = Some(50);
+        change(config);
+    })
+    .await;
+    world.options.lanes = Lanes::Fixed(lanes);
+    world.options.resources = vec![named("users")];
+    world
+}
+
+/// A distribution of the moments of creation: its name, and the moment of the n-th user.
+type Way = (&'static str, fn(i64) -> i64);
+
+/// How many different ranges of creation were asked for.
+fn slices(world: &World) -> usize {
+    let requests = world.simulator.requests();
+    let starts = requests.iter().filter_map(|request| {
+        request.query.iter().find(|(name, _)| name == "created_at_after").map(|(_, value)| value.clone())
+    });
+    starts.collect::<std::collections::BTreeSet<_>>().len()
+}
+
+/// Gives all users other moments of creation.
+fn recreate(world: &World, created_at: impl Fn(i64) -> i64) {
+    world.simulator.with_model(|model| {
+        let users: Vec<_> = model.users.iter().cloned().collect();
+        for (number, mut user) in (0..).zip(users) {
+            model.users.remove(&user.id);
+            user.created_at = created_at(number);
+            model.users.insert(user.created_at, &user.id.clone(), user);
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_number_of_lanes_reads_the_same_rows() {
+    for lanes in [1, 2, 7, 16] {
+        let world = world(lanes, |_| ()).await;
+        let summary = world.sync_only(&["users"]).await;
+        assert_eq!(summary.status, Status::Ok, "{lanes} lanes: {summary:?}");
+        assert_eq!(summary.resources[0].rows_read, 4_000, "{lanes} lanes");
+        expected::assert_resource_equals(&world, "users", &format!("{lanes} lanes")).await;
+        assert_eq!(slices(&world) > 0, lanes > 1, "{lanes} lanes asked for {} ranges", slices(&world));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_who_all_arrived_in_one_day_or_one_moment_are_all_there_once() {
+    let start = expected::NOW - 100 * DAY;
+    let ways: [Way; 4] = [
+        ("one moment", |_| 0),
+        ("two moments", |number| number % 2),
+        ("one second", |number| number / 4),
+        ("one day, and a few before", |number| if number < 10 { -1000 * DAY } else { number * 20_000 }),
+    ];
+    for (case, way) in ways {
+        let world = world(8, |config| config.users = 3_000).await;
+        recreate(&world, |number| start + way(number));
+        assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok, "{case}");
+        expected::assert_resource_equals(&world, "users", case).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_lose_and_double_nothing_while_users_come_and_go() {
+    let kinds = [ChangeKind::CreateUser, ChangeKind::DeleteUser, ChangeKind::UpdateProfile];
+    let mut world = world(8, |config| {
+        config.changes = Some(Changes { every: 1, per_step: 2, kinds: kinds.to_vec(), most: Some(150) });
+    })
+    .await;
+    let before = expected::wanted(&world, "users");
+    let summary = world.sync_only(&["users"]).await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    let stored = expected::stored(&world, "users").await;
+    for id in expected::wanted(&world, "users").keys().filter(|id| before.contains_key(*id)) {
+        assert!(stored.contains_key(id), "{id} was there all the time and is lost");
+    }
+    world.simulator.set(|config| config.changes = None);
+    world.options.extent = Extent::Changes;
+    assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
+    expected::assert_resource_equals(&world, "users", "quiet again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_in_every_lane_cost_time_and_no_rows() {
+    let kinds = [FaultKind::ServerError, FaultKind::CutBody, FaultKind::Reset, FaultKind::ClampedPage];
+    let world = world(8, |config| config.faults = Faults::every(5, kinds)).await;
+    let summary = world.sync_only(&["users"]).await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    expected::assert_resource_equals(&world, "users", "faults").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_heed_the_filters_is_read_in_one_lane() {
+    let world = world(8, |config| config.creation_filters = false).await;
+    let summary = world.sync_only(&["users"]).await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    expected::assert_resource_equals(&world, "users", "no filters").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_go_on_after_a_crash() {
+    let world = world(8, |config| config.users = 12_000).await;
+    let reached = Arc::new(Notify::new());
+    let notify = Arc::clone(&reached);
+    let progress = OnPage(move |_: &str, read: u64| {
+        if read >= 9_000 {
+            notify.notify_one();
+        }
+    });
+    tokio::select! {
+        biased;
+        () = reached.notified() => {}
+        summary = sync_watched(&world, Arc::new(progress)) => panic!("it ended before it crashed: {summary:?}"),
+    }
+    world.simulator.clear_requests();
+    let summary = world.sync_only(&["users"]).await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    expected::assert_resource_equals(&world, "users", "after a crash").await;
+    expected::assert_nothing_staged(&world, "after a crash");
+    let pages = world.simulator.request_count();
+    assert!(pages < 200, "{pages} requests for what was left of 240 pages");
+}
