@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableReference, TransactionError};
@@ -16,6 +15,7 @@ use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use object_store::path::Path;
 
+use super::change::{Change, CommitOutcome, Counts, Upsert};
 use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, UNREADABLE, WATERMARK};
 use super::writer::{StagedRows, writer_properties};
 use super::{compare, store_error};
@@ -26,105 +26,6 @@ const RELOADS: u32 = 3;
 
 /// The wait in between.
 const BETWEEN_RELOADS: Duration = Duration::from_millis(100);
-
-/// What a commit says beside its rows.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// Up to when the rows are complete; moves with them.
-    pub watermark: Option<DateTime<Utc>>,
-    /// The instance that the rows come from, where it is known.
-    pub instance: Option<String>,
-    /// How many rows Clerk counts that the table cannot hold, since they cannot be read; none where this commit
-    /// does not say.
-    pub unreadable: Option<u64>,
-    /// The run's figures, for `status`; the commit adds what it did to the rows.
-    pub info: serde_json::Map<String, serde_json::Value>,
-}
-
-impl Change {
-    /// The same, complete up to `watermark`.
-    #[must_use]
-    pub fn complete_up_to(self, watermark: DateTime<Utc>) -> Self {
-        Self { watermark: Some(watermark), ..self }
-    }
-
-    /// The same with what is known of rows that cannot be read.
-    #[must_use]
-    pub fn with_unreadable(self, rows: u64) -> Self {
-        Self { unreadable: Some(rows), ..self }
-    }
-
-    fn with_counts(mut self, counts: Counts) -> Self {
-        for (name, rows) in
-            [("rowsInserted", counts.inserted), ("rowsUpdated", counts.updated), ("rowsDeleted", counts.deleted)]
-        {
-            self.info.insert(name.to_owned(), rows.into());
-        }
-        self
-    }
-}
-
-/// What a commit did to a table's rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Rows that were not there before.
-    pub inserted: u64,
-    /// Rows that were there, with other content.
-    pub updated: u64,
-    /// Rows that are gone.
-    pub deleted: u64,
-}
-
-/// Rows that are new to a table or differ from its own, ready to be committed.
-#[derive(Debug)]
-pub struct Upsert {
-    rows: StagedRows,
-    counts: Counts,
-}
-
-impl Upsert {
-    /// What it will do to the table's rows.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-}
-
-/// What became of a commit.
-#[must_use]
-#[derive(Clone, Copy, Debug)]
-pub enum CommitOutcome {
-    /// It is visible.
-    Committed {
-        /// The version that it made.
-        version: u64,
-    },
-    /// Another run committed first; nothing of this one is visible.
-    Conflicted {
-        /// The version that this one was computed from.
-        base: Option<u64>,
-    },
-}
-
-impl CommitOutcome {
-    /// The version, or the error that a conflict is to somebody who gives up.
-    ///
-    /// # Errors
-    /// [`Conflict`](ErrorKind::Conflict).
-    pub fn committed(self, table: &str) -> Result<u64> {
-        match self {
-            Self::Committed { version } => Ok(version),
-            Self::Conflicted { base } => Err(Error::new(
-                ErrorKind::Conflict,
-                format!(
-                    "another run changed {table} after this one had read it{}; this run's rows were dropped",
-                    base.map(|base| format!(" (at version {base})")).unwrap_or_default()
-                ),
-            )
-            .with_hint("nothing is lost or doubled: run again, and let only one run at a time write to a lake")),
-        }
-    }
-}
 
 impl Table {
     /// What replacing the table's rows by `staged` would change.

@@ -21,7 +21,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 use datafusion::prelude::{col, lit};
 use futures::TryStreamExt;
 
-use super::commit::Counts;
+use super::change::Counts;
 use super::table::Table;
 use super::writer::StagedRows;
 use super::{Lake, store_error};

@@ -6,6 +6,7 @@
 //! Parquet encoding of its own (delta-rs and parquet do).
 
 mod area;
+mod change;
 pub mod checkpoint;
 mod commit;
 mod compare;
@@ -24,8 +25,8 @@ use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::TableSpec;
 
 pub use area::RunArea;
+pub use change::{Change, CommitOutcome, Counts, Upsert};
 pub use checkpoint::Checkpoint;
-pub use commit::{Change, CommitOutcome, Counts, Upsert};
 pub use location::Location;
 pub use table::{CommitRecord, Table};
 pub use writer::{StagedRows, Writer};

@@ -1,14 +1,11 @@
 //! Users read in several lanes: the same rows as in one, whatever happens meanwhile.
 
-use std::sync::Arc;
-
 use clerk_lake::api::Lanes;
 use clerk_lake::simulator::model::DAY;
 use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, SimulatorConfig};
 use clerk_lake::sync::{Extent, Status};
-use tokio::sync::Notify;
 
-use crate::faults::{OnPage, sync_watched};
+use crate::parquet_readers::drop_at;
 use crate::support::{World, expected, named};
 
 async fn world(lanes: usize, change: impl FnOnce(&mut SimulatorConfig)) -> World {
@@ -117,18 +114,7 @@ async fn a_server_that_does_not_heed_the_filters_is_read_in_one_lane() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_go_on_after_a_crash() {
     let world = world(8, |config| config.users = 12_000).await;
-    let reached = Arc::new(Notify::new());
-    let notify = Arc::clone(&reached);
-    let progress = OnPage(move |_: &str, read: u64| {
-        if read >= 9_000 {
-            notify.notify_one();
-        }
-    });
-    tokio::select! {
-        biased;
-        () = reached.notified() => {}
-        summary = sync_watched(&world, Arc::new(progress)) => panic!("it ended before it crashed: {summary:?}"),
-    }
+    drop_at(&world, "users", 9_000).await;
     world.simulator.clear_requests();
     let summary = world.sync_only(&["users"]).await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");

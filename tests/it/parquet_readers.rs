@@ -133,7 +133,7 @@ async fn a_first_sync_that_fails_leaves_nothing_to_plain_readers() {
 }
 
 /// Begins a sync and drops it as soon as so many rows of `resource` have been read.
-async fn drop_at(world: &World, resource: &'static str, rows: u64) {
+pub async fn drop_at(world: &World, resource: &'static str, rows: u64) {
     let reached = Arc::new(Notify::new());
     let notify = Arc::clone(&reached);
     let progress = OnPage(move |name: &str, read: u64| {

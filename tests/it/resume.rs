@@ -1,14 +1,13 @@
 //! A full sync that was interrupted goes on from where it was, and comes to what an undisturbed one comes to.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clerk_lake::ErrorKind;
 use clerk_lake::simulator::{ChangeKind, FaultKind, Faults};
 use clerk_lake::sync::{Extent, Status, Summary, SyncOptions};
-use tokio::sync::Notify;
 
-use crate::faults::{OnPage, impatient, sync_watched};
+use crate::faults::impatient;
+use crate::parquet_readers::drop_at;
 use crate::support::{World, expected, named};
 
 /// An instance whose users come in many pages.
@@ -29,22 +28,6 @@ fn pages(world: &World) -> usize {
     world.simulator.requests().iter().filter(|request| request.path == "/v1/users").count()
 }
 
-/// Begins a sync and drops it, as a crash would, once so many rows of `resource` have been read.
-async fn crash_at(world: &World, resource: &'static str, rows: u64) {
-    let reached = Arc::new(Notify::new());
-    let notify = Arc::clone(&reached);
-    let progress = OnPage(move |name: &str, read: u64| {
-        if name == resource && read >= rows {
-            notify.notify_one();
-        }
-    });
-    tokio::select! {
-        biased;
-        () = reached.notified() => {}
-        summary = sync_watched(world, Arc::new(progress)) => panic!("it ended before it crashed: {summary:?}"),
-    }
-}
-
 async fn assert_users_equal(world: &World, summary: &Summary, case: &str) {
     assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
     expected::assert_resource_equals(world, "users", case).await;
@@ -54,7 +37,7 @@ async fn assert_users_equal(world: &World, summary: &Summary, case: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crashed_full_sync_goes_on_after_its_last_checkpoint() {
     let world = many_users(12_000).await;
-    crash_at(&world, "users", 9_000).await;
+    drop_at(&world, "users", 9_000).await;
     assert!(!world.path().join("clerk_user").exists(), "a reader sees half a run");
     world.simulator.clear_requests();
     let summary = world.sync_only(&["users"]).await;
@@ -66,7 +49,7 @@ async fn a_crashed_full_sync_goes_on_after_its_last_checkpoint() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_between_a_crash_and_the_next_run_is_in_the_table() {
     let world = many_users(7_000).await;
-    crash_at(&world, "users", 6_000).await;
+    drop_at(&world, "users", 6_000).await;
     world.simulator.set(|config| config.now = config.now.map(|now| now + 3_600_000));
     world.simulator.with_model(|model| {
         for kind in [ChangeKind::CreateUser, ChangeKind::UpdateProfile, ChangeKind::Ban, ChangeKind::Activity] {
@@ -81,7 +64,7 @@ async fn what_changed_between_a_crash_and_the_next_run_is_in_the_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fresh_forgets_what_an_interrupted_run_had_read() {
     let world = many_users(6_500).await;
-    crash_at(&world, "users", 6_000).await;
+    drop_at(&world, "users", 6_000).await;
     world.simulator.clear_requests();
     let options = SyncOptions { fresh: true, ..world.options.clone() };
     let summary = world.sync_with(world.client(), world.lake(), options).await;
@@ -105,8 +88,8 @@ async fn a_sync_that_loses_the_network_keeps_what_it_had_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_going_on_loses_nothing_either() {
     let world = many_users(14_000).await;
-    crash_at(&world, "users", 5_500).await;
-    crash_at(&world, "users", 11_500).await;
+    drop_at(&world, "users", 5_500).await;
+    drop_at(&world, "users", 11_500).await;
     world.simulator.clear_requests();
     let summary = world.sync_only(&["users"]).await;
     assert_users_equal(&world, &summary, "after two crashes").await;
@@ -118,7 +101,7 @@ async fn an_incremental_sync_clears_what_an_interrupted_full_one_had_staged() {
     let mut world = many_users(6_500).await;
     assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
     world.options.extent = Extent::Full;
-    crash_at(&world, "users", 6_000).await;
+    drop_at(&world, "users", 6_000).await;
     world.options.extent = Extent::Changes;
     let summary = world.sync_only(&["users"]).await;
     assert_eq!(summary.resources[0].mode, "incremental");
