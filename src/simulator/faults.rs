@@ -111,6 +111,8 @@ pub struct Faults {
     pub path: Option<String>,
     /// What is answered to a cursor that is no row.
     pub unknown_cursor: UnknownCursor,
+    /// The user whom every n-th cursor names is deleted right before the answer; 0 for none.
+    pub cursor_deleted_every: u64,
 }
 
 impl Faults {

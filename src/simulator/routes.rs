@@ -53,6 +53,9 @@ fn users(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Resu
     let unknown_cursor = shared.settings().faults.unknown_cursor;
     let heeded = shared.settings().creation_filters;
     let parameters = &if heeded { parameters.clone() } else { parameters.without("created_at_") };
+    if let Some(cursor) = parameters.get("starting_after") {
+        shared.delete_cursor(cursor);
+    }
     let model = shared.model();
     let rows = listing::users(&model, parameters, part, unknown_cursor)?;
     let rows = array(&rows, 3000, |out, row| {

@@ -41,6 +41,7 @@ pub(super) struct Shared {
     window: Mutex<Window>,
     counter: Mutex<FaultCounter>,
     lists: Mutex<u64>,
+    cursors: Mutex<u64>,
     records: Mutex<(u64, VecDeque<RequestRecord>)>,
 }
 
@@ -58,6 +59,7 @@ impl Shared {
             window: Mutex::default(),
             counter: Mutex::default(),
             lists: Mutex::default(),
+            cursors: Mutex::default(),
             records: Mutex::default(),
         }
     }
@@ -87,6 +89,16 @@ impl Shared {
     pub(super) fn fault(&self, path: &str) -> Option<FaultKind> {
         let faults = self.settings().faults.clone();
         lock(&self.counter).next(&faults, path)
+    }
+
+    /// Deletes the user whom a cursor names, if it is that cursor's turn.
+    pub(super) fn delete_cursor(&self, cursor: &str) {
+        let every = self.settings().faults.cursor_deleted_every;
+        let mut cursors = lock(&self.cursors);
+        *cursors += 1;
+        if every > 0 && cursors.is_multiple_of(every) {
+            self.model().delete_user(cursor);
+        }
     }
 
     pub(super) fn reset_list_counter(&self) {
