@@ -295,7 +295,7 @@ impl Client {
                         None => waits.next().unwrap_or(self.retry.longest_wait),
                     };
                     if throttled {
-                        self.quota.pause(wait);
+                        self.quota.refused(wait);
                     }
                     (error, wait)
                 }
@@ -337,6 +337,7 @@ impl Client {
         let body = response.bytes().await.map_err(|error| unreachable(&error))?;
         self.counters.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         self.note_latency(start.elapsed());
+        tracing::trace!(path, status, took_ms = start.elapsed().as_millis(), "answered");
         if status != 200 {
             return Err(self.refused(path, status, &head, &body));
         }

@@ -2,7 +2,8 @@
 //! customer's own production traffic.
 //!
 //! The pace is even (GCRA, by `governor`) with a small burst; whoever is told to wait (`429`,
-//! `X-RateLimit-Remaining: 0`) makes every lane wait. It does not retry and knows nothing of requests.
+//! `X-RateLimit-Remaining: 0`) makes every lane wait. A `429` also means that others live on the same budget: the
+//! pace is lowered, and grows back window by window. It does not retry and knows nothing of requests.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,16 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 
 /// The longest wait that a server's header can impose at once.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// Of the allowed requests so many go out evenly, and so many at once after a pause. Together they leave room for
+/// answers that take unlike long to ask for: what left in ten seconds may arrive in less.
+const EVEN: f64 = 0.99;
+const AT_ONCE: f64 = 0.005;
+
+/// What a `429` leaves of the pace, what every window after it gives back, and the least that stays.
+const AFTER_A_REFUSAL: f64 = 0.8;
+const BACK_PER_WINDOW: f64 = 0.1;
+const LEAST: f64 = 0.1;
 
 /// How many requests per [`WINDOW`] the instance allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +66,26 @@ pub(super) struct Headers {
 
 struct State {
     limit: u32,
+    /// What is left of the share, 0 to 1, after refusals.
+    part: f64,
+    /// When that was last changed.
+    changed: Instant,
     granted: u64,
     limiter: Option<Arc<DefaultDirectRateLimiter>>,
     paused_until: Option<Instant>,
+    /// How long all pauses are together, the one that is not over yet included.
+    held: Duration,
+}
+
+impl State {
+    /// Changes what is left of the share.
+    fn set_part(&mut self, part: f64, share: f64) {
+        self.part = part;
+        self.changed = Instant::now();
+        if self.limiter.is_some() {
+            self.limiter = Some(limiter(self.limit, share * part));
+        }
+    }
 }
 
 /// The pace that all requests of a run share. Cheap to clone.
@@ -79,7 +107,15 @@ impl Quota {
         };
         let limiter = (rate_limit != RateLimit::Unlimited).then(|| limiter(limit, share));
         Self {
-            state: Arc::new(Mutex::new(State { limit, granted: 0, limiter, paused_until: None })),
+            state: Arc::new(Mutex::new(State {
+                limit,
+                part: 1.0,
+                changed: Instant::now(),
+                granted: 0,
+                limiter,
+                paused_until: None,
+                held: Duration::ZERO,
+            })),
             share,
             rate_limit,
         }
@@ -89,7 +125,7 @@ impl Quota {
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {
         let state = self.lock();
-        state.limiter.as_ref().map(|_| f64::from(state.limit) * self.share / WINDOW.as_secs_f64())
+        state.limiter.as_ref().map(|_| f64::from(state.limit) * self.share * state.part / WINDOW.as_secs_f64())
     }
 
     /// How many requests have been let through so far.
@@ -98,11 +134,20 @@ impl Quota {
         self.lock().granted
     }
 
+    /// For how long the server has had every request wait so far.
+    pub(super) fn held(&self) -> Duration {
+        self.lock().held
+    }
+
     /// Waits until one more request may be sent. Safe to cancel: a cancelled wait spends nothing.
     pub async fn acquire(&self) {
         loop {
             let (paused_until, limiter) = {
-                let state = self.lock();
+                let mut state = self.lock();
+                if state.part < 1.0 && state.changed.elapsed() >= WINDOW {
+                    let part = (state.part + BACK_PER_WINDOW).min(1.0);
+                    state.set_part(part, self.share);
+                }
                 (state.paused_until, state.limiter.clone())
             };
             if let Some(until) = paused_until
@@ -122,11 +167,25 @@ impl Quota {
         }
     }
 
+    /// Takes in a `429`: every request waits for `wait`, and all go slower from then on. The refusals of one window
+    /// are one: they are those of requests that were on their way together.
+    pub(super) fn refused(&self, wait: Duration) {
+        self.pause(wait);
+        let mut state = self.lock();
+        let first = state.part >= 1.0 || state.changed.elapsed() >= wait.max(WINDOW / 2);
+        if first {
+            let part = (state.part * AFTER_A_REFUSAL).max(LEAST);
+            state.set_part(part, self.share);
+        }
+    }
+
     /// Makes every request wait for `wait`: the server said so.
-    pub(super) fn pause(&self, wait: Duration) {
+    fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait.min(LONGEST_PAUSE);
         let mut state = self.lock();
-        if state.paused_until.is_none_or(|paused| paused < until) {
+        let held_until = state.paused_until.map_or(Instant::now(), |paused| paused.max(Instant::now()));
+        if held_until < until {
+            state.held += until - held_until;
             state.paused_until = Some(until);
         }
     }
@@ -141,7 +200,7 @@ impl Quota {
             let mut state = self.lock();
             if state.limit != limit {
                 state.limit = limit;
-                state.limiter = Some(limiter(limit, self.share));
+                state.limiter = Some(limiter(limit, self.share * state.part));
             }
         }
         if let (Some(remaining), Some(wait)) = (headers.remaining, headers.reset_in)
@@ -164,15 +223,21 @@ impl Quota {
 
 /// A limiter whose requests in any window, burst included, stay within `share` of `limit`.
 fn limiter(limit: u32, share: f64) -> Arc<DefaultDirectRateLimiter> {
-    let allowed = (f64::from(limit) * share).max(1.0);
-    let burst = (allowed * 0.025).ceil();
-    let rate = (allowed - burst).max(0.5) / WINDOW.as_secs_f64();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
-    let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);
-    let quota = governor::Quota::with_period(Duration::from_secs_f64(1.0 / rate))
+    let (burst, per_second) = pace(limit, share);
+    let quota = governor::Quota::with_period(Duration::from_secs_f64(1.0 / per_second))
         .unwrap_or(governor::Quota::per_second(NonZeroU32::MIN))
         .allow_burst(burst);
     Arc::new(DefaultDirectRateLimiter::direct(quota))
+}
+
+/// How many requests may go out at once after a pause, and how many per second.
+fn pace(limit: u32, share: f64) -> (NonZeroU32, f64) {
+    let allowed = (f64::from(limit) * share).max(1.0);
+    let burst = (allowed * AT_ONCE).ceil();
+    let per_window = (allowed * EVEN).min((allowed - burst).max(0.5));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+    let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);
+    (burst, per_window / WINDOW.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -198,13 +263,40 @@ mod tests {
         assert_eq!(fixed.requests_per_second(), Some(0.1));
     }
 
+    #[tokio::test]
+    async fn a_refusal_slows_the_pace_once_and_it_grows_back() {
+        let quota = Quota::new(RateLimit::Automatic, KeyKind::Live, 1.0);
+        let pace = || quota.requests_per_second().unwrap().round();
+        for _ in 0..5 {
+            quota.refused(Duration::ZERO);
+        }
+        assert_eq!(pace(), 80.0, "five refusals of one window");
+        for expected in [90.0, 100.0, 100.0] {
+            quota.lock().changed -= WINDOW;
+            quota.acquire().await;
+            assert_eq!(pace(), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_run_takes_almost_all_of_its_share_and_never_more() {
+        for limit in [100, 1000, 5000] {
+            for share in [0.5, 1.0] {
+                let (burst, per_second) = pace(limit, share);
+                let (allowed, per_window) = (f64::from(limit) * share, per_second * WINDOW.as_secs_f64());
+                assert!(per_window >= 0.97 * allowed, "{limit} {share}: {per_window}");
+                assert!(per_window + f64::from(burst.get()) <= allowed, "{limit} {share}: {per_window} {burst}");
+            }
+        }
+    }
+
     #[test]
     fn the_pace_and_its_burst_stay_within_the_share() {
         for limit in [1, 7, 100, 1000, 5000] {
             for share in [0.1, 0.5, 1.0] {
                 let quota = limiter(limit, share);
                 let burst: f64 = (0..limit * 2).take_while(|_| quota.check().is_ok()).map(|_| 1.0).sum();
-                assert!(burst <= (f64::from(limit) * share * 0.025).ceil().max(1.0) + 1.0, "{limit} {share}");
+                assert!(burst <= (f64::from(limit) * share * AT_ONCE).ceil().max(1.0) + 1.0, "{limit} {share}");
             }
         }
     }

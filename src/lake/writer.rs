@@ -15,6 +15,7 @@ use deltalake::kernel::Add;
 use object_store::path::Path;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -24,13 +25,13 @@ use crate::error::{Error, Result};
 use crate::table::{TableSpec, stamp};
 
 /// Rows collected before they go to the encoder: small pages cost as little as large ones.
-const BATCH_ROWS: usize = 4096;
+const BATCH_ROWS: usize = 1024;
 
 /// How many batches may wait for the encoder.
 const BATCHES_WAITING: usize = 2;
 
 /// Bytes per data page before compression: a reader of all columns has a page of each open at a time.
-const PAGE_BYTES: usize = 256 * 1024;
+const PAGE_BYTES: usize = 128 * 1024;
 
 /// Bytes after which a data file is closed and the next one begun.
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
@@ -207,10 +208,37 @@ impl Drop for Encoder {
 
 /// How every data file of the lake is encoded.
 pub(super) fn writer_properties(spec: &TableSpec) -> WriterProperties {
-    WriterProperties::builder()
+    let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
         .set_max_row_group_row_count(Some(spec.row_group_rows))
         .set_data_page_size_limit(PAGE_BYTES)
-        .set_created_by(concat!("clerk-lake ", env!("CARGO_PKG_VERSION")).to_owned())
-        .build()
+        .set_created_by(concat!("clerk-lake ", env!("CARGO_PKG_VERSION")).to_owned());
+    let repetitive =
+        spec.repetitive.iter().map(|path| ColumnPath::from(path.split('.').map(str::to_owned).collect::<Vec<_>>()));
+    repetitive.fold(properties, |properties, path| properties.set_column_dictionary_enabled(path, true)).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::arrow::ArrowSchemaConverter;
+
+    use super::*;
+    use crate::resource::TABLES;
+
+    #[test]
+    fn what_is_said_to_repeat_is_a_column_of_the_file() {
+        for spec in TABLES {
+            let schema = ArrowSchemaConverter::new().convert(&spec.schema()).unwrap();
+            let properties = writer_properties(spec);
+            for path in spec.repetitive {
+                let column = schema.columns().iter().find(|column| column.path().string() == *path);
+                let column = column.unwrap_or_else(|| panic!("{} has no column {path}", spec.name));
+                assert!(properties.dictionary_enabled(column.path()), "{path}");
+            }
+            let key = ColumnPath::from(spec.key[0]);
+            let repeats = spec.repetitive.contains(&spec.key[0]);
+            assert_eq!(properties.dictionary_enabled(&key), repeats, "{}", spec.name);
+        }
+    }
 }

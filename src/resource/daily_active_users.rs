@@ -18,6 +18,7 @@ pub static DAILY_ACTIVE_USERS: Resource = Resource {
         key: &["date"],
         partition: None,
         row_group_rows: 65_536,
+        repetitive: &["_synced_at"],
         source: "queries/daily_active_users.sql over clerk_user",
         columns,
     },

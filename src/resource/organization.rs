@@ -20,6 +20,7 @@ pub static ORGANIZATIONS: Resource = Resource {
         key: &["id"],
         partition: Some("created_year"),
         row_group_rows: 65_536,
+        repetitive: &["created_by", "_synced_at"],
         source: "GET /v1/organizations",
         columns: || columns(&[]),
     },

@@ -11,6 +11,7 @@ pub static REJECTED_ROWS: TableSpec = TableSpec {
     key: &["resource", "row"],
     partition: None,
     row_group_rows: 65_536,
+    repetitive: &["resource", "reason", "rejected_at", "_synced_at"],
     source: "every list",
     columns: || columns("", &[], 0),
 };

@@ -37,6 +37,8 @@ pub struct SimulatorConfig {
     pub instance_status: Option<u16>,
     /// The wait before each answer.
     pub latency: Duration,
+    /// What more it takes where users are filtered by their moment of creation.
+    pub filter_latency: Duration,
     /// The largest page, silently, whatever was asked for.
     pub clamp: Option<usize>,
     /// Whether bodies are compressed for those who accept it.
@@ -69,6 +71,7 @@ impl Default for SimulatorConfig {
             organizations_status: None,
             instance_status: None,
             latency: Duration::ZERO,
+            filter_latency: Duration::ZERO,
             clamp: None,
             compression: true,
             faults: Faults::default(),
@@ -77,5 +80,12 @@ impl Default for SimulatorConfig {
             clock_offset_ms: 0,
             date_header: true,
         }
+    }
+}
+
+impl SimulatorConfig {
+    /// The wait before an answer.
+    pub(super) fn latency_of(&self, filtered: bool) -> Duration {
+        if filtered { self.latency + self.filter_latency } else { self.latency }
     }
 }

@@ -156,7 +156,8 @@ fn users_by_offset<'a>(
     field: &str,
     descending: bool,
 ) -> Result<Vec<&'a User>, Reply> {
-    let passing = model.users.iter().filter(|user| passes(user, parameters));
+    let first = parameters.millis("created_at_after").map_or(i64::MIN, |after| after.saturating_add(1));
+    let passing = model.users.since(first).filter(|user| passes(user, parameters));
     if field == "created_at" {
         return Ok(if descending { slice(passing.rev(), part) } else { slice(passing, part) });
     }

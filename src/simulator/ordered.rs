@@ -56,6 +56,12 @@ impl<T> Ordered<T> {
         self.rows.values()
     }
 
+    /// All rows created at `moment` or later, oldest first.
+    #[must_use]
+    pub fn since(&self, moment: i64) -> impl DoubleEndedIterator<Item = &T> {
+        self.rows.range((moment, String::new())..).map(|(_, row)| row)
+    }
+
     /// The rows after `key`, oldest first.
     pub fn after(&self, key: (i64, String)) -> impl Iterator<Item = &T> {
         self.rows.range((std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded)).map(|(_, row)| row)

@@ -61,7 +61,8 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
         let reply = routes::simulator(shared, &path, &parameters, &body);
         return Ok(send(shared, reply, &headers, None, None));
     }
-    let latency = shared.settings().latency;
+    let filtered = parameters.get("created_at_after").is_some() || parameters.get("created_at_before").is_some();
+    let latency = shared.settings().latency_of(filtered);
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }

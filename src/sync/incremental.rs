@@ -117,10 +117,7 @@ impl Run<'_> {
         table: &Table,
         staging: &mut Staging<'_>,
     ) -> Result<Option<(Option<u64>, u64)>, ListingFailure> {
-        let decode = |body: &Bytes| (resource.decode)(body);
-        let active = self.users_active_since(day_of(since))?;
-        let mut active = Listing::new(client.clone(), active, decode);
-        staging.take_all(active.pages()).await?;
+        self.take_listed(resource, self.users_active_since(day_of(since))?, client, staging).await?;
         self.take_set_aside(resource, client, staging).await?;
         let mut before = self.count(resource, client).await?;
         if !self.take_changed(resource, since - MARGIN, client, table, staging).await? {

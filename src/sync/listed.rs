@@ -105,6 +105,26 @@ impl Run<'_> {
         self.read_from(resource, client, &mut scan, staging, summary).await
     }
 
+    /// Stages the rows that a list by cursor gives, in several lanes where that pays, and in one where it fails.
+    /// What several lists bring is staged once, so nothing is lost by reading some of it again.
+    pub(super) async fn take_listed(
+        &self,
+        resource: &'static Resource,
+        request: ListRequest,
+        client: &Client,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure> {
+        let (lanes, now) = (self.sync.options.lanes, self.now.timestamp_millis());
+        let mut scan = Scan::new(client.clone(), request.clone(), resource.decode_bytes(), lanes, now, None);
+        let failure = match self.read_to_the_end(&mut scan, staging).await {
+            Err(failure) if scan.was_cut() && !failure.passes() => failure,
+            other => return other,
+        };
+        tracing::info!(failure = %Error::from(failure), "reading the list again in one lane");
+        let mut listing = Listing::new(client.clone(), request, resource.decode_bytes());
+        self.read_to_the_end(&mut listing, staging).await
+    }
+
     /// Stages all that `source` lists.
     async fn read_from(
         &self,

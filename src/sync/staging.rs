@@ -197,8 +197,8 @@ impl<'a> Staging<'a> {
     /// quarter of what has been read at most, or some seconds.
     pub(super) fn wants_checkpoint(&self) -> bool {
         let since = self.writer.rows();
-        let due =
-            since >= FEWEST_CHECKED.max(self.rows / 4) || (since > 0 && self.checked.elapsed() >= LONGEST_UNCHECKED);
+        let due = since >= FEWEST_CHECKED.max(self.rows / 4).min(64_000)
+            || (since > 0 && self.checked.elapsed() >= LONGEST_UNCHECKED);
         self.resumable && due
     }
 

@@ -63,6 +63,9 @@ pub struct TableSpec {
     pub partition: Option<&'static str>,
     /// Rows per row group. Each partition has one open while rows are written: many partitions, small groups.
     pub row_group_rows: usize,
+    /// The Parquet columns (paths of leaves) whose values repeat enough for a dictionary to pay; text that differs
+    /// from row to row is smaller and faster without one.
+    pub repetitive: &'static [&'static str],
     /// The endpoint or query that it comes from.
     pub source: &'static str,
     /// Its columns but the last, without rows.

@@ -1,5 +1,7 @@
 //! Users read in several lanes: the same rows as in one, whatever happens meanwhile.
 
+use std::time::Duration;
+
 use clerk_lake::api::Lanes;
 use clerk_lake::simulator::model::DAY;
 use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, SimulatorConfig};
@@ -122,4 +124,19 @@ async fn lanes_go_on_after_a_crash() {
     expected::assert_nothing_staged(&world, "after a crash");
     let pages = world.simulator.request_count();
     assert!(pages < 200, "{pages} requests for what was left of 240 pages");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_makes_the_server_slow_is_given_up() {
+    let mut world = world(1, |config| {
+        config.latency = Duration::from_millis(5);
+        // Far longer than the test would ever wait for all the slices that lanes would ask for.
+        config.filter_latency = Duration::from_secs(3600);
+    })
+    .await;
+    world.options.lanes = Lanes::Automatic;
+    let summary = world.sync_only(&["users"]).await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+    assert_eq!(summary.resources[0].rows_total, 4_000);
+    expected::assert_resource_equals(&world, "users", "one lane").await;
 }

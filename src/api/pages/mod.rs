@@ -7,6 +7,7 @@
 mod cursor;
 mod fingerprints;
 mod offset;
+mod pace;
 pub mod scan;
 mod walk;
 

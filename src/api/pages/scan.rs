@@ -2,9 +2,14 @@
 //!
 //! A cursor is sequential, so one lane is bound by the time of a round trip. The range of creation is cut into
 //! closed-open slices, each walked with a cursor of its own; a lane that has nothing left takes half of the
-//! largest remainder. The server's filters exclude both ends and know whole milliseconds, so every row is also
-//! held against its slice here: it counts for the slice that its moment of creation lies in, and for no other.
-//! The last slice has no end: who signs up meanwhile is in it.
+//! largest remainder. A filter says where a slice begins, and nothing where it ends: the first row beyond tells,
+//! which costs half a page and spares the requests that would prove an end. The filter excludes its own moment and
+//! knows whole milliseconds, so every row is also held against its slice here: it counts for the slice that its
+//! moment of creation lies in, and for no other. The last slice has no end: who signs up meanwhile is in it.
+//!
+//! Lanes rely on more than one cursor does: on the filter, and on every row saying when it was created. Where
+//! either fails, or the filter makes the server slow, the scan ends with an error after which [`Scan::was_cut`]
+//! says that one lane may still succeed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,40 +19,16 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
+pub use super::pace::Lanes;
+use super::pace::{Began, Pace, SLOW_AT_LEAST, Speed};
 use super::{ApiError, Client, Decoded, ListRequest, Listing, Page, RowKey, stuck};
 
-/// The most lanes that are ever worth it.
-const MOST_LANES: usize = 16;
-
-/// A slice is cut in two only where each half is worth so many rows.
-const WORTH_CUTTING: f64 = 1000.0;
+/// A slice is cut only where so many pages of it are left: a cut costs half a page.
+const WORTH_CUTTING: usize = 3;
 
 /// How many of a slice's last rows are written down for whoever goes on with it.
 const TRAIL: usize = 100;
-
-/// How many lanes walk a listing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lanes {
-    /// As many as the latency and the request budget call for, for as long as another one pays.
-    #[default]
-    Automatic,
-    /// This many, 1 to 16.
-    Fixed(usize),
-}
-
-impl std::str::FromStr for Lanes {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.parse() {
-            _ if text == "auto" => Ok(Self::Automatic),
-            Ok(lanes @ 1..=MOST_LANES) => Ok(Self::Fixed(lanes)),
-            _ => Err(format!("expected auto, or a number from 1 to {MOST_LANES}")),
-        }
-    }
-}
 
 /// A part of the range of creation, in Unix milliseconds, and how far it has been delivered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -84,9 +65,6 @@ impl Slice {
         if let Some(start) = self.start {
             request = request.with("created_at_after", (start - 1).to_string());
         }
-        if let Some(end) = self.end {
-            request = request.with("created_at_before", end.to_string());
-        }
         request.after(self.trail.iter().cloned().collect())
     }
 
@@ -106,7 +84,12 @@ impl Slice {
 pub struct ScanPosition(Vec<Slice>);
 
 /// What a lane comes back with: its slice, its listing and the next page.
-type Outcome<D, T> = (usize, Listing<D>, Result<Option<Page<T>>, ApiError>);
+struct Outcome<D, T> {
+    at: usize,
+    listing: Listing<D>,
+    page: Result<Option<Page<T>>, ApiError>,
+    took: Duration,
+}
 
 /// See the [module](self).
 pub struct Scan<D, T> {
@@ -121,6 +104,11 @@ pub struct Scan<D, T> {
     /// The last slice's listing, once it has ended.
     ended: Option<Listing<D>>,
     walking: FuturesUnordered<Lane<Outcome<D, T>>>,
+    /// The rows of the largest page so far.
+    page_rows: usize,
+    /// Whether a row has come that does not say when it was created.
+    undated: bool,
+    speed: Speed,
     pace: Pace,
 }
 
@@ -152,6 +140,9 @@ where
             slices,
             ended: None,
             walking: FuturesUnordered::new(),
+            page_rows: 0,
+            undated: false,
+            speed: Speed::default(),
             pace,
         };
         for at in 0..scan.slices.len() {
@@ -171,8 +162,12 @@ where
     pub async fn next_page(&mut self) -> Result<Option<Page<T>>, ApiError> {
         loop {
             self.cut();
-            let Some((at, listing, outcome)) = self.walking.next().await else { return Ok(None) };
-            let Some(mut page) = outcome? else {
+            let next = tokio::time::timeout(SLOW_AT_LEAST, self.walking.next()).await;
+            self.check_speed(next.as_ref().ok().and_then(Option::as_ref).map(|it| (it.at, it.took)))?;
+            // Nothing has come for so long that it was worth a look.
+            let Ok(next) = next else { continue };
+            let Some(Outcome { at, listing, page, .. }) = next else { return Ok(None) };
+            let Some(mut page) = page? else {
                 self.end(at, listing);
                 continue;
             };
@@ -217,9 +212,14 @@ where
 
     /// Fetches and reads a slice's next page in a task of its own: several pages are read on several cores.
     fn go_on(&mut self, at: usize, mut listing: Listing<D>) {
+        let began = Began::now(&self.client);
+        if self.slices[at].start.is_some() && self.slices[at].rows == 0 {
+            self.speed.first_pages.push((at, began));
+        }
+        let client = self.client.clone();
         let page = async move {
-            let outcome = listing.next_page().await;
-            (at, listing, outcome)
+            let page = listing.next_page().await;
+            Outcome { at, listing, page, took: began.elapsed(&client) }
         };
         self.walking.push(Lane(tokio::spawn(page)));
     }
@@ -231,18 +231,50 @@ where
         }
     }
 
-    /// Cuts remainders in two for as long as there are lanes without a slice.
+    /// Cuts remainders for as long as there are lanes without a slice. A first page that is not full may be all
+    /// there is.
     fn cut(&mut self) {
-        while self.walking.len() < self.pace.lanes {
+        let short = self.pace.pages_read == 1 && self.page_rows < self.whole.limit;
+        while self.walking.len() < self.pace.lanes && !self.undated && !short {
             let remainder =
                 |at: usize| self.slices[at].remainder(self.first, self.horizon).map(|(rows, up_to)| (rows, up_to, at));
             let largest = (0..self.slices.len()).filter_map(remainder).max_by(|left, right| left.0.total_cmp(&right.0));
-            let Some((_, up_to, at)) = largest.filter(|(rows, ..)| *rows >= WORTH_CUTTING) else { return };
-            let end = self.slices[at].end;
-            let middle = up_to + (end.unwrap_or(self.horizon) - up_to) / 2 + 1;
-            self.slices[at].end = Some(middle);
-            self.slices.push(Slice { start: Some(middle), end, ..Slice::default() });
+            let Some((rows, up_to, at)) = largest else { return };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+            let pages = (rows / self.page_rows.max(1) as f64) as usize;
+            if pages < WORTH_CUTTING {
+                return;
+            }
+            // Who walks alone is cut for all lanes at once.
+            let idle = self.pace.lanes - self.walking.len();
+            let alone = self.walking.len() <= 1;
+            let parts = if alone { (idle + 1).min(pages / 2).max(2) } else { 2 };
+            self.cut_slice(at, up_to, parts);
+        }
+    }
+
+    /// Cuts what is left of a slice after `up_to` into `parts`.
+    fn cut_slice(&mut self, at: usize, up_to: i64, parts: usize) {
+        let end = self.slices[at].end;
+        let left = end.unwrap_or(self.horizon) - up_to;
+        let bound =
+            |part: usize| up_to + i64::try_from(i128::from(left) * part as i128 / parts as i128).unwrap_or(left) + 1;
+        self.slices[at].end = Some(bound(1));
+        for part in 1..parts {
+            let end = if part + 1 < parts { Some(bound(part + 1)) } else { end };
+            self.slices.push(Slice { start: Some(bound(part)), end, ..Slice::default() });
             self.begin(self.slices.len() - 1);
+        }
+    }
+
+    /// Gives up where the filter makes pages so slow that one lane without it is faster.
+    fn check_speed(&mut self, came: Option<(usize, Duration)>) -> Result<(), ApiError> {
+        if let Some((at, took)) = came {
+            self.speed.came(at, self.slices[at].start.is_some(), took);
+        }
+        match self.speed.too_slow(self.pace.lanes, &self.client) {
+            Some(why) if self.pace.may_change => Err(stuck(&self.whole.path, &why)),
+            _ => Ok(()),
         }
     }
 
@@ -251,8 +283,15 @@ where
         let slice = &self.slices[at];
         let mut fresh = page.fresh.take().unwrap_or_else(|| vec![true; page.keys.len()]);
         let mut passed = false;
+        self.page_rows = self.page_rows.max(page.keys.len());
         for (key, fresh) in page.keys.iter().zip(&mut fresh) {
-            let Some(created_at) = key.created_at else { continue };
+            let Some(created_at) = key.created_at else {
+                self.undated = true;
+                if self.slices.len() > 1 {
+                    return Err("rows came that do not say when they were created".to_owned());
+                }
+                continue;
+            };
             // A filter that includes its own moment is harmless; one that is not heeded is not.
             if slice.start.is_some_and(|start| created_at < start - 1) {
                 return Err("rows came that the filter created_at_after excludes".to_owned());
@@ -293,73 +332,5 @@ impl<O> Future for Lane<O> {
 impl<O> Drop for Lane<O> {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// How many lanes there are: as many as fill the request budget, then twice as many for as long as that pays.
-#[derive(Debug)]
-struct Pace {
-    lanes: usize,
-    /// Requests per second that the budget allows.
-    budget: Option<f64>,
-    settled: bool,
-    since: Instant,
-    pages: usize,
-    rows: usize,
-    best: f64,
-}
-
-/// Over so many pages, and this long at least, a number of lanes is judged.
-const JUDGED_PAGES: usize = 12;
-const JUDGED_TIME: Duration = Duration::from_millis(200);
-
-/// A budget of which this share is used has no room for another lane.
-const FULL: f64 = 0.9;
-
-/// Twice as many lanes must bring so many times the rows to be worth it.
-const WORTH_DOUBLING: f64 = 1.2;
-
-impl Pace {
-    fn new(lanes: Lanes, client: &Client) -> Self {
-        let budget = client.quota().requests_per_second();
-        let lanes_now = match lanes {
-            Lanes::Fixed(lanes) => lanes,
-            Lanes::Automatic => lanes_for(budget, client.latency()),
-        };
-        let settled = lanes != Lanes::Automatic;
-        Self { lanes: lanes_now, budget, settled, since: Instant::now(), pages: 0, rows: 0, best: 0.0 }
-    }
-
-    /// Takes in a page's rows; may change the number of lanes.
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    fn count(&mut self, rows: usize) {
-        self.pages += 1;
-        self.rows += rows;
-        let elapsed = self.since.elapsed();
-        if self.settled || self.pages < JUDGED_PAGES.max(self.lanes * 2) || elapsed < JUDGED_TIME {
-            return;
-        }
-        let rate = self.rows as f64 / elapsed.as_secs_f64();
-        if self.budget.is_some_and(|budget| self.pages as f64 / elapsed.as_secs_f64() >= budget * FULL) {
-            self.settled = true;
-        } else if rate > self.best * WORTH_DOUBLING && self.lanes < MOST_LANES {
-            self.best = rate;
-            self.lanes = (self.lanes * 2).min(MOST_LANES);
-        } else {
-            self.settled = true;
-            if rate < self.best {
-                self.lanes = (self.lanes / 2).max(1);
-            }
-        }
-        (self.since, self.pages, self.rows) = (Instant::now(), 0, 0);
-    }
-}
-
-/// As many lanes as keep a budget of `rate` requests per second busy where an answer takes `latency`.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
-fn lanes_for(rate: Option<f64>, latency: Option<Duration>) -> usize {
-    match (rate, latency) {
-        (Some(rate), Some(latency)) => ((rate * latency.as_secs_f64() * 1.2).ceil() as usize).clamp(1, MOST_LANES),
-        _ => 1,
     }
 }

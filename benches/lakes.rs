@@ -1,0 +1,134 @@
+//! Lakes to measure on: empty ones, one that a real sync has filled, and copies of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use arrow::array::RecordBatch;
+use clerk_lake::api::RateLimit;
+use clerk_lake::clock::Clock;
+use clerk_lake::lake::{Change, Lake, Location, RunArea, StagedRows, Table};
+use clerk_lake::resource::USERS;
+use clerk_lake::sync::{CancellationToken, Silent, Status, Sync, SyncOptions};
+use tempfile::TempDir;
+
+use crate::clerk::{Simulator, size};
+use crate::support::{client, now, runtime};
+
+/// A lake in a directory of its own, with the users' table open for writing.
+pub struct OpenLake {
+    /// The users' table.
+    pub table: Table,
+    _area: RunArea,
+    directory: TempDir,
+}
+
+impl OpenLake {
+    /// An empty one.
+    pub fn empty() -> Self {
+        Self::in_directory(tempfile::tempdir().expect("a directory"))
+    }
+
+    /// A copy of the [`synced`] one.
+    pub fn synced() -> Self {
+        Self::in_directory(copy_of_synced())
+    }
+
+    fn in_directory(directory: TempDir) -> Self {
+        let lake = at(directory.path());
+        let (area, table) = runtime().block_on(async {
+            let area = RunArea::open(&lake).await.expect("a place to stage in");
+            let table = Table::open(&lake, &USERS.table, Some(&area)).await.expect("the table of users");
+            (area, table)
+        });
+        Self { table, _area: area, directory }
+    }
+
+    /// Stages `batches`, which are in the table's whole schema.
+    pub fn stage(&self, batches: &[RecordBatch]) -> StagedRows {
+        runtime().block_on(async {
+            let mut writer = self.table.writer().expect("a writer");
+            for batch in batches {
+                writer.write_stamped(batch.clone()).await.expect("rows are staged");
+            }
+            writer.finish().await.expect("the files are closed")
+        })
+    }
+
+    /// Leaves the lake as it is until the process ends.
+    pub fn keep(self) -> PathBuf {
+        let path = self.directory.path().to_path_buf();
+        KEPT.lock().expect("no bench has panicked").push(self.directory);
+        path
+    }
+}
+
+/// The lake in `directory`.
+pub fn at(directory: &Path) -> Lake {
+    Lake::new(Location::parse(&directory.to_string_lossy()).expect("a place for a lake"))
+}
+
+/// What a commit says beside its rows.
+pub fn change() -> Change {
+    Change { watermark: Some(now()), instance: None, unreadable: None, info: serde_json::Map::new() }
+}
+
+/// A lake with `CLERK_LAKE_BENCH_USERS` users, brought there by a real sync, once in a process. It is not to be
+/// changed.
+pub fn synced() -> &'static Path {
+    static SYNCED: LazyLock<PathBuf> = LazyLock::new(|| {
+        let simulator = Simulator::start(size("CLERK_LAKE_BENCH_USERS", 250_000), &[]);
+        let directory = tempfile::tempdir().expect("a directory");
+        let sync = Sync {
+            client: client(&simulator.url, RateLimit::Unlimited),
+            lake: at(directory.path()),
+            clock: Clock::system(),
+            options: SyncOptions { resources: vec![&USERS], ..SyncOptions::default() },
+            progress: Arc::new(Silent),
+            stop: CancellationToken::new(),
+        };
+        let summary = runtime().block_on(sync.run());
+        assert_eq!(summary.status, Status::Ok, "{summary:?}");
+        let path = directory.path().to_path_buf();
+        KEPT.lock().expect("no bench has panicked").push(directory);
+        path
+    });
+    &SYNCED
+}
+
+/// A copy of the [`synced`] lake, in a directory of its own.
+pub fn copy_of_synced() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    copy(synced(), directory.path());
+    directory
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory").map(|entry| entry.expect("an entry")) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(from, to).expect("a copy");
+        }
+    }
+}
+
+/// Directories that several benches use.
+static KEPT: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());
+
+/// Removes the kept lakes when it is dropped: nobody drops a static.
+pub struct Removal;
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        if let Ok(mut kept) = KEPT.lock() {
+            kept.clear();
+        }
+    }
+}
+
+/// Has the kept lakes removed once the benches are over.
+pub fn remove_kept_at_the_end() -> Removal {
+    Removal
+}

@@ -1,0 +1,126 @@
+//! Batches to Parquet: the lake's writer beside the parquet crate's own, and the settings that the lake writes with
+//! beside others.
+
+#![expect(clippy::print_stderr, reason = "sizes on disk are half of what a setting is chosen by")]
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use arrow::array::RecordBatch;
+use clerk_lake::lake::StagedRows;
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use crate::clerk::{PAGE_ROWS, size};
+use crate::lakes::OpenLake;
+use crate::rows::{SYNCED_AT_MICROS, decode, in_file, lake_properties, properties, write_file};
+use crate::support::{runtime, user_pages};
+
+/// Users as the decoder gives them, a page to a batch.
+static DECODED: LazyLock<Vec<RecordBatch>> = LazyLock::new(|| {
+    let pages = size("CLERK_LAKE_BENCH_ROWS", 100_000).div_ceil(PAGE_ROWS);
+    user_pages(pages).iter().map(decode).collect()
+});
+
+/// The same with the columns that the lake's files have.
+static IN_FILE: LazyLock<Vec<RecordBatch>> = LazyLock::new(|| DECODED.iter().map(in_file).collect());
+
+fn rows() -> ItemsCount {
+    ItemsCount::new(DECODED.iter().map(RecordBatch::num_rows).sum::<usize>())
+}
+
+/// To staged files, one for each partition.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn lake(bencher: Bencher) {
+    bencher.counter(rows()).with_inputs(OpenLake::empty).bench_local_values(|lake| {
+        let staged = stage(&lake, &DECODED);
+        (lake, staged)
+    });
+}
+
+fn stage(lake: &OpenLake, batches: &[RecordBatch]) -> StagedRows {
+    runtime().block_on(async {
+        let mut writer = lake.table.writer().expect("a writer");
+        for batch in batches {
+            writer.write(batch, SYNCED_AT_MICROS).await.expect("rows are staged");
+        }
+        writer.finish().await.expect("the files are closed")
+    })
+}
+
+/// The bound: the same columns and the same settings, to one file.
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn bare_arrow_writer(bencher: Bencher) {
+    let batches = &*IN_FILE;
+    bencher.counter(rows()).with_inputs(directory).bench_local_values(|directory| {
+        write_file(&directory.path().join("users.parquet"), batches, lake_properties());
+        directory
+    });
+}
+
+/// What the lake's settings are chosen from; the first are its own.
+#[divan::bench(args = SETTINGS, sample_count = 5, sample_size = 1)]
+fn bare_settings(bencher: Bencher, settings: Settings) {
+    let batches = &*IN_FILE;
+    let mut bytes = 0;
+    bencher.counter(rows()).with_inputs(directory).bench_local_values(|directory| {
+        bytes = write_file(&directory.path().join("users.parquet"), batches, settings.properties());
+        directory
+    });
+    eprintln!("{settings}: {bytes} bytes on disk");
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+/// How a file is encoded.
+#[derive(Clone, Copy)]
+struct Settings {
+    codec: Codec,
+    dictionary: bool,
+    row_group_rows: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Codec {
+    Zstd(i32),
+    Snappy,
+    None,
+}
+
+const SETTINGS: [Settings; 8] = [
+    Settings { codec: Codec::Zstd(1), dictionary: true, row_group_rows: 65_536 },
+    Settings { codec: Codec::Zstd(3), dictionary: true, row_group_rows: 65_536 },
+    Settings { codec: Codec::Snappy, dictionary: true, row_group_rows: 65_536 },
+    Settings { codec: Codec::None, dictionary: true, row_group_rows: 65_536 },
+    Settings { codec: Codec::Zstd(1), dictionary: false, row_group_rows: 65_536 },
+    Settings { codec: Codec::None, dictionary: false, row_group_rows: 65_536 },
+    Settings { codec: Codec::Zstd(1), dictionary: true, row_group_rows: 16_384 },
+    Settings { codec: Codec::Zstd(1), dictionary: true, row_group_rows: 262_144 },
+];
+
+impl Settings {
+    fn properties(self) -> WriterProperties {
+        let compression = match self.codec {
+            Codec::Zstd(level) => Compression::ZSTD(ZstdLevel::try_new(level).expect("a level of zstd")),
+            Codec::Snappy => Compression::SNAPPY,
+            Codec::None => Compression::UNCOMPRESSED,
+        };
+        properties(compression, self.dictionary, self.row_group_rows)
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.codec {
+            Codec::Zstd(level) => write!(f, "zstd {level}")?,
+            Codec::Snappy => f.write_str("snappy")?,
+            Codec::None => f.write_str("uncompressed")?,
+        }
+        let dictionary = if self.dictionary { "dictionary" } else { "no dictionary" };
+        write!(f, ", {dictionary}, row groups of {}", self.row_group_rows)
+    }
+}
