@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 /// A page's users, with the fields that the table of users is made of.
 pub fn users(page: &[u8]) -> Vec<User<'_>> {
-    serde_json::from_slice(page).expect("a page of users")
+    serde_json::from_str(std::str::from_utf8(page).expect("UTF-8")).expect("a page of users")
 }
 
 /// A user.

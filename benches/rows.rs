@@ -5,17 +5,14 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use clerk_lake::lake;
 use clerk_lake::resource::USERS;
 use clerk_lake::table::stamp;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 /// What `_synced_at` says here; the same everywhere, since it is the same within one sync.
 pub const SYNCED_AT_MICROS: i64 = 1_800_000_000_000_000;
-
-/// Bytes per data page before compression: the lake's setting (`lake::writer`).
-const PAGE_BYTES: usize = 128 * 1024;
 
 /// A page's users, in the table's schema but for `_synced_at`.
 pub fn decode(page: &Bytes) -> RecordBatch {
@@ -32,19 +29,9 @@ pub fn in_file(batch: &RecordBatch) -> RecordBatch {
     stamped
 }
 
-/// How the lake encodes users (`lake::writer`).
+/// How the lake encodes users.
 pub fn lake_properties() -> WriterProperties {
-    properties(Compression::ZSTD(ZstdLevel::default()), true, USERS.table.row_group_rows)
-}
-
-/// The same, but for what is given here.
-pub fn properties(compression: Compression, dictionary: bool, row_group_rows: usize) -> WriterProperties {
-    WriterProperties::builder()
-        .set_compression(compression)
-        .set_dictionary_enabled(dictionary)
-        .set_max_row_group_row_count(Some(row_group_rows))
-        .set_data_page_size_limit(PAGE_BYTES)
-        .build()
+    lake::writer_properties(&USERS.table)
 }
 
 /// Writes `batches`, of which there must be one, to one file; gives its size in bytes.

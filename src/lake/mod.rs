@@ -29,7 +29,7 @@ pub use change::{Change, CommitOutcome, Counts, Upsert};
 pub use checkpoint::Checkpoint;
 pub use location::Location;
 pub use table::{CommitRecord, Table};
-pub use writer::{StagedRows, Writer};
+pub use writer::{StagedRows, Writer, writer_properties};
 
 /// A lake: a place with tables in it. Cheap to clone.
 #[derive(Clone, Debug)]

