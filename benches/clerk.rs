@@ -1,4 +1,4 @@
-//! A simulated Clerk in a process of its own, and its list of users read with a bare HTTP client.
+//! A simulated Clerk in a process of its own.
 
 #![expect(clippy::print_stderr, reason = "the seed must be known to whoever wants the same run again")]
 
@@ -6,16 +6,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use clerk_lake::clock::Clock;
 use clerk_lake::config::environment;
-use serde::Deserialize;
 
 /// The key of every simulated instance here.
 pub const KEY: &str = "sk_live_simulated";
-
-/// How many users a full page has.
-pub const PAGE_ROWS: usize = 500;
 
 /// A size that the environment may set.
 pub fn size(name: &str, default: usize) -> usize {
@@ -76,42 +71,4 @@ impl Drop for Simulator {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// The whole list of users, oldest first, page by page.
-#[derive(Default)]
-pub struct UserList {
-    /// The address of each page: with these known, pages can be had in any order.
-    pub addresses: Vec<String>,
-    /// Their bodies, decompressed.
-    pub pages: Vec<Bytes>,
-}
-
-/// Reads the list of users of the instance at `url`, in full pages.
-pub async fn list_users(http: &reqwest::Client, url: &str) -> UserList {
-    let first = format!("{url}/v1/users?limit={PAGE_ROWS}&order_by=created_at");
-    let mut list = UserList::default();
-    let mut address = first.clone();
-    loop {
-        let page = body(http, &address).await;
-        let Some(last) = last_id(&page) else { return list };
-        list.addresses.push(std::mem::replace(&mut address, format!("{first}&starting_after={last}")));
-        list.pages.push(page);
-    }
-}
-
-/// Gets one body, decompressed.
-pub async fn body(http: &reqwest::Client, address: &str) -> Bytes {
-    let answer = http.get(address).bearer_auth(KEY).send().await.expect("an answer");
-    answer.error_for_status().expect("a good answer").bytes().await.expect("a whole body")
-}
-
-/// The id of a page's last row.
-fn last_id(page: &Bytes) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Row {
-        id: String,
-    }
-    let rows: Vec<Row> = serde_json::from_slice(page).expect("a list of users");
-    rows.into_iter().next_back().map(|row| row.id)
 }

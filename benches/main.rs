@@ -10,6 +10,7 @@ mod commit;
 mod daily_active_users;
 mod decode;
 mod lakes;
+mod pages;
 mod parse;
 mod plain_read;
 mod rows;

@@ -10,7 +10,8 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use futures::{StreamExt, stream};
 
-use crate::clerk::{Simulator, body, list_users, size};
+use crate::clerk::{Simulator, size};
+use crate::pages::{body, list_users};
 use crate::support::{client, now, runtime};
 
 fn users() -> usize {

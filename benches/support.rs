@@ -10,7 +10,8 @@ use clerk_lake::api::{Client, ClientConfig, RateLimit, SecretKey, parse_api_url}
 use clerk_lake::clock::Clock;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::clerk::{KEY, PAGE_ROWS, Simulator, list_users};
+use crate::clerk::{KEY, Simulator};
+use crate::pages::{PAGE_ROWS, list_users};
 
 /// The runtime of the whole process; as many threads as there are cores, as in the real program.
 pub fn runtime() -> &'static Runtime {
@@ -28,7 +29,7 @@ pub fn now() -> DateTime<Utc> {
 pub fn user_pages(count: usize) -> &'static [Bytes] {
     static FETCHED: Mutex<BTreeMap<usize, &'static [Bytes]>> = Mutex::new(BTreeMap::new());
     let mut fetched = FETCHED.lock().expect("no fetch has panicked");
-    *fetched.entry(count).or_insert_with(|| &*fetch_pages(count).leak())
+    fetched.entry(count).or_insert_with(|| fetch_pages(count).leak())
 }
 
 fn fetch_pages(count: usize) -> Vec<Bytes> {

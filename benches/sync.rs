@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
 mod clerk;
+mod pages;
 mod parse;
 mod rows;
 
@@ -21,7 +22,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
-use clerk::{KEY, Simulator, body, list_users, program, size};
+use clerk::{KEY, Simulator, program, size};
+use pages::{body, list_users};
 
 /// The length of the ticks in which `/proc` counts time: a hundredth of a second on every Linux.
 const TICK: Duration = Duration::from_millis(10);
@@ -84,14 +86,14 @@ fn sync(url: &str, users: usize) -> Cost {
 
 /// Watches a process until it has ended; it must not have been waited for, so that its times stay readable.
 fn watch(id: u32, start: Instant) -> Cost {
-    let (stat, status) = (format!("/proc/{id}/stat"), format!("/proc/{id}/status"));
+    let (times_file, memory_file) = (format!("/proc/{id}/stat"), format!("/proc/{id}/status"));
     let mut peak_kib = 0;
     loop {
-        let (has_ended, cpu) = times(Path::new(&stat));
+        let (has_ended, cpu) = times(Path::new(&times_file));
         if has_ended {
             return Cost { wall: start.elapsed(), cpu, peak_kib };
         }
-        peak_kib = peak(Path::new(&status)).unwrap_or(peak_kib);
+        peak_kib = peak(Path::new(&memory_file)).unwrap_or(peak_kib);
         std::thread::sleep(LOOK_EVERY);
     }
 }

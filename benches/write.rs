@@ -13,8 +13,9 @@ use divan::counter::ItemsCount;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::clerk::{PAGE_ROWS, size};
+use crate::clerk::size;
 use crate::lakes::OpenLake;
+use crate::pages::PAGE_ROWS;
 use crate::rows::{SYNCED_AT_MICROS, decode, in_file, lake_properties, write_file};
 use crate::support::{runtime, user_pages};
 

@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clerk_lake::api::{DEFAULT_API_URL, Lanes, RateLimit};
+use clerk_lake::lake::{At, Keeping};
 use clerk_lake::resource;
 
 /// The heading of what holds for every command.
@@ -41,6 +42,8 @@ pub enum Command {
     Query(Query),
     /// Say what each table holds, and how old it is
     Status(Status),
+    /// Put small files together and let old versions go, beyond what each sync does by itself
+    Upkeep(Upkeep),
     /// Describe the tables and their columns
     Schema(Schema),
     /// Run a simulated Clerk instance
@@ -107,6 +110,26 @@ pub struct Sync {
     /// Print one JSON document on stdout
     #[arg(long, env = "CLERK_LAKE_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
+    /// How the lake is looked after
+    #[command(flatten)]
+    pub keep: Keep,
+}
+
+/// How the lake is looked after.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Keep {
+    /// For how long replaced files stay, for `query --at` and slow readers: 12h, 7d, …; 0: not at all
+    #[arg(long, env = "CLERK_LAKE_HISTORY", default_value = "0", value_name = "TIME", value_parser = period)]
+    pub history: TimeDelta,
+    /// Put the small files of a partition together once there are so many; 0: never
+    #[arg(long, env = "CLERK_LAKE_COMPACT_FILES", default_value_t = Keeping::default().compact_files, value_name = "N")]
+    pub compact_files: usize,
+}
+
+impl From<Keep> for Keeping {
+    fn from(keep: Keep) -> Self {
+        Self { history: keep.history, compact_files: keep.compact_files }
+    }
 }
 
 /// How rows are printed.
@@ -137,6 +160,9 @@ pub struct Query {
     /// List the catalogue
     #[arg(long)]
     pub list: bool,
+    /// Ask the lake as it was then: a version of the tables, a day, or a moment (needs a lake with --history)
+    #[arg(long, value_name = "VERSION|TIME", value_parser = at)]
+    pub at: Option<At>,
     /// A value for one of the query's parameters, which --list shows; may be given more than once
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
     pub param: Vec<(String, i64)>,
@@ -151,6 +177,14 @@ pub struct Status {
     /// Print one JSON document on stdout
     #[arg(long, env = "CLERK_LAKE_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
+}
+
+/// Arguments of `upkeep`.
+#[derive(Debug, Args)]
+pub struct Upkeep {
+    /// How the lake is looked after
+    #[command(flatten)]
+    pub keep: Keep,
 }
 
 /// Arguments of `schema`.
@@ -244,6 +278,30 @@ fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     }
     let day = text.parse::<NaiveDate>().map_err(|_| "expected a day (2026-11-24) or a moment (RFC 3339)".to_owned())?;
     Ok(day.and_time(NaiveTime::MIN).and_utc())
+}
+
+fn at(text: &str) -> Result<At, String> {
+    match text.parse() {
+        Ok(version) => Ok(At::Version(version)),
+        Err(_) => moment(text).map(At::Moment).map_err(|error| error.replacen("expected", "expected a version,", 1)),
+    }
+}
+
+/// A number of days, hours or minutes, or 0.
+fn period(text: &str) -> Result<TimeDelta, String> {
+    let wrong = || "expected 0, or a number of minutes, hours or days such as 30m, 12h or 7d".to_owned();
+    if text.trim() == "0" {
+        return Ok(TimeDelta::zero());
+    }
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.trim().parse().map_err(|_| wrong())?;
+    TimeDelta::try_seconds(i64::from(number) * seconds).ok_or_else(wrong)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

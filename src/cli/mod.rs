@@ -10,6 +10,7 @@ mod simulate;
 mod status;
 mod sync;
 mod terminal;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -79,9 +80,16 @@ async fn until_interrupted(terminal: &mut Terminal, cli: Cli) -> Result<()> {
 async fn command(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) -> Result<()> {
     let lake = |text: &str| Location::parse(text).map(Lake::new);
     match cli.command {
-        Command::Sync(arguments) => Box::pin(sync::run(terminal, lake(&cli.lake)?, &arguments, stop)).await,
+        Command::Sync(arguments) => {
+            let lake = lake(&cli.lake)?.keeping(arguments.keep.into());
+            Box::pin(sync::run(terminal, lake, &arguments, stop)).await
+        }
         Command::Query(arguments) => query::run(terminal, &lake(&cli.lake)?, &arguments).await,
         Command::Status(arguments) => status::run(terminal, &lake(&cli.lake)?, &arguments).await,
+        Command::Upkeep(arguments) => {
+            let lake = lake(&cli.lake)?.keeping(arguments.keep.into());
+            Box::pin(upkeep::run(terminal, &lake)).await
+        }
         Command::Schema(arguments) => schema::run(terminal, &arguments),
         Command::Simulate(arguments) => simulate::run(terminal, &arguments).await,
         Command::Demo(arguments) => Box::pin(demo::run(terminal, &arguments, stop)).await,

@@ -31,16 +31,22 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Query) -> Res
     };
     let mut again = 1;
     let printed = loop {
-        let session = query::session(lake).await?;
+        let session = query::session_at(lake, arguments.at).await?;
         let plan = query.plan(&session, &parameters).await?;
         let mut sink = Sink::new(arguments.format, terminal.out());
         match sink.print(plan).await {
             // A sync has replaced files that this snapshot reads; as long as nothing is printed, start anew.
+            Err(error) if error.kind() == ErrorKind::Conflict && arguments.at.is_some() => break Err(not_kept()),
             Err(error) if error.kind() == ErrorKind::Conflict && sink.is_untouched() && again > 0 => again -= 1,
             other => break other.and_then(|schema| sink.finish(&schema)),
         }
     };
     printed.and(terminal.flushed())
+}
+
+fn not_kept() -> Error {
+    Error::new(ErrorKind::Query, "the lake no longer has the files that it had then")
+        .with_hint("a lake keeps as much of its past as --history says: sync with --history 30d, for example")
 }
 
 fn list(terminal: &mut Terminal) -> Result<()> {

@@ -133,8 +133,8 @@ impl Table {
         let result = match self.delta.snapshot() {
             Err(_) => self.create(adds, change).await.map(|_| ()),
             Ok(state) => {
-                let named = self.named_instance(&change);
-                let actions = adds.into_iter().map(Action::Add).chain(removes).chain(named).collect();
+                let metadata = self.changed_metadata(&change);
+                let actions = adds.into_iter().map(Action::Add).chain(removes).chain(metadata).collect();
                 let operation = DeltaOperation::Write {
                     mode,
                     partition_by: self.spec.partition.map(|column| vec![column.to_owned()]),
@@ -150,11 +150,21 @@ impl Table {
         self.settle(base, result).await
     }
 
-    /// The table's metadata with the instance that its rows come from, where that has not been known so far.
-    fn named_instance(&self, change: &Change) -> Option<Action> {
-        let instance = change.instance.clone().filter(|_| self.instance().is_none())?;
+    /// The table's metadata with what has not been known so far: the instance that its rows come from, and how long
+    /// its past is kept.
+    fn changed_metadata(&self, change: &Change) -> Option<Action> {
+        let instance = change.instance.clone().filter(|_| self.instance().is_none());
+        let instance = instance.map(|instance| (INSTANCE.to_owned(), instance));
+        let new = |(name, value): &(String, String)| self.property(name).as_deref() != Some(value);
+        let kept: Vec<_> = self.lake.keeping.properties().into_iter().filter(new).collect();
+        let changed: Vec<_> = instance.into_iter().chain(kept).collect();
+        if changed.is_empty() {
+            return None;
+        }
         let metadata = self.delta.snapshot().ok()?.metadata().clone();
-        Some(Action::Metadata(metadata.add_config_key(INSTANCE.to_owned(), instance).ok()?))
+        let metadata =
+            changed.into_iter().try_fold(metadata, |it, (name, value)| it.add_config_key(name, value)).ok()?;
+        Some(Action::Metadata(metadata))
     }
 
     /// The table's first commit: its schema, its rows and the watermark at once.
@@ -167,6 +177,7 @@ impl Table {
             ("clerk_lake.source".to_owned(), Some(self.spec.source.to_owned())),
         ]);
         properties_of_table.insert(INSTANCE.to_owned(), change.instance.clone());
+        properties_of_table.extend(self.lake.keeping.properties().into_iter().map(|(name, value)| (name, Some(value))));
         let table = CreateBuilder::new()
             .with_log_store(self.log_store())
             .with_table_name(self.spec.name)
@@ -229,7 +240,7 @@ impl Table {
 
     /// Takes in the outcome: on success the new version is loaded and what it superseded is removed. What fails
     /// after the commit is put into the log (a checkpoint, say) does not undo it.
-    async fn settle(&mut self, base: Base, result: Result<(), DeltaTableError>) -> Result<CommitOutcome> {
+    pub(super) async fn settle(&mut self, base: Base, result: Result<(), DeltaTableError>) -> Result<CommitOutcome> {
         let made = self.store.take_committed();
         match (result, made) {
             (Err(error), None) if is_conflict(&error) => Ok(CommitOutcome::Conflicted { base: base.version }),
@@ -266,6 +277,9 @@ impl Table {
     /// Removes the files that the table had at `base` and has no longer, and what a crash had left before the
     /// table's first commit.
     async fn remove_superseded(&mut self, base: &Base) {
+        if self.lake.keeping.keeps_history() {
+            return;
+        }
         let now: HashSet<String> = self.files().map(|file| file.path).collect();
         let superseded = base.files.iter().filter(|path| !now.contains(*path)).map(|path| Path::from(path.as_str()));
         let mut gone: Vec<Path> = superseded.collect();
@@ -275,13 +289,13 @@ impl Table {
 }
 
 /// What a commit is computed from.
-struct Base {
+pub(super) struct Base {
     version: Option<u64>,
     files: Vec<String>,
 }
 
 impl Base {
-    fn of(table: &Table) -> Self {
+    pub(super) fn of(table: &Table) -> Self {
         Self { version: table.version(), files: table.files().map(|file| file.path).collect() }
     }
 }

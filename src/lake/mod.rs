@@ -13,6 +13,7 @@ mod compare;
 mod location;
 mod staged;
 mod table;
+mod upkeep;
 mod writer;
 
 use std::sync::Arc;
@@ -28,20 +29,34 @@ pub use area::RunArea;
 pub use change::{Change, CommitOutcome, Counts, Upsert};
 pub use checkpoint::Checkpoint;
 pub use location::Location;
-pub use table::{CommitRecord, Table};
+pub use table::{At, CommitRecord, Table};
+pub use upkeep::{Compaction, Keeping, TableUpkeep, look_after};
 pub use writer::{StagedRows, Writer, writer_properties};
 
 /// A lake: a place with tables in it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Lake {
     location: Arc<Location>,
+    keeping: Keeping,
 }
 
 impl Lake {
     /// The lake at `location`; nothing is touched yet.
     #[must_use]
     pub fn new(location: Location) -> Self {
-        Self { location: Arc::new(location) }
+        Self { location: Arc::new(location), keeping: Keeping::default() }
+    }
+
+    /// The same lake, looked after as `keeping` says.
+    #[must_use]
+    pub fn keeping(self, keeping: Keeping) -> Self {
+        Self { keeping, ..self }
+    }
+
+    /// How many small files in a partition are put together after a sync; 0 for never.
+    #[must_use]
+    pub fn compacts_at(&self) -> usize {
+        self.keeping.compact_files
     }
 
     /// Where it is.
@@ -56,6 +71,15 @@ impl Lake {
     /// See [`Table::open`].
     pub async fn table(&self, spec: &'static TableSpec) -> Result<Table> {
         Table::open(self, spec, None).await
+    }
+
+    /// Opens a table for reading, as it was `at` an earlier version or moment; where it had not been written yet
+    /// then, it does not exist.
+    ///
+    /// # Errors
+    /// See [`Table::open_at`].
+    pub async fn table_at(&self, spec: &'static TableSpec, at: At) -> Result<Table> {
+        Table::open_at(self, spec, at).await
     }
 
     /// A DataFusion session that can read this lake's files.

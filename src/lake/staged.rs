@@ -94,6 +94,11 @@ impl StagedStore {
         u64::try_from(self.committed.swap(-1, Ordering::AcqRel)).ok()
     }
 
+    /// Whether a version was committed through this store since that was last taken.
+    pub(super) fn has_committed(&self) -> bool {
+        self.committed.load(Ordering::Acquire) >= 0
+    }
+
     /// Notes that the file that will be at `location` lies at `place` in the whole store.
     pub(super) fn note_staged(&self, location: Path, place: Path) {
         lock(&self.staged).insert(location, place);

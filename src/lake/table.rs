@@ -15,7 +15,7 @@ use object_store::path::Path;
 
 use super::staged::{StagedStore, is_data_file, join};
 use super::{Lake, RunArea, Writer, compare, store_error};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::TableSpec;
 
 /// The application id under which the watermark is recorded: a Delta `txn` action whose version is the
@@ -53,6 +53,15 @@ pub struct Table {
     pub(super) leftovers: Vec<Path>,
 }
 
+/// A point in a table's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The table's version of this number.
+    Version(u64),
+    /// The newest version committed at this moment or before it, by the clocks of the machines that committed.
+    Moment(DateTime<Utc>),
+}
+
 /// What a commit says of the run that made it.
 #[derive(Clone, Debug)]
 pub struct CommitRecord {
@@ -69,6 +78,24 @@ impl Table {
     /// [`Settings`](crate::ErrorKind::Settings) where something is there that this program did not write, or a
     /// newer version of it did; [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn open(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
+        let mut table = Self::unopened(lake, spec, area)?;
+        table.load().await?;
+        Ok(table)
+    }
+
+    /// Opens `spec`'s table for reading, as it was `at` an earlier version or moment.
+    ///
+    /// # Errors
+    /// As [`Table::open`], and [`Query`](crate::ErrorKind::Query) where the log no longer reaches back so far.
+    pub async fn open_at(lake: &Lake, spec: &'static TableSpec, at: At) -> Result<Self> {
+        let mut table = Self::open(lake, spec, None).await?;
+        if table.exists() {
+            table.go_back(at).await?;
+        }
+        Ok(table)
+    }
+
+    fn unopened(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
         let location = lake.location();
         let prefix = lake.table_prefix(spec.name);
         let staging = area.map(|area| area.prefix_for(spec.name));
@@ -77,7 +104,7 @@ impl Table {
         let as_store: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
         let url = location.url_of(&prefix)?;
         let log_store = default_logstore(as_store, Arc::clone(&location.root), &url, &StorageConfig::default());
-        let mut table = Self {
+        Ok(Self {
             spec,
             lake: lake.clone(),
             store,
@@ -85,9 +112,36 @@ impl Table {
             staging,
             writers: area.map(RunArea::writers).unwrap_or_default(),
             leftovers: Vec::new(),
+        })
+    }
+
+    /// To the version that the table had then; to none, where there was none yet.
+    async fn go_back(&mut self, at: At) -> Result<()> {
+        let name = self.spec.name;
+        let newest = self.version();
+        let loaded = match at {
+            At::Version(version) if Some(version) > newest => {
+                return Err(Error::new(ErrorKind::Query, format!("{name} has no version {version} yet"))
+                    .with_hint("clerk-lake status shows each table's newest version"));
+            }
+            At::Version(version) => self.delta.load_version(version).await,
+            At::Moment(moment) => self.delta.load_with_datetime(moment).await,
         };
-        table.load().await?;
-        Ok(table)
+        let not_kept = |why: &str| {
+            Error::new(ErrorKind::Query, format!("{name} is not kept as it was then{why}"))
+                .with_hint("a lake keeps as much of the past as --history says: sync with --history 30d, for example")
+        };
+        loaded.map_err(|error| not_kept(&format!(": {}", chain(&error))))?;
+        let At::Moment(moment) = at else { return Ok(()) };
+        // Before the first commit that the log holds, that one is loaded.
+        match self.history(1).await?.pop().and_then(|commit| commit.at) {
+            Some(committed) if committed <= moment => Ok(()),
+            _ if self.version() == Some(0) => {
+                self.delta = DeltaTable::new(self.log_store());
+                Ok(())
+            }
+            _ => Err(not_kept("")),
+        }
     }
 
     async fn load(&mut self) -> Result<()> {
@@ -133,7 +187,7 @@ impl Table {
     }
 
     /// Whether `path` is named as delta-rs names the data files of this table.
-    fn is_own_file(&self, path: &Path) -> bool {
+    pub(super) fn is_own_file(&self, path: &Path) -> bool {
         is_data_file(path)
             && path.filename().is_some_and(|name| name.starts_with("part-"))
             && self.spec.partition.is_none_or(|column| path.as_ref().starts_with(&format!("{column}=")))
@@ -272,7 +326,8 @@ impl Table {
         (name, prefix)
     }
 
-    /// Removes data files that no version names: what a crash left between moving files and committing them,
+    /// Removes data files that no version names (where old versions are kept: those that have been kept for long
+    /// enough): what a crash left between moving files and committing them,
     /// or between committing and clearing up. Before anything is removed an empty commit is made, so that a
     /// run which is committing those files right now loses to it instead of naming files that are gone. Before a
     /// table's first commit nothing is removed: that commit does.
@@ -283,6 +338,10 @@ impl Table {
     pub async fn sweep(&mut self) -> Result<usize> {
         if !self.exists() {
             return Ok(0);
+        }
+        if self.lake.keeping.keeps_history() {
+            // What no version names looks like what older ones do: it goes with them, by its age.
+            return self.remove_expired().await;
         }
         let before = self.orphans().await?;
         if before.is_empty() {

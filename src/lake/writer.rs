@@ -224,27 +224,3 @@ pub fn writer_properties(spec: &TableSpec) -> WriterProperties {
         spec.repetitive.iter().map(|path| ColumnPath::from(path.split('.').map(str::to_owned).collect::<Vec<_>>()));
     repetitive.fold(properties, |properties, path| properties.set_column_dictionary_enabled(path, true)).build()
 }
-
-#[cfg(test)]
-mod tests {
-    use parquet::arrow::ArrowSchemaConverter;
-
-    use super::*;
-    use crate::resource::TABLES;
-
-    #[test]
-    fn what_is_said_to_repeat_is_a_column_of_the_file() {
-        for spec in TABLES {
-            let schema = ArrowSchemaConverter::new().convert(&spec.schema()).unwrap();
-            let properties = writer_properties(spec);
-            for path in spec.repetitive {
-                let column = schema.columns().iter().find(|column| column.path().string() == *path);
-                let column = column.unwrap_or_else(|| panic!("{} has no column {path}", spec.name));
-                assert!(properties.dictionary_enabled(column.path()), "{path}");
-            }
-            let key = ColumnPath::from(spec.key[0]);
-            let repeats = spec.repetitive.contains(&spec.key[0]);
-            assert_eq!(properties.dictionary_enabled(&key), repeats, "{}", spec.name);
-        }
-    }
-}

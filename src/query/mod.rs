@@ -6,4 +6,4 @@ pub mod catalogue;
 mod run;
 
 pub use catalogue::{Parameters, Query};
-pub use run::{active_user_ids, failed, ids_set_aside, owners_of_open_sessions, session, sql};
+pub use run::{active_user_ids, failed, ids_set_aside, owners_of_open_sessions, session, session_at, sql};

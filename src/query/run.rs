@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 
 use crate::error::{Error, ErrorKind, Result, chain};
-use crate::lake::{self, Lake, Table};
+use crate::lake::{self, At, Lake, Table};
 use crate::resource::{self, REJECTED_ROWS, Resource};
 
 /// A session with every table of the lake that has been written, each at its newest version.
@@ -19,10 +19,22 @@ use crate::resource::{self, REJECTED_ROWS, Resource};
 /// [`Settings`](ErrorKind::Settings) where the lake has no tables yet or one is not this program's;
 /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
 pub async fn session(lake: &Lake) -> Result<SessionContext> {
+    session_at(lake, None).await
+}
+
+/// The same as the lake was `at` an earlier version of its tables, or an earlier moment; tables that had not been
+/// written then are not there.
+///
+/// # Errors
+/// What [`session`] gives, and [`Query`](ErrorKind::Query) where the lake does not keep its past so far back.
+pub async fn session_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
     let session = lake.session();
     let mut found = false;
     for spec in resource::TABLES {
-        let table = lake.table(spec).await?;
+        let table = match at {
+            Some(at) => lake.table_at(spec, at).await?,
+            None => lake.table(spec).await?,
+        };
         if table.exists() {
             found = true;
             let provider = table.provider().await?;

@@ -48,7 +48,7 @@ impl Run<'_> {
         let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
         let outcome = table.replace(staged, counts, self.change(summary)).await?;
-        self.settle(outcome, self.watermark, &table, summary).await
+        self.settle(outcome, self.watermark, &mut table, summary).await
     }
 
     /// The users that the figure is taken from: the table where this run has just brought it up to date, else

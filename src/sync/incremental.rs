@@ -90,7 +90,7 @@ impl Run<'_> {
         summary.take_counts(prepared.counts());
         let change = self.change(summary).with_unreadable(unreadable);
         let outcome = table.commit_upsert(prepared, change).await?;
-        self.settle(outcome, self.watermark, &table, summary).await?;
+        self.settle(outcome, self.watermark, &mut table, summary).await?;
         Ok(None)
     }
 

@@ -61,7 +61,7 @@ impl Run<'_> {
         }
         let change = self.change(summary).complete_up_to(whole.watermark).with_unreadable(whole.unreadable);
         let outcome = table.replace(whole.staged, counts, change).await?;
-        self.settle(outcome, whole.watermark, &table, summary).await?;
+        self.settle(outcome, whole.watermark, &mut table, summary).await?;
         Ok(whole.taken_over.then_some(whole.watermark))
     }
 

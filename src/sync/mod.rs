@@ -258,14 +258,32 @@ impl Run<'_> {
         &self,
         outcome: CommitOutcome,
         watermark: DateTime<Utc>,
-        table: &Table,
+        table: &mut Table,
         summary: &mut ResourceSummary,
     ) -> Result<()> {
         let version = outcome.committed(table.spec().name)?;
         summary.take_commit(watermark, version, table.rows());
         self.note_base(table);
         table.forget_checkpoints(&self.area).await;
+        self.compact_if_due(table).await;
         Ok(())
+    }
+
+    /// Puts a table's small files together where there are many. What fails here has cost time and nothing else.
+    async fn compact_if_due(&self, table: &mut Table) {
+        let at_least = self.sync.lake.compacts_at();
+        if at_least == 0 || self.sync.stop.is_cancelled() {
+            return;
+        }
+        let name = table.spec().name;
+        match table.compact(at_least).await {
+            Ok(None) => {}
+            Ok(Some(done)) => {
+                tracing::info!(table = name, before = done.files_before, after = done.files_after, "compacted");
+                self.note_base(table);
+            }
+            Err(error) => tracing::warn!(table = name, %error, "small files could not be put together"),
+        }
     }
 
     /// Notes the version at which this run stands.

@@ -58,7 +58,7 @@ impl Run<'_> {
         summary.take_counts(upsert.counts());
         let change = self.change(summary).complete_up_to(watermark);
         let outcome = table.commit_upsert(upsert, change).await?;
-        self.settle(outcome, watermark, &table, summary).await?;
+        self.settle(outcome, watermark, &mut table, summary).await?;
         Ok(begun)
     }
 

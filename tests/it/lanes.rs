@@ -131,7 +131,7 @@ async fn a_filter_that_makes_the_server_slow_is_given_up() {
     let mut world = world(1, |config| {
         config.latency = Duration::from_millis(5);
         // Far longer than the test would ever wait for all the slices that lanes would ask for.
-        config.filter_latency = Duration::from_secs(3600);
+        config.filter_latency = Duration::from_hours(1);
     })
     .await;
     world.options.lanes = Lanes::Automatic;

@@ -18,3 +18,4 @@ mod rejected_rows;
 mod resume;
 mod secrets;
 mod support;
+mod upkeep;

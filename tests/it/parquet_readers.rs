@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clerk_lake::lake::RunArea;
+use clerk_lake::lake::{RunArea, writer_properties};
 use clerk_lake::resource::{self, Resource};
 use clerk_lake::simulator::{ChangeKind, FaultKind, Faults, Model};
 use clerk_lake::sync::{Extent, ResourceStatus, Status};
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::schema::types::ColumnPath;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -233,4 +235,19 @@ async fn what_a_crash_left_of_a_first_commit_is_swept_by_the_next_sync() {
     assert_eq!(world.sync().await.status, Status::Ok);
     assert_plain_readers_see_what_is_committed(&world, "after a sweep").await;
     expected::assert_tables_equal(&world).await;
+}
+
+#[test]
+fn what_is_said_to_repeat_is_a_column_of_the_files() {
+    for spec in resource::TABLES {
+        let schema = ArrowSchemaConverter::new().convert(&spec.schema()).expect("a Parquet schema");
+        let properties = writer_properties(spec);
+        for path in spec.repetitive {
+            let column = schema.columns().iter().find(|column| column.path().string() == *path);
+            let column = column.unwrap_or_else(|| panic!("{} has no column {path}", spec.name));
+            assert!(properties.dictionary_enabled(column.path()), "{path}");
+        }
+        let repeats = spec.repetitive.contains(&spec.key[0]);
+        assert_eq!(properties.dictionary_enabled(&ColumnPath::from(spec.key[0])), repeats, "{}", spec.name);
+    }
 }

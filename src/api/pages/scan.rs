@@ -163,7 +163,9 @@ where
         loop {
             self.cut();
             let next = tokio::time::timeout(SLOW_AT_LEAST, self.walking.next()).await;
-            self.check_speed(next.as_ref().ok().and_then(Option::as_ref).map(|it| (it.at, it.took)))?;
+            if let Some(why) = self.why_lanes_are_slow(next.as_ref().ok().and_then(Option::as_ref)) {
+                return Err(stuck(&self.whole.path, &why));
+            }
             // Nothing has come for so long that it was worth a look.
             let Ok(next) = next else { continue };
             let Some(Outcome { at, listing, page, .. }) = next else { return Ok(None) };
@@ -240,7 +242,12 @@ where
                 |at: usize| self.slices[at].remainder(self.first, self.horizon).map(|(rows, up_to)| (rows, up_to, at));
             let largest = (0..self.slices.len()).filter_map(remainder).max_by(|left, right| left.0.total_cmp(&right.0));
             let Some((rows, up_to, at)) = largest else { return };
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                clippy::cast_sign_loss,
+                reason = "an estimate, and positive"
+            )]
             let pages = (rows / self.page_rows.max(1) as f64) as usize;
             if pages < WORTH_CUTTING {
                 return;
@@ -267,15 +274,13 @@ where
         }
     }
 
-    /// Gives up where the filter makes pages so slow that one lane without it is faster.
-    fn check_speed(&mut self, came: Option<(usize, Duration)>) -> Result<(), ApiError> {
-        if let Some((at, took)) = came {
-            self.speed.came(at, self.slices[at].start.is_some(), took);
+    /// Takes in how long a page took; says why lanes are slower than one without the filter, where they are and
+    /// nobody has asked for them.
+    fn why_lanes_are_slow(&mut self, came: Option<&Outcome<D, T>>) -> Option<String> {
+        if let Some(came) = came {
+            self.speed.came(came.at, self.slices[came.at].start.is_some(), came.took);
         }
-        match self.speed.too_slow(self.pace.lanes, &self.client) {
-            Some(why) if self.pace.may_change => Err(stuck(&self.whole.path, &why)),
-            _ => Ok(()),
-        }
+        self.speed.too_slow(self.pace.lanes, &self.client).filter(|_| self.pace.may_change)
     }
 
     /// Drops the rows of a page that lie beyond its slice; whether there were any.

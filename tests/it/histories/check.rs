@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use clerk_lake::clock::Clock;
-use clerk_lake::lake::{Lake, Location};
+use clerk_lake::lake::{Keeping, Lake, Location};
 use clerk_lake::query::{Parameters, Query};
 use clerk_lake::resource::Resource;
 use futures::TryStreamExt;
@@ -18,9 +18,11 @@ use crate::support::expected::{self, Rows};
 use crate::support::store::run_of;
 use crate::support::{World, as_json, named};
 
-/// A lake over a store without locks, in which a run counts as dead at once: what it had staged is taken over.
+/// A lake over a store without locks, in which a run counts as dead at once: what it had staged is taken over. Any
+/// two small files are put together.
 pub fn lake_over(store: Arc<dyn ObjectStore>) -> Lake {
-    Lake::new(Location::of_store(store).expect("a place").taken_over_after(TimeDelta::zero()))
+    let keeping = Keeping { compact_files: 2, ..Keeping::default() };
+    Lake::new(Location::of_store(store).expect("a place").taken_over_after(TimeDelta::zero())).keeping(keeping)
 }
 
 /// What a table holds, no row twice; none where it has not been written yet.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clerk_lake::api::{Client, ClientConfig, RateLimit, RetryPolicy, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
-use clerk_lake::lake::{Lake, Location};
+use clerk_lake::lake::{Keeping, Lake, Location};
 use clerk_lake::query::{self, Parameters, catalogue::Query};
 use clerk_lake::resource::{self, Resource};
 use clerk_lake::simulator::{Simulator, SimulatorConfig};
@@ -27,6 +27,7 @@ pub struct World {
     pub simulator: Simulator,
     pub directory: TempDir,
     pub options: SyncOptions,
+    pub keeping: Keeping,
 }
 
 impl World {
@@ -41,7 +42,12 @@ impl World {
             SimulatorConfig { users: 700, organizations: 40, key: KEY.to_owned(), ..SimulatorConfig::default() };
         change(&mut config);
         let simulator = Simulator::start(config).await.expect("the simulator starts");
-        Self { simulator, directory: tempfile::tempdir().expect("a directory"), options: SyncOptions::default() }
+        Self {
+            simulator,
+            directory: tempfile::tempdir().expect("a directory"),
+            options: SyncOptions::default(),
+            keeping: Keeping::default(),
+        }
     }
 
     /// The lake's directory.
@@ -50,7 +56,7 @@ impl World {
     }
 
     pub fn lake(&self) -> Lake {
-        Lake::new(Location::parse(&self.path().to_string_lossy()).expect("a location"))
+        Lake::new(Location::parse(&self.path().to_string_lossy()).expect("a location")).keeping(self.keeping)
     }
 
     pub fn client(&self) -> Client {

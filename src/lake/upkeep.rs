@@ -1,0 +1,203 @@
+//! What keeps a lake fast and tidy over years of runs: small files put together, and old versions let go.
+//!
+//! Checkpoints of the log and the removal of old log entries are delta-rs' own, with each commit; how often is said
+//! in the table's properties.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use deltalake::kernel::transaction::CommitProperties;
+use deltalake::operations::vacuum::VacuumMode;
+use deltalake::{DeltaTableError, FilterOp, FilterValue};
+use object_store::path::Path;
+
+use super::change::CommitOutcome;
+use super::commit::Base;
+use super::table::{RUN_INFO, Table};
+use super::writer::writer_properties;
+use super::{Lake, RunArea, store_error};
+use crate::error::Result;
+use crate::table::TableSpec;
+
+/// A file smaller than this is small: reading it costs more in opening than in rows.
+const SMALL_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How large files become that are put together from small ones.
+const TARGET_BYTES: u64 = 128 * 1024 * 1024;
+
+/// After so many commits delta-rs writes a checkpoint of the log: whoever opens the table reads one checkpoint and
+/// fewer commits than that.
+const CHECKPOINT_EVERY: u32 = 25;
+
+/// How long removed files stay known to checkpoints, and entries stay in the log, where no history is asked for.
+const LEAST_KNOWN: TimeDelta = TimeDelta::days(7);
+
+/// How a lake is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// For how long files that a commit has superseded stay, for time travel and for readers that take their time.
+    /// Zero: they go right after the commit, and a plain Parquet reader sees the committed rows and nothing else.
+    pub history: TimeDelta,
+    /// So many small files in one partition are put together into few; 0: never by itself.
+    pub compact_files: usize,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { history: TimeDelta::zero(), compact_files: 32 }
+    }
+}
+
+impl Keeping {
+    /// Whether old versions can be read.
+    pub(super) fn keeps_history(self) -> bool {
+        self.history > TimeDelta::zero()
+    }
+
+    /// The properties that tell delta-rs, and other engines that write to the table, the same.
+    pub(super) fn properties(self) -> Vec<(String, String)> {
+        let known = self.history.max(LEAST_KNOWN);
+        let interval = |of: TimeDelta| format!("interval {} seconds", of.num_seconds());
+        vec![
+            ("delta.checkpointInterval".to_owned(), CHECKPOINT_EVERY.to_string()),
+            ("delta.deletedFileRetentionDuration".to_owned(), interval(known)),
+            ("delta.logRetentionDuration".to_owned(), interval(known)),
+        ]
+    }
+}
+
+/// What putting small files together did to a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compaction {
+    /// Files before.
+    pub files_before: usize,
+    /// Files after.
+    pub files_after: usize,
+}
+
+/// What was done to a table.
+#[derive(Clone, Debug)]
+pub struct TableUpkeep {
+    /// The table's name.
+    pub name: &'static str,
+    /// How many data files it has now.
+    pub files: usize,
+    /// What was put together, if anything was.
+    pub compaction: Option<Compaction>,
+    /// How many files were removed that no version names which is to be kept.
+    pub removed: usize,
+}
+
+/// Looks after every table of `specs` that is there: clears what crashes left, puts all small files together and
+/// lets old versions go.
+///
+/// # Errors
+/// [`Conflict`](crate::ErrorKind::Conflict) where a sync commits at the same time;
+/// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails. What was done to a table is done.
+pub async fn look_after(lake: &Lake, specs: &[&'static TableSpec]) -> Result<Vec<TableUpkeep>> {
+    let area = RunArea::open(lake).await?;
+    let mut done = Vec::new();
+    let mut failure = Ok(());
+    for spec in specs {
+        match look_after_one(lake, spec, &area).await {
+            Ok(table) => done.extend(table),
+            Err(error) => {
+                failure = Err(error);
+                break;
+            }
+        }
+    }
+    area.remove().await;
+    failure.map(|()| done)
+}
+
+async fn look_after_one(lake: &Lake, spec: &'static TableSpec, area: &RunArea) -> Result<Option<TableUpkeep>> {
+    let mut table = Table::open(lake, spec, Some(area)).await?;
+    if !table.exists() {
+        return Ok(None);
+    }
+    let mut removed = table.sweep().await?;
+    let compaction = table.compact(2).await?;
+    if compaction.is_some() && lake.keeping.keeps_history() {
+        removed += table.remove_expired().await?;
+    }
+    Ok(Some(TableUpkeep { name: spec.name, files: table.file_count(), compaction, removed }))
+}
+
+impl Table {
+    /// Puts small files together in every partition that has `at_least` of them, 2 or more. The rows stay as they
+    /// are, and so does the watermark. None where no partition has so many, or another run has committed meanwhile.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails; then nothing has changed.
+    pub async fn compact(&mut self, at_least: usize) -> Result<Option<Compaction>> {
+        let partitions = self.crowded(at_least.max(2));
+        if partitions.is_empty() {
+            return Ok(None);
+        }
+        let files_before = self.file_count();
+        let base = Base::of(self);
+        let values = FilterValue::Set(partitions.iter().map(String::as_str).collect());
+        let filters: Vec<_> = self.spec.partition.map(|column| (column, FilterOp::In, values)).into_iter().collect();
+        let session = self.lake.narrow_session();
+        let info = serde_json::json!({ "mode": "compact" });
+        let once = CommitProperties::default().with_max_retries(0).with_metadata([(RUN_INFO.to_owned(), info)]);
+        let compacted = self
+            .delta
+            .clone()
+            .optimize()
+            .with_filters(&filters)
+            .with_target_size(NonZeroU64::new(TARGET_BYTES).unwrap_or(NonZeroU64::MIN))
+            .with_max_concurrent_tasks(1)
+            .with_session_state(Arc::new(session.state()))
+            .with_writer_properties(writer_properties(self.spec))
+            .with_commit_properties(once)
+            .await;
+        if compacted.is_ok() && !self.store.has_committed() {
+            // Every file is as large as it gets.
+            return Ok(None);
+        }
+        match self.settle(base, compacted.map(|_| ())).await? {
+            CommitOutcome::Conflicted { .. } => Ok(None),
+            CommitOutcome::Committed { .. } => Ok(Some(Compaction { files_before, files_after: self.file_count() })),
+        }
+    }
+
+    /// The partitions (as values of the partition column; one without a name where the table has none) that hold
+    /// `at_least` small files.
+    fn crowded(&self, at_least: usize) -> Vec<String> {
+        let mut small: HashMap<String, usize> = HashMap::new();
+        for file in self.files().filter(|file| file.bytes < SMALL_BYTES) {
+            let path = Path::from(file.path);
+            let directory = path.parts().next().filter(|_| self.spec.partition.is_some());
+            let value = directory.as_ref().and_then(|part| part.as_ref().split_once('=')).map(|(_, value)| value);
+            *small.entry(value.unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        let mut crowded: Vec<_> = small.into_iter().filter(|(_, files)| *files >= at_least).map(|(it, _)| it).collect();
+        crowded.sort();
+        crowded
+    }
+
+    /// Removes the files that no version names which is to be kept, by the age of what superseded them; gives how
+    /// many there were.
+    pub(super) async fn remove_expired(&self) -> Result<usize> {
+        let failed = |error: DeltaTableError| store_error(&format!("{} cannot be cleaned", self.spec.name), &error);
+        // What can go is asked for, and removed here: a vacuum of delta-rs' own would commit twice each time.
+        let (_, expired) = self
+            .delta
+            .clone()
+            .vacuum()
+            .with_mode(VacuumMode::Full)
+            .with_retention_period(self.lake.keeping.history)
+            .with_enforce_retention_duration(false)
+            .with_dry_run(true)
+            .await
+            .map_err(failed)?;
+        let expired: Vec<Path> = expired.files_deleted.iter().map(|path| Path::from(path.as_str())).collect();
+        let expired: Vec<Path> = expired.into_iter().filter(|path| self.is_own_file(path)).collect();
+        self.delete_files(&expired).await;
+        Ok(expired.len())
+    }
+}

@@ -1,0 +1,169 @@
+//! What keeps a lake fast and tidy over many runs, and what a lake remembers of its past.
+
+use chrono::{DateTime, TimeDelta};
+use clerk_lake::lake::{At, Keeping, RunArea, Table};
+use clerk_lake::query::{self, Parameters, Query};
+use clerk_lake::resource::USERS;
+use clerk_lake::simulator::ChangeKind;
+use clerk_lake::sync::{Extent, Status};
+use clerk_lake::{ErrorKind, clock::Clock};
+
+use crate::support::expected::{self, Rows};
+use crate::support::{World, as_json, files, stderr, stdout};
+
+/// An instance that stands still, and a lake that is looked after in this way.
+async fn world(keeping: Keeping) -> World {
+    let mut world = expected::still(|config| config.users = 300).await;
+    world.keeping = keeping;
+    world.options.extent = Extent::Changes;
+    world
+}
+
+fn history(days: i64) -> Keeping {
+    Keeping { history: TimeDelta::days(days), ..Keeping::default() }
+}
+
+fn change(world: &World, kind: ChangeKind, count: usize) {
+    world.simulator.with_model(|model| (0..count).for_each(|_| model.change(kind)));
+}
+
+async fn sync_users(world: &World) {
+    let summary = world.sync_only(&["users"]).await;
+    assert_eq!(summary.status, Status::Ok, "{summary:?}");
+}
+
+async fn users(world: &World) -> Table {
+    world.lake().table(&USERS.table).await.expect("the table of users")
+}
+
+/// The users as the lake had them then.
+async fn users_at(world: &World, at: At) -> Rows {
+    let session = query::session_at(&world.lake(), Some(at)).await.expect("a lake that keeps its past");
+    let all = Query::ad_hoc("SELECT * FROM clerk_user");
+    let rows = all.run(&session, &Parameters::at(Clock::system().now())).await.expect("the rows");
+    expected::by_key(as_json(&rows), "id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_syncs_leave_few_files_and_the_same_rows() {
+    let mut most = 0;
+    let world = world(Keeping { compact_files: 4, ..Keeping::default() }).await;
+    for _ in 0..12 {
+        change(&world, ChangeKind::CreateUser, 2);
+        sync_users(&world).await;
+        let table = users(&world).await;
+        most = most.max(table.file_count());
+        let partitions: std::collections::BTreeSet<_> = files(&world.path().join("clerk_user"))
+            .into_iter()
+            .filter_map(|(path, _)| path.parent().map(std::path::Path::to_path_buf))
+            .filter(|directory| directory.to_string_lossy().contains('='))
+            .collect();
+        assert!(table.file_count() < partitions.len() * 4, "{} files in {partitions:?}", table.file_count());
+        expected::assert_resource_equals(&world, "users", "after a small sync").await;
+    }
+    assert!(most > 0);
+    let commits = users(&world).await.history(100).await.expect("the history");
+    let compacted = commits.iter().filter(|commit| commit.info["mode"] == "compact").count();
+    assert!((1..12).contains(&compacted), "{compacted} compactions for 12 syncs");
+    expected::assert_nothing_staged(&world, "after all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watermark_outlives_a_compaction() {
+    let world = world(Keeping { compact_files: 0, ..Keeping::default() }).await;
+    sync_users(&world).await;
+    change(&world, ChangeKind::CreateUser, 5);
+    sync_users(&world).await;
+    let before = users(&world).await;
+    let area = RunArea::open(&world.lake()).await.expect("a place to stage in");
+    let mut table = Table::open(&world.lake(), &USERS.table, Some(&area)).await.expect("the table");
+    let done = table.compact(2).await.expect("a compaction").expect("something to put together");
+    area.remove().await;
+    assert!(done.files_after < done.files_before, "{done:?}");
+    let after = users(&world).await;
+    assert_eq!(after.watermark().await.unwrap(), before.watermark().await.unwrap());
+    assert_eq!((after.instance(), after.rows()), (before.instance(), before.rows()));
+    expected::assert_resource_equals(&world, "users", "after a compaction").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_gets_checkpoints_and_opens_from_them() {
+    let world = world(Keeping::default()).await;
+    for _ in 0..27 {
+        change(&world, ChangeKind::UpdateProfile, 1);
+        sync_users(&world).await;
+    }
+    let log = world.path().join("clerk_user/_delta_log");
+    assert!(log.join("_last_checkpoint").is_file(), "{:?}", files(&log).into_iter().map(|it| it.0).collect::<Vec<_>>());
+    expected::assert_resource_equals(&world, "users", "from a checkpoint").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_with_history_answers_as_it_was_then() {
+    let world = world(history(7)).await;
+    let mut then = Vec::new();
+    for kind in [ChangeKind::CreateUser, ChangeKind::UpdateProfile, ChangeKind::DeleteUser] {
+        sync_users(&world).await;
+        then.push((Clock::system().now(), expected::stored(&world, "users").await));
+        // The log counts in milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        change(&world, kind, 3);
+    }
+    sync_users(&world).await;
+    for (version, (moment, rows)) in (0..).zip(&then) {
+        for at in [At::Version(version), At::Moment(*moment)] {
+            expected::assert_same(&format!("{at:?}"), &unstamped(users_at(&world, at).await), &unstamped(rows.clone()));
+        }
+    }
+    let long_ago = DateTime::from_timestamp(1_000_000_000, 0).expect("a moment");
+    let nothing = query::session_at(&world.lake(), Some(At::Moment(long_ago))).await;
+    let nothing = nothing.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(nothing.contains("no tables"), "{nothing:?}");
+    let later = query::session_at(&world.lake(), Some(At::Version(99))).await;
+    assert_eq!(later.err().map(|error| error.kind()), Some(ErrorKind::Query));
+}
+
+fn unstamped(mut rows: Rows) -> Rows {
+    for row in rows.values_mut().filter_map(serde_json::Value::as_object_mut) {
+        row.remove(clerk_lake::table::SYNCED_AT);
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upkeep_lets_go_what_is_no_longer_to_be_kept() {
+    let mut world = world(history(7)).await;
+    sync_users(&world).await;
+    change(&world, ChangeKind::UpdateProfile, 200);
+    sync_users(&world).await;
+    let data_files = |world: &World| {
+        let all = files(&world.path().join("clerk_user"));
+        all.iter().filter(|(path, _)| path.to_string_lossy().ends_with("snappy.parquet")).count()
+            + all.iter().filter(|(path, _)| path.to_string_lossy().ends_with("zstd.parquet")).count()
+    };
+    assert!(data_files(&world) > users(&world).await.file_count(), "old files stay for a lake with history");
+    let kept = world.run(&["upkeep", "--history", "7d"]).await;
+    assert!(kept.status.success(), "{}", stderr(&kept));
+    assert!(data_files(&world) > users(&world).await.file_count(), "they are too young to go");
+    let then = world.run(&["query", "--at", "0", "--format", "csv", "SELECT count(*) AS users FROM clerk_user"]).await;
+    assert_eq!(stdout(&then), "users\n300\n", "{}", stderr(&then));
+    let swept = world.run(&["upkeep"]).await;
+    assert!(stdout(&swept).contains("old files removed"), "{}", stdout(&swept));
+    assert_eq!(data_files(&world), users(&world).await.file_count(), "without history nothing old stays");
+    let gone = world.run(&["query", "--at", "0", "SELECT sum(length(first_name)) FROM clerk_user"]).await;
+    assert_eq!(gone.status.code(), Some(7), "{}", stderr(&gone));
+    assert!(stderr(&gone).contains("--history"), "{}", stderr(&gone));
+    world.keeping = Keeping::default();
+    expected::assert_resource_equals(&world, "users", "after upkeep").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upkeep_of_a_lake_without_tables_says_so() {
+    let world = world(Keeping::default()).await;
+    let output = world.run(&["upkeep"]).await;
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("has no tables yet"), "{}", stdout(&output));
+    let wrong = world.run(&["upkeep", "--history", "7 weeks"]).await;
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("7d"), "{}", stderr(&wrong));
+}
