@@ -156,7 +156,7 @@ impl Table {
         let instance = change.instance.clone().filter(|_| self.instance().is_none());
         let instance = instance.map(|instance| (INSTANCE.to_owned(), instance));
         let new = |(name, value): &(String, String)| self.property(name).as_deref() != Some(value);
-        let kept: Vec<_> = self.lake.keeping.properties().into_iter().filter(new).collect();
+        let kept: Vec<_> = self.lake.keeping.properties(self.spec).into_iter().filter(new).collect();
         let changed: Vec<_> = instance.into_iter().chain(kept).collect();
         if changed.is_empty() {
             return None;
@@ -177,7 +177,8 @@ impl Table {
             ("clerk_lake.source".to_owned(), Some(self.spec.source.to_owned())),
         ]);
         properties_of_table.insert(INSTANCE.to_owned(), change.instance.clone());
-        properties_of_table.extend(self.lake.keeping.properties().into_iter().map(|(name, value)| (name, Some(value))));
+        properties_of_table
+            .extend(self.lake.keeping.properties(self.spec).into_iter().map(|(name, value)| (name, Some(value))));
         let table = CreateBuilder::new()
             .with_log_store(self.log_store())
             .with_table_name(self.spec.name)

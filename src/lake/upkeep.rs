@@ -29,10 +29,13 @@ const TARGET_BYTES: u64 = 128 * 1024 * 1024;
 
 /// After so many commits delta-rs writes a checkpoint of the log: whoever opens the table reads one checkpoint and
 /// fewer commits than that.
-const CHECKPOINT_EVERY: u32 = 25;
+const CHECKPOINT_EVERY: u32 = 10;
 
-/// How long removed files stay known to checkpoints, and entries stay in the log, where no history is asked for.
-const LEAST_KNOWN: TimeDelta = TimeDelta::days(7);
+/// How long removed files stay known to checkpoints where no history is asked for: they are gone by then.
+const REMOVED_KNOWN: TimeDelta = TimeDelta::hours(1);
+
+/// How long entries stay in the log at least: `status` shows the last runs, and readers follow a table by its log.
+const LOG_KNOWN: TimeDelta = TimeDelta::days(7);
 
 /// How a lake is looked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +60,13 @@ impl Keeping {
     }
 
     /// The properties that tell delta-rs, and other engines that write to the table, the same.
-    pub(super) fn properties(self) -> Vec<(String, String)> {
-        let known = self.history.max(LEAST_KNOWN);
+    pub(super) fn properties(self, spec: &TableSpec) -> Vec<(String, String)> {
         let interval = |of: TimeDelta| format!("interval {} seconds", of.num_seconds());
         vec![
             ("delta.checkpointInterval".to_owned(), CHECKPOINT_EVERY.to_string()),
-            ("delta.deletedFileRetentionDuration".to_owned(), interval(known)),
-            ("delta.logRetentionDuration".to_owned(), interval(known)),
+            ("delta.dataSkippingStatsColumns".to_owned(), spec.told_columns().join(",")),
+            ("delta.deletedFileRetentionDuration".to_owned(), interval(self.history.max(REMOVED_KNOWN))),
+            ("delta.logRetentionDuration".to_owned(), interval(self.history.max(LOG_KNOWN))),
         ]
     }
 }

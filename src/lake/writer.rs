@@ -89,7 +89,7 @@ impl Writer {
             NonZeroU64::new(FILE_BYTES),
             Some(BATCH_ROWS),
             Default::default(),
-            None,
+            Some(spec.told_columns()),
         );
         let coalescer = BatchCoalescer::new(schema, BATCH_ROWS).with_biggest_coalesce_batch_size(Some(BATCH_ROWS / 4));
         Self {

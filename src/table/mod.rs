@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::cast;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::error::{Error, Result};
@@ -77,6 +77,16 @@ impl TableSpec {
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         with_synced_at(&columns::schema(&(self.columns)()))
+    }
+
+    /// The columns whose least and greatest value each data file's log entry tells: the key, and moments, by which
+    /// files are passed over. The others would make the log many times as long.
+    #[must_use]
+    pub fn told_columns(&self) -> Vec<String> {
+        let schema = self.schema();
+        let is_moment = |field: &Field| matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32);
+        let told = schema.fields().iter().filter(|field| is_moment(field) || self.key.contains(&field.name().as_str()));
+        told.map(|field| field.name().clone()).collect()
     }
 
     /// Name and meaning of every column.
