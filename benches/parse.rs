@@ -59,6 +59,7 @@ pub struct User<'a> {
     delete_self_enabled: Option<bool>,
     create_organization_enabled: Option<bool>,
     create_organizations_limit: Option<i64>,
+    bypass_client_trust: Option<bool>,
     legal_accepted_at: Option<i64>,
     created_at: Option<i64>,
     updated_at: Option<i64>,

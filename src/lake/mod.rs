@@ -10,6 +10,7 @@ mod change;
 pub mod checkpoint;
 mod commit;
 mod compare;
+mod evolve;
 mod location;
 mod staged;
 mod table;

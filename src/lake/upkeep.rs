@@ -121,7 +121,7 @@ async fn look_after_one(lake: &Lake, spec: &'static TableSpec, area: &RunArea) -
     if !table.exists() {
         return Ok(None);
     }
-    let mut removed = table.sweep().await?;
+    let mut removed = table.make_ready().await?;
     let compaction = table.compact(2).await?;
     if compaction.is_some() && lake.keeping.keeps_history() {
         removed += table.remove_expired().await?;

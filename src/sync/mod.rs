@@ -369,7 +369,7 @@ impl Run<'_> {
         let mut tries = 0;
         loop {
             let mut table = Table::open(&self.sync.lake, spec, Some(&self.area)).await?;
-            match table.sweep().await {
+            match table.make_ready().await {
                 // Another run has just committed: its version is the one to start from.
                 Err(error) if error.kind() == ErrorKind::Conflict && tries < SWEEPS => tries += 1,
                 Err(error) => return Err(error),

@@ -3,6 +3,7 @@
 mod architecture;
 mod command_line;
 mod errors;
+mod evolution;
 mod faults;
 mod full_sync;
 mod histories;

@@ -208,6 +208,7 @@ fn authentication(user: &User) -> Value {
         "delete_self_enabled": true,
         "create_organization_enabled": true,
         "create_organizations_limit": null,
+        "bypass_client_trust": false,
         "legal_accepted_at": null,
     })
 }

@@ -3,12 +3,16 @@
 //! `private_metadata` and password material are never read. What Clerk counts down by itself (the lockout's
 //! seconds, attempts left) is left out: it would make every row differ at every sync.
 
+mod lists;
+
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{id, millis, text};
+use lists::{EmailAddress, ExternalAccount, PhoneNumber, email_addresses, external_accounts, phone_numbers};
+
 use super::{PageRows, Reading, Resource, Writing, decode_page, year};
 use crate::api::{Decoded, RowKey};
 use crate::table::{Column, Shape, TableSpec};
@@ -92,6 +96,7 @@ struct User<'a> {
     delete_self_enabled: Option<bool>,
     create_organization_enabled: Option<bool>,
     create_organizations_limit: Option<i64>,
+    bypass_client_trust: Option<bool>,
     #[serde(default, deserialize_with = "millis")]
     legal_accepted_at: Option<i64>,
     #[serde(default, deserialize_with = "millis")]
@@ -102,69 +107,6 @@ struct User<'a> {
     public_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     unsafe_metadata: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the fields are Clerk's")]
-struct EmailAddress<'a> {
-    #[serde(borrow, default, deserialize_with = "text")]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "text")]
-    email_address: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    verification: Option<Verification<'a>>,
-    #[serde(default, deserialize_with = "millis")]
-    created_at: Option<i64>,
-    #[serde(default, deserialize_with = "millis")]
-    updated_at: Option<i64>,
-}
-
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the fields are Clerk's")]
-struct PhoneNumber<'a> {
-    #[serde(borrow, default, deserialize_with = "text")]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "text")]
-    phone_number: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    verification: Option<Verification<'a>>,
-    reserved_for_second_factor: Option<bool>,
-    default_second_factor: Option<bool>,
-    #[serde(default, deserialize_with = "millis")]
-    created_at: Option<i64>,
-    #[serde(default, deserialize_with = "millis")]
-    updated_at: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct ExternalAccount<'a> {
-    #[serde(borrow, default, deserialize_with = "text")]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "text")]
-    provider: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "text")]
-    provider_user_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "text")]
-    email_address: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "text")]
-    username: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    verification: Option<Verification<'a>>,
-    #[serde(default, deserialize_with = "millis")]
-    created_at: Option<i64>,
-    #[serde(default, deserialize_with = "millis")]
-    updated_at: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Verification<'a> {
-    #[serde(borrow, default, deserialize_with = "text")]
-    status: Option<Cow<'a, str>>,
-}
-
-/// The status of a verification, where there is one.
-fn status<'r>(verification: Option<&'r Verification<'_>>) -> Option<&'r str> {
-    verification.and_then(|verification| verification.status.as_deref())
 }
 
 impl User<'_> {
@@ -317,58 +259,13 @@ fn authentication(rows: &[User<'_>]) -> Vec<Column> {
             "How many organizations the user may create; 0 means no limit (`create_organizations_limit`).",
             rows.iter().map(|row| row.create_organizations_limit),
         ),
+        flag("bypass_client_trust", "Whether sign-ins skip the check of the device (`bypass_client_trust`).", |row| {
+            row.bypass_client_trust
+        }),
         time("legal_accepted_at", "When the user accepted the terms (`legal_accepted_at`).", |row| {
             row.legal_accepted_at
         }),
     ]
-}
-
-fn email_addresses(rows: &[User<'_>]) -> Column {
-    let all = || rows.iter().filter_map(|row| row.email_addresses.as_deref()).flatten();
-    let children = [
-        Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
-        Column::text("email_address", "Address.", all().map(|it| it.email_address.as_deref())),
-        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
-        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
-        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
-    ];
-    let lengths = rows.iter().map(|row| row.email_addresses.as_ref().map(Vec::len));
-    Column::list("email_addresses", "All e-mail addresses (`email_addresses`).", lengths, &children)
-}
-
-fn phone_numbers(rows: &[User<'_>]) -> Column {
-    let all = || rows.iter().filter_map(|row| row.phone_numbers.as_deref()).flatten();
-    let children = [
-        Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
-        Column::text("phone_number", "Number.", all().map(|it| it.phone_number.as_deref())),
-        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
-        Column::flag(
-            "reserved_for_second_factor",
-            "Only for the second factor.",
-            all().map(|it| it.reserved_for_second_factor),
-        ),
-        Column::flag("default_second_factor", "The usual second factor.", all().map(|it| it.default_second_factor)),
-        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
-        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
-    ];
-    let lengths = rows.iter().map(|row| row.phone_numbers.as_ref().map(Vec::len));
-    Column::list("phone_numbers", "All phone numbers (`phone_numbers`).", lengths, &children)
-}
-
-fn external_accounts(rows: &[User<'_>]) -> Column {
-    let all = || rows.iter().filter_map(|row| row.external_accounts.as_deref()).flatten();
-    let children = [
-        Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
-        Column::text("provider", "Provider.", all().map(|it| it.provider.as_deref())),
-        Column::text("provider_user_id", "Id there.", all().map(|it| it.provider_user_id.as_deref())),
-        Column::text("email_address", "Address there.", all().map(|it| it.email_address.as_deref())),
-        Column::text("username", "Name there.", all().map(|it| it.username.as_deref())),
-        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
-        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
-        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
-    ];
-    let lengths = rows.iter().map(|row| row.external_accounts.as_ref().map(Vec::len));
-    Column::list("external_accounts", "All accounts elsewhere (`external_accounts`).", lengths, &children)
 }
 
 #[cfg(test)]
