@@ -37,9 +37,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The same instance, and a copy of the fixture as its lake.
+/// The same instance as it was when the fixture was done, and a copy of the fixture as its lake.
 async fn older() -> World {
     let world = world().await;
+    world.simulator.with_model(|model| model.change(ChangeKind::Ban));
     copy(&fixture(), &world.path());
     world
 }
