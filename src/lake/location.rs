@@ -10,6 +10,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use url::Url;
 
+use super::profile;
 use crate::error::{Error, Result};
 
 /// See [`Location::taken_over_after`]: a run writes down how far it has come every few seconds.
@@ -80,7 +81,7 @@ impl Location {
         };
         let prefix = Path::from_url_path(url.path())
             .map_err(|error| wrong(text, &format!("has a prefix that cannot be used ({error})")))?;
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        let mut builder = profile::complete(AmazonS3Builder::from_env())?.with_bucket_name(bucket);
         if builder.get_config_value(&AmazonS3ConfigKey::Endpoint).is_some_and(|url| url.starts_with("http://")) {
             builder = builder.with_allow_http(true);
         }

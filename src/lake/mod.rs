@@ -12,6 +12,7 @@ mod commit;
 mod compare;
 mod evolve;
 mod location;
+mod profile;
 mod staged;
 mod table;
 mod upkeep;
