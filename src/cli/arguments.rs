@@ -163,6 +163,9 @@ pub struct Query {
     /// Ask the lake as it was then: a version of the tables, a day, or a moment (needs a lake with --history)
     #[arg(long, value_name = "VERSION|TIME", value_parser = at)]
     pub at: Option<At>,
+    /// Where the query runs: local, or <ballista://host:port> (where this program was built with Ballista)
+    #[arg(long, env = "CLERK_LAKE_ENGINE", default_value = "local", value_name = "ENGINE")]
+    pub engine: String,
     /// A value for one of the query's parameters, which --list shows; may be given more than once
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
     pub param: Vec<(String, i64)>,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
-use clerk_lake::query::{self, Parameters, catalogue};
+use clerk_lake::query::{Engine, Parameters, catalogue};
 use clerk_lake::{Error, ErrorKind, Result};
 
 use super::arguments::Query;
@@ -29,9 +29,10 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Query) -> Res
                 .with_hint("clerk-lake query 'SELECT count(*) FROM clerk_user', or clerk-lake query --list"));
         }
     };
+    let engine = Engine::parse(&arguments.engine)?;
     let mut again = 1;
     let printed = loop {
-        let session = query::session_at(lake, arguments.at).await?;
+        let session = engine.session(lake, arguments.at).await?;
         let plan = query.plan(&session, &parameters).await?;
         let mut sink = Sink::new(arguments.format, terminal.out());
         match sink.print(plan).await {

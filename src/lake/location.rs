@@ -82,11 +82,14 @@ impl Location {
         let prefix = Path::from_url_path(url.path())
             .map_err(|error| wrong(text, &format!("has a prefix that cannot be used ({error})")))?;
         let mut builder = profile::complete(AmazonS3Builder::from_env())?.with_bucket_name(bucket);
-        if builder.get_config_value(&AmazonS3ConfigKey::Endpoint).is_some_and(|url| url.starts_with("http://")) {
+        let endpoints = [AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::S3Endpoint];
+        let is_plain = |key| builder.get_config_value(key).is_some_and(|url| url.starts_with("http://"));
+        if endpoints.iter().any(is_plain) {
             builder = builder.with_allow_http(true);
         }
         let store = builder.build().map_err(|error| {
-            wrong(text, &format!("cannot be reached with these AWS_* settings ({})", crate::error::chain(&error)))
+            Error::settings(format!("--lake {text:?} cannot be reached: {}", crate::error::chain(&error)))
+                .with_hint("check the AWS_* variables, and the profile in ~/.aws")
         })?;
         let root_url = Url::parse(&format!("s3://{bucket}/")).map_err(|error| Error::bug(error.to_string()))?;
         Ok(Self {

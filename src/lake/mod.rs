@@ -10,6 +10,7 @@ mod change;
 pub mod checkpoint;
 mod commit;
 mod compare;
+mod data_files;
 mod evolve;
 mod location;
 mod profile;
@@ -112,8 +113,13 @@ impl Lake {
 
     fn session_with(&self, config: SessionConfig) -> SessionContext {
         let session = SessionContext::new_with_config(config);
-        session.register_object_store(&self.location.root_url, Arc::clone(&self.location.root));
+        self.open_to(&session);
         session
+    }
+
+    /// Lets a session of the caller's own read this lake's files.
+    pub fn open_to(&self, session: &SessionContext) {
+        session.register_object_store(&self.location.root_url, Arc::clone(&self.location.root));
     }
 
     /// Refuses a lake whose tables belong to another instance than `instance`.
@@ -159,6 +165,19 @@ pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static))
     if lower.contains("nosuchbucket") {
         return Error::settings(format!("{what}: the bucket does not exist"))
             .with_hint("check the bucket in --lake, and AWS_REGION and AWS_ENDPOINT_URL");
+    }
+    if lower.contains("requesttimetooskewed") {
+        return Error::settings(format!("{what}: the store refuses requests of this machine's time ({detail})"))
+            .with_hint("set this machine's clock right");
+    }
+    if ["expiredtoken", "invalidtoken", "tokenrefreshrequired"].iter().any(|sign| lower.contains(sign)) {
+        return Error::settings(message).with_hint("the credentials have expired: get new ones (AWS_SESSION_TOKEN)");
+    }
+    if ["authorizationheadermalformed", "permanentredirect", "incorrectly configured region"]
+        .iter()
+        .any(|sign| lower.contains(sign))
+    {
+        return Error::settings(message).with_hint("the bucket is in another region: set AWS_REGION");
     }
     if lower.contains("169.254.169.254") {
         return Error::settings(format!("{what}: no S3 credentials were found"))

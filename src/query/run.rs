@@ -29,20 +29,27 @@ pub async fn session(lake: &Lake) -> Result<SessionContext> {
 /// What [`session`] gives, and [`Query`](ErrorKind::Query) where the lake does not keep its past so far back.
 pub async fn session_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
     let session = lake.session();
-    let mut found = false;
+    for table in tables(lake, at).await? {
+        let provider = table.provider().await?;
+        session.register_table(table.spec().name, provider).map_err(|error| failed(&error))?;
+    }
+    Ok(session)
+}
+
+/// Every table of the lake that has been written, each at its newest version, or as it was then.
+pub(super) async fn tables(lake: &Lake, at: Option<At>) -> Result<Vec<Table>> {
+    let mut tables = Vec::new();
     for spec in resource::TABLES {
         let table = match at {
             Some(at) => lake.table_at(spec, at).await?,
             None => lake.table(spec).await?,
         };
         if table.exists() {
-            found = true;
-            let provider = table.provider().await?;
-            session.register_table(spec.name, provider).map_err(|error| failed(&error))?;
+            tables.push(table);
         }
     }
-    if found {
-        return Ok(session);
+    if !tables.is_empty() {
+        return Ok(tables);
     }
     Err(Error::settings(format!("the lake {} has no tables yet", lake.location()))
         .with_hint("run clerk-lake sync first, or point --lake at another lake"))
@@ -109,6 +116,11 @@ async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, Scala
 #[must_use]
 pub fn failed(error: &DataFusionError) -> Error {
     let root = error.find_root();
+    if let DataFusionError::External(own) = root
+        && let Some(own) = own.downcast_ref::<Error>()
+    {
+        return own.clone();
+    }
     if lake::is_missing_file(error) {
         return Error::new(ErrorKind::Conflict, "a sync replaced files while they were being read")
             .with_hint("ask again: the question itself is fine");

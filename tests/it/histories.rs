@@ -112,7 +112,7 @@ struct History {
 }
 
 impl History {
-    async fn begin(seed: u64) -> Self {
+    async fn begin(seed: u64, store: Arc<dyn ObjectStore>) -> Self {
         let mut dice = Dice::new(seed);
         let instance = Instance::draw(seed, &mut dice);
         let mut world = World::with(|config| instance.configure(config)).await;
@@ -129,7 +129,7 @@ impl History {
             instance,
             dice,
             world: Arc::new(world),
-            store: Arc::new(InMemory::new()),
+            store,
             patient,
             impatient,
             seen: Arc::new(Mutex::new(noted)),
@@ -264,9 +264,9 @@ fn outcome(summary: &Summary) -> String {
     format!("{:?}{}", summary.status, failed.collect::<String>())
 }
 
-/// Runs the history of `seed`; gives what its runs died of.
-async fn run_history(seed: u64) -> BTreeSet<String> {
-    let mut history = History::begin(seed).await;
+/// Runs the history of `seed` in a store of its own; gives what its runs died of.
+pub async fn run_history(seed: u64, store: Arc<dyn ObjectStore>) -> BTreeSet<String> {
+    let mut history = History::begin(seed, store).await;
     let went = AssertUnwindSafe(Box::pin(history.go())).catch_unwind().await;
     if let Err(panic) = went {
         let what = panic.downcast_ref::<String>().cloned();
@@ -302,7 +302,7 @@ async fn run_quarter(quarter: u64) {
     let many = seeds.end - seeds.start >= HISTORIES / 4;
     let mut deaths = BTreeSet::new();
     for seed in seeds {
-        deaths.extend(Box::pin(run_history(seed)).await);
+        deaths.extend(Box::pin(run_history(seed, Arc::new(InMemory::new()))).await);
     }
     assert!(!many || deaths.len() >= 8, "a history that kills nobody proves nothing: {deaths:?}");
 }

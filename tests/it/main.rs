@@ -2,6 +2,7 @@
 
 mod architecture;
 mod command_line;
+mod data_files;
 mod errors;
 mod evolution;
 mod faults;
@@ -17,6 +18,7 @@ mod operations;
 mod parquet_readers;
 mod rejected_rows;
 mod resume;
+mod s3;
 mod secrets;
 mod support;
 mod upkeep;

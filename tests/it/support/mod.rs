@@ -1,6 +1,8 @@
 //! What the tests share: a simulator, a lake in a directory of its own, the real binary, and rows as JSON.
 
 pub mod expected;
+pub mod questions;
+pub mod s3;
 pub mod store;
 pub mod stub;
 

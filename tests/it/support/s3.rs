@@ -119,7 +119,7 @@ impl State {
         let now = Clock::system().now() + self.ahead;
         let skew = call.signed_at().map_or(TimeDelta::zero(), |at| (now - at).abs());
         let (status, code, message) = if call.access_key().is_none() {
-            (403, "AccessDenied", "Access Denied")
+            (403, "AccessDenied", "Anonymous access is forbidden for this operation")
         } else if call.access_key() != Some(ACCESS_KEY) {
             (403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
         } else if self.refusal == Some(Refusal::Signatures) {

@@ -169,8 +169,7 @@ impl Bucket {
         for key in &keys {
             self.objects.remove(key);
         }
-        let deleted: Vec<String> =
-            keys.iter().map(|key| element("Deleted", &text_element("Key", key))).collect();
+        let deleted: Vec<String> = keys.iter().map(|key| element("Deleted", &text_element("Key", key))).collect();
         Answer::xml("DeleteResult", &deleted.concat())
     }
 
@@ -178,7 +177,8 @@ impl Bucket {
         self.given += 1;
         let id = format!("upload-{}", self.given);
         self.uploads.insert(id.clone(), Upload { key: call.key.clone(), parts: BTreeMap::new() });
-        let parts = [text_element("Bucket", &call.bucket), text_element("Key", &call.key), text_element("UploadId", &id)];
+        let parts =
+            [text_element("Bucket", &call.bucket), text_element("Key", &call.key), text_element("UploadId", &id)];
         Answer::xml("InitiateMultipartUploadResult", &parts.concat())
     }
 

@@ -1,0 +1,80 @@
+//! Where a query runs: in this process, or on a cluster that reads the same files.
+
+use datafusion::execution::context::SessionContext;
+
+#[cfg(feature = "ballista")]
+use super::distributed::Cluster;
+use super::run::session_at;
+use crate::error::{Error, Result};
+use crate::lake::{At, Lake};
+
+/// Where queries run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// In this process.
+    #[default]
+    Local,
+    /// On a Ballista cluster.
+    #[cfg(feature = "ballista")]
+    Ballista(Cluster),
+}
+
+impl Engine {
+    /// Reads `--engine`: `local`, or `ballista://host:port`.
+    ///
+    /// # Errors
+    /// [`Settings`](crate::ErrorKind::Settings) where it is neither, or this program was built without Ballista.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text {
+            "local" => Ok(Self::Local),
+            _ if text.starts_with("ballista://") => Self::ballista(text),
+            _ => Err(Error::settings(format!("there is no engine called {text:?}"))
+                .with_hint("give local, or ballista://host:port")),
+        }
+    }
+
+    #[cfg(feature = "ballista")]
+    fn ballista(text: &str) -> Result<Self> {
+        Cluster::parse(text).map(Self::Ballista)
+    }
+
+    #[cfg(not(feature = "ballista"))]
+    fn ballista(text: &str) -> Result<Self> {
+        Err(Error::settings(format!("--engine {text}: this program was built without Ballista"))
+            .with_hint("build it with: cargo build --release --features ballista"))
+    }
+
+    /// A session with the tables of the lake, as they are now or were `at` an earlier version or moment, whose
+    /// queries run on this engine.
+    ///
+    /// # Errors
+    /// What [`session_at`] gives, and [`Unreachable`](crate::ErrorKind::Unreachable) where the cluster does not
+    /// answer.
+    pub async fn session(&self, lake: &Lake, at: Option<At>) -> Result<SessionContext> {
+        match self {
+            Self::Local => session_at(lake, at).await,
+            #[cfg(feature = "ballista")]
+            Self::Ballista(cluster) => cluster.session(lake, at).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Engine;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn only_known_engines_are_taken() {
+        assert_eq!(Engine::parse("local").expect("an engine"), Engine::Local);
+        assert_eq!(Engine::parse("spark://host").expect_err("no engine").kind(), ErrorKind::Settings);
+    }
+
+    #[cfg(not(feature = "ballista"))]
+    #[test]
+    fn a_program_without_ballista_says_how_to_build_one_with_it() {
+        let error = Engine::parse("ballista://host:50050").expect_err("no such engine here");
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        assert!(error.hint().is_some_and(|hint| hint.contains("--features ballista")), "{error:?}");
+    }
+}
