@@ -265,7 +265,10 @@ impl Run<'_> {
         summary.take_commit(watermark, version, table.rows());
         self.note_base(table);
         table.forget_checkpoints(&self.area).await;
-        self.compact_if_due(table).await;
+        // A full sync's files are as it could close them on its way; the next sync puts them together if that pays.
+        if summary.mode == "incremental" {
+            self.compact_if_due(table).await;
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Run;
@@ -46,6 +47,8 @@ pub(super) struct Staging<'a> {
     writer: Writer,
     /// What has been closed so far, each part with its checkpoint.
     closed: Vec<StagedRows>,
+    /// What is being closed while the next rows are read.
+    closing: Option<Closing>,
     checked: Instant,
     /// The watermark of the run that began it: another than this one's, where it was taken over.
     watermark: DateTime<Utc>,
@@ -78,6 +81,7 @@ impl<'a> Staging<'a> {
             table,
             writer: table.writer()?,
             closed: Vec::new(),
+            closing: None,
             checked: Instant::now(),
             watermark: run.watermark,
             seen: None,
@@ -123,6 +127,9 @@ impl<'a> Staging<'a> {
 
     /// Stages one page.
     pub(super) async fn take(&mut self, mut page: Page<PageRows>) -> Result<()> {
+        if self.closing.as_ref().is_some_and(|closing| closing.files.is_finished()) {
+            self.finish_checkpoint().await?;
+        }
         if let Some(seen) = &mut self.seen {
             let listed = page.fresh.take().unwrap_or_else(|| vec![true; page.keys.len()]);
             let fresh = page.keys.iter().zip(listed).map(|(key, listed)| listed && seen.insert(&key.id));
@@ -205,14 +212,28 @@ impl<'a> Staging<'a> {
         self.resumable && due
     }
 
-    /// Closes the files and writes down that the listing stands at `position`.
+    /// Begins to close the files, and to write down that the listing stands at `position`: reading goes on
+    /// meanwhile.
     pub(super) async fn checkpoint(&mut self, position: Value) -> Result<()> {
-        if self.writer.rows() > 0 {
-            let closed = std::mem::replace(&mut self.writer, self.table.writer()?).finish().await?;
-            self.closed.push(closed);
-        }
+        self.finish_checkpoint().await?;
         self.checked = Instant::now();
         let set_aside = serde_json::to_value(&self.set_aside).unwrap_or_default();
+        let files = if self.writer.rows() > 0 {
+            let writer = std::mem::replace(&mut self.writer, self.table.writer()?);
+            tokio::spawn(async move { writer.finish().await.map(Some) })
+        } else {
+            tokio::spawn(async { Ok(None) })
+        };
+        self.closing = Some(Closing { files, position, set_aside });
+        Ok(())
+    }
+
+    /// Waits for what is being closed, if anything is, and writes down how far that is.
+    async fn finish_checkpoint(&mut self) -> Result<()> {
+        let Some(mut closing) = self.closing.take() else { return Ok(()) };
+        let closed = (&mut closing.files).await.map_err(|error| Error::bug(error.to_string()))??;
+        self.closed.extend(closed);
+        let (position, set_aside) = (std::mem::take(&mut closing.position), std::mem::take(&mut closing.set_aside));
         let checkpoint = Checkpoint::new(self.source(), self.watermark, position, set_aside, &self.closed);
         if let Err(error) = self.table.save_checkpoint(&self.run.area, &checkpoint).await {
             tracing::warn!(%error, "an interruption now would cost what has been read so far");
@@ -222,10 +243,17 @@ impl<'a> Staging<'a> {
 
     /// The same after a failure that another run can go on from, where there is enough to be worth it.
     pub(super) async fn checkpoint_at(&mut self, failure: &ListingFailure, position: Value) {
-        if !self.resumable || !failure.passes() || self.rows < FEWEST_KEPT || self.writer.rows() == 0 {
+        if !self.resumable || !failure.passes() || self.rows < FEWEST_KEPT {
             return;
         }
-        match self.checkpoint(position).await {
+        if self.writer.rows() == 0 && self.closing.is_none() {
+            return;
+        }
+        let saved = match self.checkpoint(position).await {
+            Ok(()) => self.finish_checkpoint().await,
+            Err(error) => Err(error),
+        };
+        match saved {
             Ok(()) => self.run.sync.progress.note(&format!(
                 "{}: {} rows are kept, and the next sync goes on from there",
                 self.resource.name, self.rows
@@ -256,6 +284,7 @@ impl<'a> Staging<'a> {
     /// Closes the files.
     pub(super) async fn finish(mut self) -> Result<StagedRows> {
         self.judge_rejected()?;
+        self.finish_checkpoint().await?;
         self.closed.push(self.writer.finish().await?);
         Ok(StagedRows::all(self.closed))
     }
@@ -305,6 +334,19 @@ impl ListingFailure {
             Self::Other(error) => error.kind(),
         };
         matches!(kind, ErrorKind::Unreachable | ErrorKind::Interrupted | ErrorKind::KeyRefused)
+    }
+}
+
+/// Files that are being closed, and what is known of the listing as far as they go. Dropping it stops that.
+struct Closing {
+    files: JoinHandle<Result<Option<StagedRows>>>,
+    position: Value,
+    set_aside: Value,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.files.abort();
     }
 }
 

@@ -89,7 +89,7 @@ async fn the_watermark_outlives_a_compaction() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_gets_checkpoints_and_opens_from_them() {
     let world = world(Keeping::default()).await;
-    for _ in 0..27 {
+    for _ in 0..32 {
         change(&world, ChangeKind::UpdateProfile, 1);
         sync_users(&world).await;
     }

@@ -1,0 +1,201 @@
+"""The lakes that are read: where they are, what the tables are, and clerk-lake, the simulator and an S3 server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.fs
+
+USERS = 3000
+ORGANIZATIONS = 60
+KEY = "sk_live_simulated"
+BUCKET = "lake"
+REGION = "us-east-1"
+
+# A table that is there only once a row could not be read.
+SOMETIMES = {"clerk_rejected_row"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A lake, and what a reader needs to reach it."""
+
+    name: str
+    lake: str
+    endpoint: str | None = None
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The settings of the store, by the names that the environment and most readers know."""
+        if self.endpoint is None:
+            return {}
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "interop",
+            "AWS_SECRET_ACCESS_KEY": "interop-secret",
+            "AWS_REGION": REGION,
+            "AWS_ALLOW_HTTP": "true",
+        }
+
+    def path(self, table: Table) -> str:
+        """Where a table is, as a path or a URL."""
+        return f"{self.lake}/{table.name}"
+
+    def data_files(self, table: Table) -> str:
+        """A pattern for a table's data files, and not for the checkpoints of its log, which are Parquet too."""
+        return f"{self.lake}/{table.name}/**/part-*.parquet"
+
+    def arrow(self, table: Table) -> tuple[pyarrow.fs.FileSystem, str]:
+        """A table as PyArrow's file systems know it."""
+        if self.endpoint is None:
+            return pyarrow.fs.LocalFileSystem(), self.path(table)
+        store = pyarrow.fs.S3FileSystem(
+            access_key=self.options["AWS_ACCESS_KEY_ID"],
+            secret_key=self.options["AWS_SECRET_ACCESS_KEY"],
+            region=REGION,
+            endpoint_override=self.endpoint,
+        )
+        return store, self.path(table).removeprefix("s3://")
+
+    def has_checkpoint(self, table: Table) -> bool:
+        """Whether the table's log has a checkpoint."""
+        store, path = self.arrow(table)
+        entries = store.get_file_info(pyarrow.fs.FileSelector(f"{path}/_delta_log"))
+        return any(entry.path.endswith(".checkpoint.parquet") for entry in entries)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as `clerk-lake schema` describes it: its columns' types in their order."""
+
+    name: str
+    key: list[str]
+    partition: str | None
+    types: dict[str, str]
+
+    def key_of(self, row: dict) -> tuple:
+        return tuple(row[column] for column in self.key)
+
+    @property
+    def numeric_partition(self) -> bool:
+        return self.partition is not None and self.types[self.partition] == "Int32"
+
+
+@dataclass(frozen=True)
+class Program:
+    """clerk-lake, in an environment that says nothing else about Clerk or AWS."""
+
+    path: str
+    directory: Path
+    api_url: str = ""
+
+    def run(self, place: Place | None, *arguments: str) -> str:
+        where = ["--lake", place.lake] if place else []
+        done = subprocess.run(
+            [self.path, *arguments, *where],
+            cwd=self.directory,
+            env=environment() | (place.options if place else {}) | {"CLERK_SECRET_KEY": KEY},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            said = f"{done.stdout}{done.stderr}"
+            raise SystemExit(f"clerk-lake {' '.join([*arguments, *where])} exited with {done.returncode}:\n{said}")
+        return done.stdout
+
+    def sync(self, place: Place, *arguments: str) -> None:
+        self.run(place, "sync", "--api-url", self.api_url, "--rate-limit", "off", *arguments)
+
+    def change(self, changes: dict[str, int]) -> None:
+        """Lets so many changes of each kind happen in the simulated instance."""
+        for kind, count in changes.items():
+            request("POST", f"{self.api_url}/_simulator/change?kind={kind}&count={count}")
+
+    def tables(self) -> list[Table]:
+        described = json.loads(self.run(None, "schema", "--json"))
+        return [
+            Table(it["table"], it["key"], it["partition"], {column["name"]: column["type"] for column in it["columns"]})
+            for it in described
+            if it["table"] not in SOMETIMES
+        ]
+
+    def rows(self, place: Place, table: Table) -> list[dict]:
+        out = self.run(place, "query", f"SELECT * FROM {table.name}", "--format", "ndjson")
+        return [json.loads(line) for line in out.splitlines()]
+
+
+class Server:
+    """A process that serves until the end of the check."""
+
+    def __init__(self, directory: Path, name: str, *command: str):
+        self.log = directory / f"{name}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, cwd=directory, env=environment(), stdout=log, stderr=log)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def wait_for(self, ready: Callable[[], str | None]) -> str:
+        for _ in range(300):
+            if self.process.poll() is not None:
+                break
+            if answer := ready():
+                return answer
+            time.sleep(0.1)
+        self.process.terminate()
+        raise SystemExit(f"{self.process.args[0]} does not serve:\n{self.log.read_text()}")
+
+
+def simulator(program: Program) -> tuple[Server, str]:
+    """A simulated Clerk instance, and its address."""
+    size = ["--users", str(USERS), "--organizations", str(ORGANIZATIONS), "--simulated-key", KEY]
+    server = Server(program.directory, "simulator", program.path, "simulate", "--address", "127.0.0.1:0", *size)
+
+    def address() -> str | None:
+        found = re.search(r"^http://\S+$", server.log.read_text(), re.MULTILINE)
+        return found and found.group()
+
+    return server, server.wait_for(address)
+
+
+def s3_server(directory: Path) -> tuple[Server, str]:
+    """An S3 server with an empty bucket, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    endpoint = f"http://127.0.0.1:{port}"
+    moto = Path(sys.executable).with_name("moto_server")
+    server = Server(directory, "s3", str(moto), "-H", "127.0.0.1", "-p", port)
+
+    def create_bucket() -> str | None:
+        try:
+            request("PUT", f"{endpoint}/{BUCKET}")
+        except urllib.error.URLError:
+            return None
+        return endpoint
+
+    return server, server.wait_for(create_bucket)
+
+
+def request(method: str, url: str) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    direct.open(urllib.request.Request(url, method=method, data=b"")).close()
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CLERK_"))}
