@@ -77,7 +77,7 @@ async fn half_of_the_credentials_is_a_mistake_in_the_settings() {
     for missing in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         let mut command = cloud.command(&SYNC);
         command.env_remove(missing);
-        refuses(&cloud, command, &["AWS_* settings", "  help: "]).await;
+        refuses(&cloud, command, &["AWS_* variables", "  help: "]).await;
     }
 }
 
