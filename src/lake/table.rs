@@ -121,8 +121,8 @@ impl Table {
         let newest = self.version();
         let loaded = match at {
             At::Version(version) if Some(version) > newest => {
-                return Err(Error::new(ErrorKind::Query, format!("{name} has no version {version} yet"))
-                    .with_hint("clerk-lake status shows each table's newest version"));
+                self.delta = DeltaTable::new(self.log_store());
+                return Ok(());
             }
             At::Version(version) => self.delta.load_version(version).await,
             At::Moment(moment) => self.delta.load_with_datetime(moment).await,

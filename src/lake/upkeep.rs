@@ -183,24 +183,39 @@ impl Table {
         crowded
     }
 
-    /// Removes the files that no version names which is to be kept, by the age of what superseded them; gives how
-    /// many there were.
-    pub(super) async fn remove_expired(&self) -> Result<usize> {
+    /// Removes the files that no version names which is to be kept, by the age of what superseded them, and what
+    /// crashes left, by its own; gives how many there were. What no version has ever named may be old and yet about
+    /// to be committed by a run that took it over: as in [`Table::sweep`], such a run loses before anything goes.
+    pub(super) async fn remove_expired(&mut self) -> Result<usize> {
+        let superseded = self.expired(VacuumMode::Lite).await?;
+        self.delete_files(&superseded).await;
+        let others = self.expired(VacuumMode::Full).await?;
+        let others: Vec<Path> = others.into_iter().filter(|path| !superseded.contains(path)).collect();
+        if others.is_empty() {
+            return Ok(superseded.len());
+        }
+        self.fence().await?;
+        let still = self.expired(VacuumMode::Full).await?;
+        let orphans: Vec<Path> = others.into_iter().filter(|path| still.contains(path)).collect();
+        self.delete_files(&orphans).await;
+        Ok(superseded.len() + orphans.len())
+    }
+
+    /// What a vacuum would remove. It is asked for, and removed by [`Table::remove_expired`]: delta-rs' own would
+    /// commit twice each time.
+    async fn expired(&self, mode: VacuumMode) -> Result<Vec<Path>> {
         let failed = |error: DeltaTableError| store_error(&format!("{} cannot be cleaned", self.spec.name), &error);
-        // What can go is asked for, and removed here: a vacuum of delta-rs' own would commit twice each time.
         let (_, expired) = self
             .delta
             .clone()
             .vacuum()
-            .with_mode(VacuumMode::Full)
+            .with_mode(mode)
             .with_retention_period(self.lake.keeping.history)
             .with_enforce_retention_duration(false)
             .with_dry_run(true)
             .await
             .map_err(failed)?;
-        let expired: Vec<Path> = expired.files_deleted.iter().map(|path| Path::from(path.as_str())).collect();
-        let expired: Vec<Path> = expired.into_iter().filter(|path| self.is_own_file(path)).collect();
-        self.delete_files(&expired).await;
-        Ok(expired.len())
+        let expired = expired.files_deleted.iter().map(|path| Path::from(path.as_str()));
+        Ok(expired.filter(|path| self.is_own_file(path)).collect())
     }
 }

@@ -51,6 +51,10 @@ pub(super) async fn tables(lake: &Lake, at: Option<At>) -> Result<Vec<Table>> {
     if !tables.is_empty() {
         return Ok(tables);
     }
+    if at.is_some() {
+        return Err(Error::new(ErrorKind::Query, format!("the lake {} had no tables then", lake.location()))
+            .with_hint("clerk-lake status shows each table's newest version"));
+    }
     Err(Error::settings(format!("the lake {} has no tables yet", lake.location()))
         .with_hint("run clerk-lake sync first, or point --lake at another lake"))
 }

@@ -131,6 +131,37 @@ fn unstamped(mut rows: Rows) -> Rows {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_only_one_table_has_can_be_asked_for() {
+    let world = world(history(7)).await;
+    assert_eq!(world.sync().await.status, Status::Ok);
+    change(&world, ChangeKind::CreateUser, 3);
+    sync_users(&world).await;
+    assert_eq!(users_at(&world, At::Version(1)).await.len(), 303, "organizations have no version 1");
+    assert_eq!(users_at(&world, At::Version(0)).await.len(), 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_goes_by_its_age_and_whoever_may_be_committing_it_loses_first() {
+    let world = world(history(7)).await;
+    sync_users(&world).await;
+    let before = users(&world).await.version().expect("a version");
+    let directory = world.path().join("clerk_user/created_year=2020");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let orphan = directory.join("part-00000-0b5b0e1e-8b6f-4c53-9d4e-2f6a3b1c7d90-c000.zstd.parquet");
+    std::fs::write(&orphan, "left").expect("a file");
+    sync_users(&world).await;
+    assert!(orphan.exists(), "it is too young to go");
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(24 * 365 * 40);
+    std::fs::File::options().write(true).open(&orphan).and_then(|file| file.set_modified(old)).expect("an old file");
+    sync_users(&world).await;
+    assert!(!orphan.exists(), "it is old enough");
+    let commits = users(&world).await.history(10).await.expect("the history");
+    assert!(commits.iter().any(|commit| commit.info["mode"] == "sweep"), "a commit in between: {commits:?}");
+    assert!(users(&world).await.version() > Some(before));
+    assert_eq!(users_at(&world, At::Version(before)).await.len(), 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn upkeep_lets_go_what_is_no_longer_to_be_kept() {
     let mut world = world(history(7)).await;
     sync_users(&world).await;
