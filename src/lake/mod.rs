@@ -13,6 +13,7 @@ mod compare;
 mod data_files;
 mod evolve;
 mod location;
+mod past;
 mod profile;
 mod staged;
 mod table;
@@ -32,7 +33,8 @@ pub use area::RunArea;
 pub use change::{Change, CommitOutcome, Counts, Upsert};
 pub use checkpoint::Checkpoint;
 pub use location::Location;
-pub use table::{At, CommitRecord, Table};
+pub use past::At;
+pub use table::{CommitRecord, Table};
 pub use upkeep::{Compaction, Keeping, TableUpkeep, look_after};
 pub use writer::{StagedRows, Writer, writer_properties};
 

@@ -15,7 +15,7 @@ use object_store::path::Path;
 
 use super::staged::{StagedStore, is_data_file, join};
 use super::{Lake, RunArea, Writer, compare, store_error};
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, Result};
 use crate::table::TableSpec;
 
 /// The application id under which the watermark is recorded: a Delta `txn` action whose version is the
@@ -53,15 +53,6 @@ pub struct Table {
     pub(super) leftovers: Vec<Path>,
 }
 
-/// A point in a table's past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
-    /// The table's version of this number.
-    Version(u64),
-    /// The newest version committed at this moment or before it, by the clocks of the machines that committed.
-    Moment(DateTime<Utc>),
-}
-
 /// What a commit says of the run that made it.
 #[derive(Clone, Debug)]
 pub struct CommitRecord {
@@ -83,18 +74,6 @@ impl Table {
         Ok(table)
     }
 
-    /// Opens `spec`'s table for reading, as it was `at` an earlier version or moment.
-    ///
-    /// # Errors
-    /// As [`Table::open`], and [`Query`](crate::ErrorKind::Query) where the log no longer reaches back so far.
-    pub async fn open_at(lake: &Lake, spec: &'static TableSpec, at: At) -> Result<Self> {
-        let mut table = Self::open(lake, spec, None).await?;
-        if table.exists() {
-            table.go_back(at).await?;
-        }
-        Ok(table)
-    }
-
     fn unopened(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
         let location = lake.location();
         let prefix = lake.table_prefix(spec.name);
@@ -113,35 +92,6 @@ impl Table {
             writers: area.map(RunArea::writers).unwrap_or_default(),
             leftovers: Vec::new(),
         })
-    }
-
-    /// To the version that the table had then; to none, where there was none yet.
-    async fn go_back(&mut self, at: At) -> Result<()> {
-        let name = self.spec.name;
-        let newest = self.version();
-        let loaded = match at {
-            At::Version(version) if Some(version) > newest => {
-                self.delta = DeltaTable::new(self.log_store());
-                return Ok(());
-            }
-            At::Version(version) => self.delta.load_version(version).await,
-            At::Moment(moment) => self.delta.load_with_datetime(moment).await,
-        };
-        let not_kept = |why: &str| {
-            Error::new(ErrorKind::Query, format!("{name} is not kept as it was then{why}"))
-                .with_hint("a lake keeps as much of the past as --history says: sync with --history 30d, for example")
-        };
-        loaded.map_err(|error| not_kept(&format!(": {}", chain(&error))))?;
-        let At::Moment(moment) = at else { return Ok(()) };
-        // Before the first commit that the log holds, that one is loaded.
-        match self.history(1).await?.pop().and_then(|commit| commit.at) {
-            Some(committed) if committed <= moment => Ok(()),
-            _ if self.version() == Some(0) => {
-                self.delta = DeltaTable::new(self.log_store());
-                Ok(())
-            }
-            _ => Err(not_kept("")),
-        }
     }
 
     async fn load(&mut self) -> Result<()> {
