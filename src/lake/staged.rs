@@ -25,6 +25,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
+use super::entry::{Entry, version_of};
+
 /// How often it is looked up whether a commit whose answer was lost has happened.
 const LOOKS: u32 = 4;
 
@@ -99,6 +101,10 @@ impl StagedStore {
         self.committed.load(Ordering::Acquire) >= 0
     }
 
+    fn note_committed(&self, version: u64) {
+        self.committed.store(i64::try_from(version).unwrap_or(i64::MAX), Ordering::Release);
+    }
+
     /// Notes that the file that will be at `location` lies at `place` in the whole store.
     pub(super) fn note_staged(&self, location: Path, place: Path) {
         lock(&self.staged).insert(location, place);
@@ -127,25 +133,23 @@ impl StagedStore {
     }
 
     /// Moves the staged files that a commit names into the table's directory; says which.
-    async fn publish(&self, commit: &[u8]) -> Result<Vec<Path>> {
-        let named: Vec<(Path, Path)> = added_paths(commit)
-            .filter_map(|location| self.staged_at(&location).map(|place| (location, place)))
-            .collect();
-        let moves: Vec<_> = named
+    async fn publish(&self, files: Vec<(Path, Path)>) -> Result<Vec<Path>> {
+        let moves: Vec<_> = files
             .iter()
-            .map(|(location, from)| {
-                let (root, from, to) = (Arc::clone(&self.root), from.clone(), join(&self.table_prefix, location));
+            .map(|(location, named)| {
+                let (root, from, to) = (Arc::clone(&self.root), self.place(location), join(&self.table_prefix, named));
                 async move { root.rename(&from, &to).await }
             })
             .collect();
         let outcomes: Vec<_> = futures::stream::iter(moves).buffer_unordered(MOVES_AT_ONCE).collect().await;
-        let named: Vec<_> = named.into_iter().map(|(location, _)| location).collect();
+        let (staged, named): (Vec<_>, Vec<_>) = files.into_iter().unzip();
         if let Some(error) = outcomes.into_iter().find_map(Result::err) {
             self.withdraw(&named).await;
             return Err(error);
         }
-        let mut staged = lock(&self.staged);
-        Ok(named.into_iter().inspect(|location| drop(staged.remove(location))).collect())
+        let mut waiting = lock(&self.staged);
+        staged.iter().for_each(|location| drop(waiting.remove(location)));
+        Ok(named)
     }
 
     /// Takes published files out of the table's directory again: their commit did not happen.
@@ -161,22 +165,22 @@ impl StagedStore {
 
     /// Puts a commit into the log, its files first. An answer lost on the way is looked up: the commit
     /// happened if the log holds exactly these bytes.
-    async fn commit(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn commit(&self, location: &Path, version: u64, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         if let Some(error) = self.take_failure() {
             return Err(error);
         }
-        let bytes = Bytes::from(payload.clone());
-        let published = self.publish(&bytes).await?;
-        let error = match self.table.put_opts(location, payload, opts).await {
+        let Entry { text, files } = Entry::new(&Bytes::from(payload), version, |path| self.staged_at(path).is_some());
+        let published = self.publish(files).await?;
+        let error = match self.table.put_opts(location, text.clone().into(), opts).await {
             Ok(result) => {
-                self.committed.store(version_of(location), Ordering::Release);
+                self.note_committed(version);
                 return Ok(result);
             }
             Err(error) => error,
         };
         match self.read_patiently(location).await {
-            Ok(found) if found == bytes => {
-                self.committed.store(version_of(location), Ordering::Release);
+            Ok(found) if found == text => {
+                self.note_committed(version);
                 Ok(PutResult { e_tag: None, version: None })
             }
             // Another commit is there, or none: ours did not happen.
@@ -235,40 +239,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether `path`, relative to a table, is one of its data files.
+/// Whether `path`, relative to a table, is one of its data files, or holds change data.
 pub(super) fn is_data_file(path: &Path) -> bool {
     path.as_ref().ends_with(".parquet") && path.parts().next().is_none_or(|part| part.as_ref() != "_delta_log")
-}
-
-/// Whether `path`, relative to a table, is a commit of its log.
-fn is_commit(path: &Path) -> bool {
-    version_of(path) >= 0
-}
-
-/// The version that `path`, relative to a table, commits; -1 where it is no commit.
-fn version_of(path: &Path) -> i64 {
-    path.as_ref()
-        .strip_prefix("_delta_log/")
-        .and_then(|name| name.strip_suffix(".json"))
-        .filter(|name| name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|name| name.parse().ok())
-        .unwrap_or(-1)
-}
-
-/// The paths of the files that a commit adds, relative to the table.
-fn added_paths(commit: &[u8]) -> impl Iterator<Item = Path> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        add: Option<AddedFile>,
-    }
-    #[derive(serde::Deserialize)]
-    struct AddedFile {
-        path: String,
-    }
-    commit
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Line>(line).ok()?.add)
-        .filter_map(|add| Path::from_url_path(&add.path).ok())
 }
 
 /// `path` under `prefix`.
@@ -291,8 +264,8 @@ impl fmt::Debug for StagedStore {
 #[async_trait]
 impl ObjectStore for StagedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        if is_commit(location) && opts.mode == PutMode::Create {
-            return self.commit(location, payload, opts).await;
+        if let Some(version) = version_of(location).filter(|_| opts.mode == PutMode::Create) {
+            return self.commit(location, version, payload, opts).await;
         }
         let put = self.root.put_opts(&self.new_place(location), payload, opts).await;
         match put {
@@ -357,6 +330,10 @@ mod tests {
 
     const COMMIT: &str = "{\"commitInfo\":{}}\n{\"add\":{\"path\":\"y=1/a.parquet\"}}\n";
 
+    /// The same with what it changed.
+    const RECORDED: &str = "{\"commitInfo\":{}}\n{\"add\":{\"path\":\"y=1/a.parquet\"}}\n\
+        {\"cdc\":{\"path\":\"_change_data/y=1/part-b.parquet\"}}\n";
+
     async fn names(store: &Arc<dyn ObjectStore>) -> Vec<String> {
         let mut names: Vec<_> = store.list(None).map_ok(|meta| meta.location.to_string()).try_collect().await.unwrap();
         names.sort();
@@ -389,5 +366,46 @@ mod tests {
         let error = store.put_opts(&log, COMMIT.into(), create()).await.unwrap_err();
         assert!(matches!(error, object_store::Error::AlreadyExists { .. }), "{error}");
         assert_eq!(names(&root).await, ["lake/t/_delta_log/00000000000000000000.json"]);
+    }
+
+    #[tokio::test]
+    async fn change_data_become_visible_with_the_commit_that_names_them_and_under_its_version() {
+        let root: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let store = StagedStore::new(Arc::clone(&root), Path::from("lake/t"), Some(Path::from("lake/_staged/r/t")));
+        let store = Arc::new(store);
+        let changes = PrefixStore::new(Arc::clone(&store), "_change_data");
+        changes.put(&Path::from("y=1/part-b.parquet"), "changes".into()).await.unwrap();
+        store.put(&Path::from("y=1/a.parquet"), "rows".into()).await.unwrap();
+        assert_eq!(
+            names(&root).await,
+            ["lake/_staged/r/t/_change_data/y=1/part-b.parquet", "lake/_staged/r/t/y=1/a.parquet"]
+        );
+        let log = Path::from("_delta_log/00000000000000000003.json");
+        store.put_opts(&log, RECORDED.into(), create()).await.unwrap();
+        let changes = "_change_data/y=1/cdc-00000000000000000003-b.parquet";
+        assert_eq!(
+            names(&root).await,
+            [
+                format!("lake/t/{changes}"),
+                "lake/t/_delta_log/00000000000000000003.json".to_owned(),
+                "lake/t/y=1/a.parquet".to_owned()
+            ]
+        );
+        let entry = store.get(&log).await.unwrap().bytes().await.unwrap();
+        assert!(String::from_utf8_lossy(&entry).contains(changes), "{entry:?}");
+        assert_eq!(store.get(&Path::from(changes)).await.unwrap().bytes().await.unwrap(), "changes");
+        assert_eq!(store.take_committed(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_loses_leaves_none_of_its_change_data() {
+        let root: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let log = Path::from("_delta_log/00000000000000000003.json");
+        root.put(&Path::from("lake/t/_delta_log/00000000000000000003.json"), "{}".into()).await.unwrap();
+        let store = StagedStore::new(Arc::clone(&root), Path::from("lake/t"), Some(Path::from("lake/_staged/r/t")));
+        store.put(&Path::from("_change_data/y=1/part-b.parquet"), "changes".into()).await.unwrap();
+        store.put_opts(&log, RECORDED.into(), create()).await.unwrap_err();
+        assert_eq!(names(&root).await, ["lake/t/_delta_log/00000000000000000003.json"]);
+        assert_eq!(store.take_committed(), None);
     }
 }

@@ -1,0 +1,135 @@
+//! A commit's text as it goes into the log: which staged files it names, and what its change data files are called.
+//!
+//! A change data file is named after the version that it belongs to, which is known only when that is committed. So
+//! its name alone says whether the log still tells of its version, and no pattern for data files (`part-*.parquet`)
+//! meets it.
+
+use bytes::Bytes;
+use object_store::path::{Path, PathPart};
+use serde::Deserialize;
+
+/// The directory of change data files, in a table's own.
+pub(super) const CHANGE_DATA: &str = "_change_data";
+
+/// How many digits a version has in the name of a file.
+const DIGITS: usize = 20;
+
+/// A commit's text, and the files that it names.
+pub(super) struct Entry {
+    /// What goes into the log.
+    pub text: Bytes,
+    /// The staged files that it names: each as it was staged, and as the table will have it.
+    pub files: Vec<(Path, Path)>,
+}
+
+/// An action that names a file; everything else is none of these.
+#[derive(Default, Deserialize)]
+struct Line {
+    add: Option<Named>,
+    cdc: Option<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    path: String,
+}
+
+impl Entry {
+    /// The commit of `version` whose text is `text`; its change data files get the names that they are to have.
+    /// Files that are not staged are none of its business.
+    pub(super) fn new(text: &[u8], version: u64, is_staged: impl Fn(&Path) -> bool) -> Self {
+        let mut written = Vec::with_capacity(text.len());
+        let mut files = Vec::new();
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let Line { add, cdc } = serde_json::from_slice(line).unwrap_or_default();
+            let is_change_data = cdc.is_some();
+            let staged =
+                add.or(cdc).and_then(|file| Path::from_url_path(&file.path).ok()).filter(|path| is_staged(path));
+            match staged {
+                Some(path) if is_change_data => {
+                    let (line, renamed) = renamed(line, &path, version);
+                    written.extend_from_slice(line.as_bytes());
+                    files.push((path, renamed));
+                }
+                Some(path) => {
+                    written.extend_from_slice(line);
+                    files.push((path.clone(), path));
+                }
+                None => written.extend_from_slice(line),
+            }
+        }
+        Self { text: written.into(), files }
+    }
+}
+
+/// The action `line`, which names the change data file at `path`, and that path, both with the name that a file of
+/// `version` has.
+fn renamed(line: &[u8], path: &Path, version: u64) -> (String, Path) {
+    let old = path.filename().unwrap_or_default();
+    let new = format!("cdc-{version:0DIGITS$}-{}", old.strip_prefix("part-").unwrap_or(old));
+    let line = String::from_utf8_lossy(line).replace(&format!("/{old}\""), &format!("/{new}\""));
+    let directories = path.parts().take(path.parts_count().saturating_sub(1));
+    (line, directories.chain([PathPart::from(new)]).collect())
+}
+
+/// The version that `path`, relative to a table, commits; none where it is no commit.
+pub(super) fn version_of(path: &Path) -> Option<u64> {
+    let name = path.as_ref().strip_prefix("_delta_log/")?.strip_suffix(".json")?;
+    version(name)
+}
+
+/// Whether `path`, relative to a table, lies where change data files do.
+pub(super) fn is_change_data(path: &Path) -> bool {
+    path.parts().next().is_some_and(|part| part.as_ref() == CHANGE_DATA)
+}
+
+/// The version that the change data file at `path`, relative to a table, belongs to; none where it has no name that
+/// this program gives.
+pub(super) fn version_of_change_data(path: &Path) -> Option<u64> {
+    let name = path.filename().filter(|_| is_change_data(path))?.strip_prefix("cdc-")?;
+    let (digits, rest) = name.split_at_checked(DIGITS)?;
+    version(digits).filter(|_| rest.starts_with('-'))
+}
+
+fn version(digits: &str) -> Option<u64> {
+    let is_one = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: &str = "{\"commitInfo\":{}}\n{\"add\":{\"path\":\"y=1/part-0-a.parquet\"}}\n\
+        {\"cdc\":{\"path\":\"_change_data/y=1/part-0-b.parquet\",\"size\":1}}\n";
+
+    #[test]
+    fn change_data_files_are_named_after_their_version() {
+        let entry = Entry::new(COMMIT.as_bytes(), 7, |_| true);
+        let name = "_change_data/y=1/cdc-00000000000000000007-0-b.parquet";
+        let named: Vec<_> = entry.files.iter().map(|(from, to)| (from.as_ref(), to.as_ref())).collect();
+        let data = "y=1/part-0-a.parquet";
+        assert_eq!(named, [(data, data), ("_change_data/y=1/part-0-b.parquet", name)]);
+        let text = String::from_utf8(entry.text.to_vec()).expect("text");
+        assert_eq!(text, COMMIT.replace("_change_data/y=1/part-0-b.parquet", name));
+        assert_eq!(version_of_change_data(&Path::from(name)), Some(7));
+    }
+
+    #[test]
+    fn what_is_not_staged_keeps_its_name() {
+        let entry = Entry::new(COMMIT.as_bytes(), 7, |_| false);
+        assert!(entry.files.is_empty());
+        assert_eq!(entry.text, COMMIT.as_bytes());
+    }
+
+    #[test]
+    fn names_that_others_give_say_no_version() {
+        let spark = "_change_data/cdc-00000-6b2a8f1e-4f0c-4d7a-9a55-1c2d3e4f5a6b.c000.snappy.parquet";
+        let elsewhere = "y=1/cdc-00000000000000000007-0-b.parquet";
+        for path in [spark, elsewhere, "_change_data/part-0-b.parquet", "_change_data/cdc-+0000000000000000007-b"] {
+            assert_eq!(version_of_change_data(&Path::from(path)), None, "{path}");
+        }
+        assert_eq!(version_of(&Path::from("_delta_log/00000000000000000012.json")), Some(12));
+        assert_eq!(version_of(&Path::from("_delta_log/00000000000000000012.checkpoint.parquet")), None);
+    }
+}
