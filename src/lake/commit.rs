@@ -16,6 +16,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use object_store::path::Path;
 
 use super::change::{Change, CommitOutcome, Counts, Upsert};
+use super::feed::properties_from_the_beginning;
 use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, UNREADABLE, WATERMARK};
 use super::writer::{StagedRows, writer_properties};
 use super::{compare, store_error};
@@ -51,12 +52,12 @@ impl Table {
         if self.exists() && counts == Counts::default() {
             return self.touch(change).await;
         }
-        let removes: Vec<Action> = match self.delta.snapshot() {
-            Ok(state) => state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))).collect(),
-            Err(_) => Vec::new(),
-        };
+        let mut others = Box::pin(self.record_replaced(&staged)).await?;
+        if let Ok(state) = self.delta.snapshot() {
+            others.extend(state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));
+        }
         let mode = SaveMode::Overwrite;
-        self.commit(staged.adds, removes, mode, change).await
+        self.commit(staged.adds, others, mode, change).await
     }
 
     /// Finds out what inserting `staged` rows whose key is new, and updating those whose content differs, comes
@@ -95,7 +96,8 @@ impl Table {
         if upsert.counts == Counts::default() && self.exists() {
             self.touch(change).await
         } else if upsert.counts.updated == 0 {
-            self.commit(upsert.rows.adds, Vec::new(), SaveMode::Append, change).await
+            let record = Box::pin(self.record_inserted(&upsert.rows)).await?;
+            self.commit(upsert.rows.adds, record, SaveMode::Append, change).await
         } else {
             self.merge(&upsert.rows, change).await
         }
@@ -122,10 +124,11 @@ impl Table {
             .with_hint("run again: nothing half-done was written"))
     }
 
+    /// Commits `adds` and `others`: what is removed, and what records the changes. A table's first commit has none.
     async fn commit(
         &mut self,
         adds: Vec<Add>,
-        removes: Vec<Action>,
+        others: Vec<Action>,
         mode: SaveMode,
         change: Change,
     ) -> Result<CommitOutcome> {
@@ -134,7 +137,7 @@ impl Table {
             Err(_) => self.create(adds, change).await.map(|_| ()),
             Ok(state) => {
                 let metadata = self.changed_metadata(&change);
-                let actions = adds.into_iter().map(Action::Add).chain(removes).chain(metadata).collect();
+                let actions = adds.into_iter().map(Action::Add).chain(others).chain(metadata).collect();
                 let operation = DeltaOperation::Write {
                     mode,
                     partition_by: self.spec.partition.map(|column| vec![column.to_owned()]),
@@ -179,6 +182,9 @@ impl Table {
         properties_of_table.insert(INSTANCE.to_owned(), change.instance.clone());
         properties_of_table
             .extend(self.lake.keeping.properties(self.spec).into_iter().map(|(name, value)| (name, Some(value))));
+        if self.lake.keeping.change_data_feed == Some(true) {
+            properties_of_table.extend(properties_from_the_beginning());
+        }
         let table = CreateBuilder::new()
             .with_log_store(self.log_store())
             .with_table_name(self.spec.name)

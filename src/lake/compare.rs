@@ -16,6 +16,7 @@ use datafusion::common::hash_utils::QualityRandomState;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::{col, lit};
@@ -27,6 +28,12 @@ use super::writer::StagedRows;
 use super::{Lake, store_error};
 use crate::error::{Error, Result};
 use crate::table::{SYNCED_AT, TableSpec};
+
+/// What a comparing session calls the rows that a table has.
+pub(super) const COMMITTED: &str = "committed";
+
+/// What it calls the staged ones.
+pub(super) const STAGED: &str = "staged";
 
 /// Staged rows that are new or differ, staged once more without the others, and how many of each.
 pub(super) struct Changed {
@@ -71,15 +78,13 @@ async fn rows_without_match(table: &Table, staged: &StagedRows, matches: &str) -
     let session = session_with(table, staged).await?;
     let mut found = 0;
     let mut same = Keys::new(table.spec);
-    let joined = session.sql(matches).await.map_err(|error| failed(&error))?;
-    let mut joined = joined.execute_stream().await.map_err(|error| failed(&error))?;
+    let mut joined = rows_by(&session, matches).await?;
     while let Some(batch) = joined.try_next().await.map_err(|error| failed(&error))? {
         found += batch.num_rows() as u64;
-        same.insert_where(&batch, "same")?;
+        same.insert_where(&batch, true)?;
     }
     let mut writer = table.writer()?;
-    let rows = session.sql("SELECT * FROM staged").await.map_err(|error| failed(&error))?;
-    let mut rows = rows.execute_stream().await.map_err(|error| failed(&error))?;
+    let mut rows = all_rows(&session, STAGED).await?;
     while let Some(batch) = rows.try_next().await.map_err(|error| failed(&error))? {
         writer.write_stamped(same.not_in(&batch, table.spec)?).await?;
     }
@@ -87,6 +92,24 @@ async fn rows_without_match(table: &Table, staged: &StagedRows, matches: &str) -
     let inserted = staged.rows.saturating_sub(found);
     tracing::debug!(table = table.spec.name, elapsed_ms = start.elapsed().as_millis(), "compared with the table");
     Ok(Changed { counts: Counts { inserted, updated: rows.rows.saturating_sub(inserted), deleted: 0 }, rows })
+}
+
+/// All rows that the session knows by the name of `side`.
+pub(super) async fn all_rows(session: &SessionContext, side: &str) -> Result<SendableRecordBatchStream> {
+    rows_by(session, &format!("SELECT * FROM {side}")).await
+}
+
+/// All `staged` rows, compared with nothing.
+pub(super) async fn all_staged(table: &Table, staged: &StagedRows) -> Result<SendableRecordBatchStream> {
+    let session = table.lake.narrow_session();
+    let rows = staged_table(&table.lake, table.spec, staged)?;
+    session.register_table(STAGED, Arc::new(rows)).map_err(|error| failed(&error))?;
+    all_rows(&session, STAGED).await
+}
+
+async fn rows_by(session: &SessionContext, sql: &str) -> Result<SendableRecordBatchStream> {
+    let rows = session.sql(sql).await.map_err(|error| failed(&error))?;
+    rows.execute_stream().await.map_err(|error| failed(&error))
 }
 
 /// The rows of `table` whose key column (it must have just one) is among `keys`.
@@ -114,6 +137,39 @@ fn matches(spec: &TableSpec) -> String {
     )
 }
 
+/// Which committed and staged rows belong together, by their keys.
+pub(super) struct Matches {
+    spec: &'static TableSpec,
+    same: Keys,
+    differing: Keys,
+}
+
+impl Matches {
+    /// Those of a comparing session.
+    pub(super) async fn find(session: &SessionContext, spec: &'static TableSpec) -> Result<Self> {
+        let (mut same, mut differing) = (Keys::new(spec), Keys::new(spec));
+        let mut joined = rows_by(session, &matches(spec)).await?;
+        while let Some(batch) = joined.try_next().await.map_err(|error| failed(&error))? {
+            same.insert_where(&batch, true)?;
+            differing.insert_where(&batch, false)?;
+        }
+        Ok(Self { spec, same, differing })
+    }
+
+    /// The rows of `batch`, of either side, that the other side lacks, and those that it has with other content.
+    pub(super) fn split(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, RecordBatch)> {
+        let batch = crate::table::conform(batch, &self.spec.schema())?;
+        let keys = self.same.fingerprints(&batch)?;
+        let (same, differing) = (&self.same.seen, &self.differing.seen);
+        let only = |is_one: &dyn Fn(&u128) -> bool| {
+            let ones: BooleanArray = keys.iter().map(|key| Some(is_one(key))).collect();
+            filter_record_batch(&batch, &ones).map_err(|error| Error::bug(error.to_string()))
+        };
+        let alone = only(&|key| !same.contains(key) && !differing.contains(key))?;
+        Ok((alone, only(&|key| differing.contains(key))?))
+    }
+}
+
 /// Keys of rows, at 16 bytes each.
 struct Keys {
     converter: Result<RowConverter, ArrowError>,
@@ -139,11 +195,12 @@ impl Keys {
         Ok(rows.iter().map(|row| hash(row.as_ref())).collect())
     }
 
-    fn insert_where(&mut self, batch: &RecordBatch, flag: &str) -> Result<()> {
-        let keys = self.fingerprints(batch)?;
-        let flags = batch.column_by_name(flag).and_then(|column| column.as_boolean_opt());
+    /// Takes in those of the joined rows that are the `same`, or those that are not.
+    fn insert_where(&mut self, joined: &RecordBatch, same: bool) -> Result<()> {
+        let keys = self.fingerprints(joined)?;
+        let flags = joined.column_by_name("same").and_then(|column| column.as_boolean_opt());
         let flags = flags.ok_or_else(|| Error::bug("rows compared without a result"))?;
-        self.seen.extend(keys.into_iter().zip(flags).filter(|(_, flag)| *flag == Some(true)).map(|(key, _)| key));
+        self.seen.extend(keys.into_iter().zip(flags).filter(|(_, flag)| *flag == Some(same)).map(|(key, _)| key));
         Ok(())
     }
 
@@ -156,12 +213,13 @@ impl Keys {
     }
 }
 
-async fn session_with(table: &Table, staged: &StagedRows) -> Result<SessionContext> {
+/// A session that knows the rows of `table` and the `staged` ones.
+pub(super) async fn session_with(table: &Table, staged: &StagedRows) -> Result<SessionContext> {
     let session = table.lake.narrow_session();
     session.register_udf(ScalarUDF::from(ContentHash::new(table.spec)));
-    session.register_table("committed", table.provider().await?).map_err(|error| failed(&error))?;
+    session.register_table(COMMITTED, table.provider().await?).map_err(|error| failed(&error))?;
     let staged = staged_table(&table.lake, table.spec, staged)?;
-    session.register_table("staged", Arc::new(staged)).map_err(|error| failed(&error))?;
+    session.register_table(STAGED, Arc::new(staged)).map_err(|error| failed(&error))?;
     Ok(session)
 }
 
@@ -189,7 +247,7 @@ fn content_hash(spec: &TableSpec) -> String {
     format!("content_hash({})", columns.collect::<Vec<_>>().join(", "))
 }
 
-fn failed(error: &DataFusionError) -> Error {
+pub(super) fn failed(error: &DataFusionError) -> Error {
     store_error("rows could not be compared with the table", error)
 }
 

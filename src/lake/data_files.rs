@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -27,7 +27,7 @@ use deltalake::kernel::LogicalFileView;
 use object_store::ObjectMeta;
 
 use super::staged::join;
-use super::{Table, store_error};
+use super::{Lake, Table, store_error};
 use crate::error::{Error, ErrorKind, Result, chain};
 
 /// The table property by which columns may go by other names in the files.
@@ -43,20 +43,28 @@ impl Table {
     /// (deletion vectors, columns by other names); [`Unreachable`](ErrorKind::Unreachable) where the table has not
     /// been written yet.
     pub fn as_files(&self) -> Result<Arc<dyn TableProvider>> {
+        let schema = self.plain_schema()?;
+        let (keys, rest) = self.keys_and_rest(&schema);
+        let columns = TableSchema::builder(Arc::new(Schema::new(rest))).with_table_partition_cols(keys).build();
+        let state = self.delta.snapshot().map_err(|error| Error::bug(chain(&error)))?;
+        let files = state.log_data().iter().map(|file| self.listed(&file, &columns)).collect::<Result<_>>()?;
+        Ok(Arc::new(DataFiles::new(&self.lake, schema, columns, files)?))
+    }
+
+    /// The table's columns, which its files have by the same names.
+    pub(super) fn plain_schema(&self) -> Result<SchemaRef> {
         let name = self.spec().name;
         let state = self.delta.snapshot();
         let state = state.map_err(|error| store_error(&format!("the table {name} cannot be read"), &error))?;
         if self.property(COLUMN_MAPPING).is_some_and(|mode| mode != "none") {
             return Err(not_plain(name, "its columns have other names in the files"));
         }
-        let schema = state.snapshot().arrow_schema();
-        let (keys, rest): (Vec<FieldRef>, Vec<FieldRef>) =
-            schema.fields().iter().cloned().partition(|field| self.spec().partition == Some(field.name().as_str()));
-        let columns = TableSchema::builder(Arc::new(Schema::new(rest))).with_table_partition_cols(keys).build();
-        let files = state.log_data().iter().map(|file| self.listed(&file, &columns)).collect::<Result<_>>()?;
-        let store = ObjectStoreUrl::parse(&self.lake.location().root_url);
-        let store = store.map_err(|error| Error::bug(chain(&error)))?;
-        Ok(Arc::new(DataFiles { schema, columns, store, files }))
+        Ok(state.snapshot().arrow_schema())
+    }
+
+    /// The column that names the files' directories, if there is one, and those that are in the files.
+    pub(super) fn keys_and_rest(&self, schema: &Schema) -> (Vec<FieldRef>, Vec<FieldRef>) {
+        schema.fields().iter().cloned().partition(|field| self.spec().partition == Some(field.name().as_str()))
     }
 
     /// A data file as DataFusion knows one, by its path from the store's root.
@@ -77,11 +85,7 @@ impl Table {
         let mut values = file.partition_values_map();
         for key in columns.table_partition_cols() {
             let value = values.remove(key.name()).ok_or_else(|| Error::bug(format!("{name}: a file without a key")))?;
-            let value = match value {
-                Some(text) => ScalarValue::try_from_string(text, key.data_type()),
-                None => ScalarValue::try_from(key.data_type()),
-            };
-            listed.partition_values.push(value.map_err(|error| bug(&error))?);
+            listed.partition_values.push(key_value(value, key.data_type()).map_err(|error| bug(&error))?);
         }
         let rows = file.num_records().map_or(Precision::Absent, Precision::Exact);
         listed.statistics = Some(Arc::new(Statistics::new_unknown(columns.table_schema()).with_num_rows(rows)));
@@ -94,9 +98,17 @@ fn not_plain(table: &str, why: &str) -> Error {
         .with_hint("another program has changed the table; ask with --engine local, which reads it as Delta")
 }
 
-/// The files of a snapshot.
+/// A partition key's value, which the log has as text.
+pub(super) fn key_value(text: Option<String>, data_type: &DataType) -> Result<ScalarValue, DataFusionError> {
+    match text {
+        Some(text) => ScalarValue::try_from_string(text, data_type),
+        None => ScalarValue::try_from(data_type),
+    }
+}
+
+/// The files of a snapshot, or of what changed between two.
 #[derive(Debug)]
-struct DataFiles {
+pub(super) struct DataFiles {
     /// All columns, in the table's order.
     schema: SchemaRef,
     /// The same, the partition key last, as DataFusion has them in a scan of files.
@@ -106,6 +118,17 @@ struct DataFiles {
 }
 
 impl DataFiles {
+    /// `files` of `lake`, which have `columns` and are to be read in the order of `schema`.
+    pub(super) fn new(
+        lake: &Lake,
+        schema: SchemaRef,
+        columns: TableSchema,
+        files: Vec<PartitionedFile>,
+    ) -> Result<Self> {
+        let store = ObjectStoreUrl::parse(&lake.location().root_url).map_err(|error| Error::bug(chain(&error)))?;
+        Ok(Self { schema, columns, store, files })
+    }
+
     /// Whether `filter` can be answered from the partition key alone.
     fn is_of_key(&self, filter: &Expr) -> bool {
         let keys: Vec<&str> = self.columns.table_partition_cols().iter().map(|key| key.name().as_str()).collect();

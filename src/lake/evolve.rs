@@ -1,4 +1,4 @@
-//! Tables that another version of this program wrote: columns that are new are added, as nulls, without touching a
+//! Tables that another version of this program wrote, or that were kept in another way: columns that are new are added, as nulls, without touching a
 //! row; columns that this version does not know mean that it is the older one, and must not write.
 
 use std::collections::BTreeSet;
@@ -13,8 +13,9 @@ use super::table::{RUN_INFO, Table};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Table {
-    /// Makes a table that is open for writing ready for this version's rows: adds the columns that it lacks, and
-    /// clears what crashes left ([`Table::sweep`]). Gives how many files it cleared.
+    /// Makes a table that is open for writing ready for this version's rows: adds the columns that it lacks, switches
+    /// the recording of changes on or off where the lake is to be kept so, and clears what crashes left
+    /// ([`Table::sweep`]). Gives how many files it cleared.
     ///
     /// # Errors
     /// [`Settings`](ErrorKind::Settings) where a newer version wrote the table;
@@ -22,6 +23,7 @@ impl Table {
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
     pub async fn make_ready(&mut self) -> Result<usize> {
         self.add_new_columns().await?;
+        Box::pin(self.switch_feed()).await?;
         self.sweep().await
     }
 

@@ -2,7 +2,8 @@
 //!
 //! What holds at every moment: one commit is the only visible act, and the watermark is in it; a plain Parquet
 //! reader of a table's directory sees the committed rows; a lake belongs to one instance; two runs never lose
-//! or double a row. It knows tables and nothing of Clerk; it deliberately writes no commit protocol, MERGE or
+//! or double a row; where changes are recorded, every version says which rows it changed. It knows tables and nothing
+//! of Clerk; it deliberately writes no commit protocol, MERGE or
 //! Parquet encoding of its own (delta-rs and parquet do).
 
 mod area;
@@ -13,9 +14,12 @@ mod compare;
 mod data_files;
 mod entry;
 mod evolve;
+mod feed;
+mod follow;
 mod location;
 mod past;
 mod profile;
+mod record;
 mod staged;
 mod table;
 mod upkeep;

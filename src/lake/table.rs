@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+use super::entry::is_change_data;
 use super::staged::{StagedStore, is_data_file, join};
 use super::{Lake, RunArea, Writer, compare, store_error};
 use crate::error::{Error, Result};
@@ -139,6 +140,7 @@ impl Table {
     /// Whether `path` is named as delta-rs names the data files of this table.
     pub(super) fn is_own_file(&self, path: &Path) -> bool {
         is_data_file(path)
+            && !is_change_data(path)
             && path.filename().is_some_and(|name| name.starts_with("part-"))
             && self.spec.partition.is_none_or(|column| path.as_ref().starts_with(&format!("{column}=")))
     }
@@ -262,10 +264,20 @@ impl Table {
     /// # Errors
     /// [`Bug`](crate::ErrorKind::Bug) where the table was opened for reading.
     pub fn writer(&self) -> Result<Writer> {
-        let staging =
-            self.staging.as_ref().ok_or_else(|| Error::bug("a table opened for reading cannot be written"))?;
-        let (place, prefix) = self.new_place(staging);
+        let (place, prefix) = self.place_to_stage()?;
         Ok(Writer::new(self.spec, Arc::new(self.store.staging_at(prefix.clone())), prefix, place))
+    }
+
+    /// A writer of staged change data for this table.
+    pub(super) fn change_writer(&self) -> Result<Writer> {
+        let (place, prefix) = self.place_to_stage()?;
+        Ok(Writer::of_changes(self.spec, Arc::new(self.store.staging_at(prefix.clone())), prefix, place))
+    }
+
+    fn place_to_stage(&self) -> Result<(String, Path)> {
+        let staging = self.staging.as_ref();
+        let staging = staging.ok_or_else(|| Error::bug("a table opened for reading cannot be written"))?;
+        Ok(self.new_place(staging))
     }
 
     /// A place under `staging` for one writer's files, so that they can be read back without another's: its name,
@@ -277,10 +289,10 @@ impl Table {
     }
 
     /// Removes data files that no version names (where old versions are kept: those that have been kept for long
-    /// enough): what a crash left between moving files and committing them,
+    /// enough), and change data likewise: what a crash left between moving files and committing them,
     /// or between committing and clearing up. Before anything is removed an empty commit is made, so that a
     /// run which is committing those files right now loses to it instead of naming files that are gone. Before a
-    /// table's first commit nothing is removed: that commit does.
+    /// table's first commit nothing is removed: that commit does. Change data that the log no longer tells of go too.
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) where another run commits at the same time;
@@ -289,34 +301,34 @@ impl Table {
         if !self.exists() {
             return Ok(0);
         }
+        let old = self.remove_old_changes().await?;
         if self.lake.keeping.keeps_history() {
             // What no version names looks like what older ones do: it goes with them, by its age.
-            return self.remove_expired().await;
+            return Ok(old + self.remove_expired().await?);
         }
         let before = self.orphans().await?;
         if before.is_empty() {
-            return Ok(0);
+            return Ok(old);
         }
         self.fence().await?;
         // What came after the first look may belong to a run that begins at the fence.
         let still: HashSet<Path> = self.orphans().await?.into_iter().collect();
         let orphans: Vec<_> = before.into_iter().filter(|path| still.contains(path)).collect();
         self.delete_files(&orphans).await;
-        Ok(orphans.len())
+        Ok(old + orphans.len())
     }
 
     async fn orphans(&self) -> Result<Vec<Path>> {
         let active: HashSet<String> = self.files().map(|file| file.path).collect();
-        self.store
-            .list(None)
-            .try_filter(|object| {
-                let orphan = self.is_own_file(&object.location) && !active.contains(object.location.as_ref());
-                std::future::ready(orphan)
-            })
-            .map_ok(|object| object.location)
-            .try_collect()
-            .await
-            .map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))
+        let listed = self.store.list(None).try_filter(|object| {
+            let orphan = self.is_own_file(&object.location) && !active.contains(object.location.as_ref());
+            std::future::ready(orphan)
+        });
+        let orphans: Result<Vec<Path>, _> = listed.map_ok(|object| object.location).try_collect().await;
+        let mut orphans =
+            orphans.map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))?;
+        orphans.extend(self.orphaned_changes().await?);
+        Ok(orphans)
     }
 
     /// Deletes data files that are named by no version that may still be read. A file that cannot be deleted

@@ -45,11 +45,14 @@ pub struct Keeping {
     pub history: TimeDelta,
     /// So many small files in one partition are put together into few; 0: never by itself.
     pub compact_files: usize,
+    /// Whether tables record which rows each commit inserts, updates and deletes; none: a table goes on as it is, and
+    /// a new one does not.
+    pub change_data_feed: Option<bool>,
 }
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { history: TimeDelta::zero(), compact_files: 32 }
+        Self { history: TimeDelta::zero(), compact_files: 32, change_data_feed: None }
     }
 }
 
@@ -184,21 +187,27 @@ impl Table {
     }
 
     /// Removes the files that no version names which is to be kept, by the age of what superseded them, and what
-    /// crashes left, by its own; gives how many there were. What no version has ever named may be old and yet about
-    /// to be committed by a run that took it over: as in [`Table::sweep`], such a run loses before anything goes.
+    /// crashes left, by its own (change data at once: their names tell them apart); gives how many there were. What
+    /// no version has ever named may be old and yet about to be committed by a run that took it over: as in
+    /// [`Table::sweep`], such a run loses before anything goes.
     pub(super) async fn remove_expired(&mut self) -> Result<usize> {
         let superseded = self.expired(VacuumMode::Lite).await?;
         self.delete_files(&superseded).await;
-        let others = self.expired(VacuumMode::Full).await?;
-        let others: Vec<Path> = others.into_iter().filter(|path| !superseded.contains(path)).collect();
+        let others: Vec<Path> = self.unnamed().await?.into_iter().filter(|path| !superseded.contains(path)).collect();
         if others.is_empty() {
             return Ok(superseded.len());
         }
         self.fence().await?;
-        let still = self.expired(VacuumMode::Full).await?;
+        let still = self.unnamed().await?;
         let orphans: Vec<Path> = others.into_iter().filter(|path| still.contains(path)).collect();
         self.delete_files(&orphans).await;
         Ok(superseded.len() + orphans.len())
+    }
+
+    async fn unnamed(&self) -> Result<Vec<Path>> {
+        let mut unnamed = self.expired(VacuumMode::Full).await?;
+        unnamed.extend(self.orphaned_changes().await?);
+        Ok(unnamed)
     }
 
     /// What a vacuum would remove. It is asked for, and removed by [`Table::remove_expired`]: delta-rs' own would

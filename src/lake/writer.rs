@@ -8,17 +8,22 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use deltalake::DeltaTableError;
 use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
+use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::entry::CHANGE_DATA;
+use super::record::schema_of_changes;
 use super::staged::StagedStore;
 use super::{Lake, compare, store_error};
 use crate::error::{Error, Result};
@@ -81,7 +86,25 @@ impl StagedRows {
 
 impl Writer {
     pub(super) fn new(spec: &'static TableSpec, store: Arc<StagedStore>, staging: Path, place: String) -> Self {
-        let schema = spec.schema();
+        let files: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
+        Self::of(spec, spec.schema(), files, store, staging, place)
+    }
+
+    /// A writer of change data, which lie in a directory of their own and say of each row what became of it.
+    pub(super) fn of_changes(spec: &'static TableSpec, store: Arc<StagedStore>, staging: Path, place: String) -> Self {
+        let files: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&store), CHANGE_DATA));
+        Self::of(spec, schema_of_changes(spec), files, store, staging, place)
+    }
+
+    /// A writer of rows of `schema` to `files`, which is `store` or a directory in it.
+    fn of(
+        spec: &'static TableSpec,
+        schema: SchemaRef,
+        files: Arc<dyn ObjectStore>,
+        store: Arc<StagedStore>,
+        staging: Path,
+        place: String,
+    ) -> Self {
         let config = WriterConfig::new(
             Arc::clone(&schema),
             spec.partition.iter().map(|column| (*column).to_owned()).collect(),
@@ -94,7 +117,7 @@ impl Writer {
         let coalescer = BatchCoalescer::new(schema, BATCH_ROWS).with_biggest_coalesce_batch_size(Some(BATCH_ROWS / 4));
         Self {
             spec,
-            encoder: Encoder::start(DeltaWriter::new(Arc::clone(&store) as _, config), store),
+            encoder: Encoder::start(DeltaWriter::new(files, config), store),
             coalescer,
             staging,
             place,
