@@ -69,7 +69,8 @@
 //! 1. One commit is the only visible act: rows, removals and the watermark become visible together or not at
 //!    all. There is no state file; the watermark is a Delta `txn` action in the commit that makes it true.
 //! 2. A plain Parquet reader of a table's directory sees exactly the committed rows: what is staged lies outside
-//!    of it, what was superseded is deleted right after the commit.
+//!    of it, what was superseded is deleted right after the commit. Recorded changes, where they are asked for, lie
+//!    in `_change_data/` under names that no data file has.
 //! 3. A failure never looks like the end of a list, and a listing that may be incomplete is never committed.
 //! 4. A lake belongs to one Clerk instance; another instance's key is refused.
 //! 5. Two runs at once lose and double nothing: a commit is made on exactly the version that it was computed

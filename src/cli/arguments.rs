@@ -9,6 +9,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clerk_lake::api::{DEFAULT_API_URL, Lanes, RateLimit};
 use clerk_lake::lake::{At, Keeping};
+use clerk_lake::query::Since;
 use clerk_lake::resource;
 
 /// The heading of what holds for every command.
@@ -124,11 +125,24 @@ pub struct Keep {
     /// Put the small files of a partition together once there are so many; 0: never
     #[arg(long, env = "CLERK_LAKE_COMPACT_FILES", default_value_t = Keeping::default().compact_files, value_name = "N")]
     pub compact_files: usize,
+    /// Record which rows each commit changes, for `query --changes-since` and other readers of Delta's change data
+    /// feed; --change-data-feed=false ends that, and where nothing is said a table goes on as before
+    #[arg(
+        long,
+        env = "CLERK_LAKE_CHANGE_DATA_FEED",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub change_data_feed: Option<bool>,
 }
 
 impl From<Keep> for Keeping {
     fn from(keep: Keep) -> Self {
-        Self { history: keep.history, compact_files: keep.compact_files }
+        let Keep { history, compact_files, change_data_feed } = keep;
+        Self { history, compact_files, change_data_feed }
     }
 }
 
@@ -163,6 +177,10 @@ pub struct Query {
     /// Ask the lake as it was then: a version of the tables, a day, or a moment (needs a lake with --history)
     #[arg(long, value_name = "VERSION|TIME", value_parser = at)]
     pub at: Option<At>,
+    /// Ask about the rows that have been inserted, updated and deleted since this version of the table that the query
+    /// names; may be given more than once (needs a lake with --change-data-feed)
+    #[arg(long, value_name = "[TABLE=]VERSION", value_parser = since, conflicts_with_all = ["at", "name", "list"])]
+    pub changes_since: Vec<Since>,
     /// Where the query runs: local, or <ballista://host:port> (where this program was built with Ballista)
     #[arg(long, env = "CLERK_LAKE_ENGINE", default_value = "local", value_name = "ENGINE")]
     pub engine: String,
@@ -288,6 +306,16 @@ fn at(text: &str) -> Result<At, String> {
         Ok(version) => Ok(At::Version(version)),
         Err(_) => moment(text).map(At::Moment).map_err(|error| error.replacen("expected", "expected a version,", 1)),
     }
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    let (table, version) = match text.split_once('=') {
+        Some((table, version)) => (Some(table.trim().to_owned()), version),
+        None => (None, text),
+    };
+    let version = version.trim().parse();
+    let version = version.map_err(|_| "expected a version such as 12, or a table's: clerk_user=12".to_owned())?;
+    Ok(Since { table, version })
 }
 
 /// A number of days, hours or minutes, or 0.

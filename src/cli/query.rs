@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
-use clerk_lake::query::{Engine, Parameters, catalogue};
+use clerk_lake::query::{Engine, Parameters, catalogue, session_of_changes};
 use clerk_lake::{Error, ErrorKind, Result};
 
 use super::arguments::Query;
@@ -30,9 +30,17 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Query) -> Res
         }
     };
     let engine = Engine::parse(&arguments.engine)?;
+    if !arguments.changes_since.is_empty() && engine != Engine::Local {
+        return Err(
+            Error::settings("--changes-since cannot be asked of another engine").with_hint("leave --engine out")
+        );
+    }
     let mut again = 1;
     let printed = loop {
-        let session = engine.session(lake, arguments.at).await?;
+        let session = match arguments.changes_since.as_slice() {
+            [] => engine.session(lake, arguments.at).await?,
+            since => Box::pin(session_of_changes(lake, &query.sql, since)).await?,
+        };
         let plan = query.plan(&session, &parameters).await?;
         let mut sink = Sink::new(arguments.format, terminal.out());
         match sink.print(plan).await {

@@ -31,6 +31,8 @@ struct TableStatus {
     version: u64,
     watermark: Option<String>,
     age_seconds: Option<i64>,
+    /// The version since which changes are recorded.
+    feed_begins: Option<u64>,
     runs: Vec<RunStatus>,
 }
 
@@ -72,6 +74,7 @@ async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<Table
         version,
         watermark: watermark.map(shown),
         age_seconds: watermark.map(|watermark| (now - watermark).num_seconds()),
+        feed_begins: table.feed_begins(),
         runs: runs.into_iter().map(run_status).collect(),
     })
 }

@@ -3,12 +3,14 @@
 //! It reads what is committed and nothing else; it knows neither HTTP nor how tables are written.
 
 pub mod catalogue;
+mod changes;
 #[cfg(feature = "ballista")]
 mod distributed;
 mod engine;
 mod run;
 
 pub use catalogue::{Parameters, Query};
+pub use changes::{Since, session_of_changes};
 #[cfg(feature = "ballista")]
 pub use distributed::Cluster;
 pub use engine::Engine;
