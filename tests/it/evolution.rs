@@ -38,7 +38,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// The same instance as it was when the fixture was done, and a copy of the fixture as its lake.
-async fn older() -> World {
+pub async fn older() -> World {
     let world = world().await;
     world.simulator.with_model(|model| model.change(ChangeKind::Ban));
     copy(&fixture(), &world.path());

@@ -28,9 +28,10 @@ use futures::FutureExt;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
+use crate::support::follower::{Follower, assert_change_data_are_named};
 use crate::support::store::{Control, FaultyStore};
 use crate::support::{World, expected, quick_retries};
-use check::{assert_current, assert_plain, assert_tidy, lake_over};
+use check::{assert_current, assert_plain, assert_tidy, lake_over, recording_lake_over};
 use draw::{Attempt, Dice, HOUR, Instance, MINUTE, Step, change, moment};
 
 /// How many histories are run where nobody says otherwise.
@@ -103,6 +104,8 @@ struct History {
     patient: Client,
     impatient: Client,
     seen: Arc<Mutex<Seen>>,
+    /// Who follows the lake's changes, where it records them.
+    follower: Option<Follower>,
     /// Runs that died or could not reach the store, and so may have left something staged.
     untidy: BTreeSet<String>,
     /// What runs have died of.
@@ -126,6 +129,7 @@ impl History {
         world.simulator.with_model(|model| note(model, &mut noted));
         Self {
             told: vec![instance.to_string()],
+            follower: instance.is_followed().then(Follower::default),
             instance,
             dice,
             world: Arc::new(world),
@@ -198,6 +202,9 @@ impl History {
                 self.assert_honest(summary, attempt).await;
             }
         }
+        if let Some(follower) = &mut self.follower {
+            follower.follow(&lake_over(Arc::clone(&self.store)), "after this run").await;
+        }
         ended
     }
 
@@ -213,7 +220,11 @@ impl History {
         let Attempt { extent, fresh, resources, .. } = attempt;
         clerk_lake::sync::Sync {
             client: if attempt.patient { self.patient.clone() } else { self.impatient.clone() },
-            lake: lake_over(Arc::new(store)),
+            lake: if self.follower.is_some() {
+                recording_lake_over(Arc::new(store))
+            } else {
+                lake_over(Arc::new(store))
+            },
             clock: Clock::fixed(moment(expected::NOW)),
             options: SyncOptions {
                 extent: *extent,
@@ -254,6 +265,7 @@ impl History {
             // That it is current has been asserted of this run as of every quiet one.
             assert_plain(&self.store, &lake, resource).await;
         }
+        assert_change_data_are_named(&self.store, "lake", "at last").await;
         assert_tidy(&self.store, &self.untidy).await;
     }
 }

@@ -1,6 +1,7 @@
 //! The integration tests: the library and the real binary against the simulator, over real HTTP and real files.
 
 mod architecture;
+mod changes;
 mod command_line;
 mod data_files;
 mod errors;

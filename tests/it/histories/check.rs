@@ -25,6 +25,12 @@ pub fn lake_over(store: Arc<dyn ObjectStore>) -> Lake {
     Lake::new(Location::of_store(store).expect("a place").taken_over_after(TimeDelta::zero())).keeping(keeping)
 }
 
+/// The same, whose changes are recorded.
+pub fn recording_lake_over(store: Arc<dyn ObjectStore>) -> Lake {
+    let keeping = Keeping { compact_files: 2, change_data_feed: Some(true), ..Keeping::default() };
+    lake_over(store).keeping(keeping)
+}
+
 /// What a table holds, no row twice; none where it has not been written yet.
 pub async fn stored(lake: &Lake, resource: &'static Resource) -> Option<Rows> {
     let name = resource.table.name;
@@ -57,17 +63,22 @@ pub async fn assert_current(world: &World, lake: &Lake, name: &str, seen: &Seen)
     expected::assert_same(name, &rows, &wanted);
 }
 
-/// A reader of Parquet files finds the rows of the table's newest version in its directory, in its files and no others.
+/// A reader of Parquet files finds the rows of the table's newest version in its directory, in its files and no others;
+/// change data have names of their own.
 pub async fn assert_plain(store: &Arc<dyn ObjectStore>, lake: &Lake, resource: &'static Resource) {
     let name = resource.table.name;
     let table = lake.table(&resource.table).await.expect("a table that can be opened");
-    let log = format!("lake/{name}/_delta_log/");
+    let (log, changes) = (format!("lake/{name}/_delta_log/"), format!("lake/{name}/_change_data/"));
     let (mut files, mut rows) = (0, 0);
     for path in paths(store, &format!("lake/{name}")).await {
         if path.as_ref().starts_with(&log) {
             continue;
         }
         assert!(path.as_ref().ends_with(".parquet"), "{path} lies in the directory of {name}");
+        if path.as_ref().starts_with(&changes) {
+            assert!(path.filename().is_some_and(|name| name.starts_with("cdc-")), "{path} is named as data files are");
+            continue;
+        }
         let content = store.get(&path).await.expect("a file").bytes().await.expect("its content");
         let reader = SerializedFileReader::new(content).expect("a Parquet file");
         files += 1;

@@ -27,6 +27,9 @@ pub const HOUR: i64 = 60 * MINUTE;
 /// One history in so many is about a larger instance: a checkpoint takes 500 rows.
 const LARGE: u64 = 16;
 
+/// One history in so many is about a lake that records its changes.
+const FOLLOWED: u64 = 3;
+
 /// What the simulator may change before a list while a run reads. Sessions go, or end, only by [`super::Watcher`]'s
 /// hand, which writes down first which there are.
 pub const STIRRING: [ChangeKind; 10] = [
@@ -153,6 +156,11 @@ impl Instance {
         config.faults = self.no_faults();
     }
 
+    /// Whether its lake records its changes, and somebody follows them.
+    pub fn is_followed(&self) -> bool {
+        self.seed.is_multiple_of(FOLLOWED)
+    }
+
     pub fn no_faults(&self) -> Faults {
         Faults { unknown_cursor: self.unknown_cursor, ..Faults::default() }
     }
@@ -209,8 +217,9 @@ impl fmt::Display for Instance {
         write!(
             f,
             "at {} {users} users, {organizations} organizations, pages of {clamp:?}, sessions listed without a user: \
-             {plain_session_listing}, to an unknown cursor {unknown_cursor:?}",
-            moment(*now)
+             {plain_session_listing}, to an unknown cursor {unknown_cursor:?}, changes recorded: {}",
+            moment(*now),
+            self.is_followed()
         )
     }
 }

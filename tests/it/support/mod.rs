@@ -1,6 +1,7 @@
 //! What the tests share: a simulator, a lake in a directory of its own, the real binary, and rows as JSON.
 
 pub mod expected;
+pub mod follower;
 pub mod questions;
 pub mod s3;
 pub mod store;
@@ -194,11 +195,14 @@ pub fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// The lake's content as a plain Parquet reader sees it: rows per table directory, the log left aside.
+/// The lake's content as a plain Parquet reader sees it: the rows of `**/part-*.parquet` in a table's directory.
 pub fn plain_rows(lake: &Path, table: &str) -> usize {
     files(&lake.join(table))
         .into_iter()
-        .filter(|(path, _)| path.extension().is_some_and(|it| it == "parquet") && !path.starts_with("_delta_log"))
+        .filter(|(path, _)| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            name.starts_with("part-") && path.extension().is_some_and(|it| it == "parquet")
+        })
         .map(|(_, content)| {
             use parquet::file::reader::{FileReader, SerializedFileReader};
             let reader = SerializedFileReader::new(bytes::Bytes::from(content)).expect("a Parquet file");
