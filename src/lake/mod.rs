@@ -14,6 +14,7 @@ mod compare;
 mod data_files;
 mod entry;
 mod evolve;
+mod failure;
 mod feed;
 mod follow;
 mod location;
@@ -31,12 +32,13 @@ use datafusion::execution::context::SessionContext;
 use datafusion::prelude::SessionConfig;
 use object_store::path::Path;
 
-use crate::error::{Error, ErrorKind, Result, chain};
+use crate::error::{Error, Result};
 use crate::table::TableSpec;
 
 pub use area::RunArea;
 pub use change::{Change, CommitOutcome, Counts, Upsert};
 pub use checkpoint::Checkpoint;
+pub(crate) use failure::{is_missing_file, store_error};
 pub use location::Location;
 pub use past::At;
 pub use table::{CommitRecord, Table};
@@ -132,7 +134,7 @@ impl Lake {
     /// Refuses a lake whose tables belong to another instance than `instance`.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) that names both instances.
+    /// [`Settings`](crate::ErrorKind::Settings) that names both instances.
     pub async fn check_instance(&self, instance: &str, specs: &[&'static TableSpec]) -> Result<()> {
         for spec in specs {
             if let Some(owner) = self.table(spec).await?.instance()
@@ -151,57 +153,4 @@ impl Lake {
     fn table_prefix(&self, name: &str) -> Path {
         staged::join(&self.location.prefix, &Path::from(name))
     }
-}
-
-/// Whether `error` comes from a file that a snapshot names and that is gone: a commit has superseded it.
-pub(crate) fn is_missing_file(error: &(dyn std::error::Error + 'static)) -> bool {
-    // Parquet and DataFusion pass the store's error on as text.
-    let text = chain(error);
-    text.contains("Object at location") && text.contains("not found")
-}
-
-/// A failure of the store, as the user must see it.
-pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-    let detail = chain(error);
-    let message = format!("{what}: {detail}");
-    let lower = detail.to_lowercase();
-    if ["no space left", "storage full", "quota exceeded", "file too large"].iter().any(|sign| lower.contains(sign)) {
-        return Error::new(ErrorKind::Unreachable, message)
-            .with_hint("make room in the store, then run again: nothing half-done was written");
-    }
-    if lower.contains("nosuchbucket") {
-        return Error::settings(format!("{what}: the bucket does not exist"))
-            .with_hint("check the bucket in --lake, and AWS_REGION and AWS_ENDPOINT_URL");
-    }
-    if lower.contains("requesttimetooskewed") {
-        return Error::settings(format!("{what}: the store refuses requests of this machine's time ({detail})"))
-            .with_hint("set this machine's clock right");
-    }
-    if ["expiredtoken", "invalidtoken", "tokenrefreshrequired"].iter().any(|sign| lower.contains(sign)) {
-        return Error::settings(message).with_hint("the credentials have expired: get new ones (AWS_SESSION_TOKEN)");
-    }
-    if ["authorizationheadermalformed", "permanentredirect", "incorrectly configured region"]
-        .iter()
-        .any(|sign| lower.contains(sign))
-    {
-        return Error::settings(message).with_hint("the bucket is in another region: set AWS_REGION");
-    }
-    if lower.contains("169.254.169.254") {
-        return Error::settings(format!("{what}: no S3 credentials were found"))
-            .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them");
-    }
-    let refused = [
-        "permission denied",
-        "access denied",
-        "accessdenied",
-        "forbidden",
-        "read-only file system",
-        "invalidaccesskeyid",
-        "signaturedoesnotmatch",
-    ];
-    if refused.iter().any(|sign| lower.contains(sign)) {
-        return Error::settings(message)
-            .with_hint("check the lake's place and the right to write there (for S3: the AWS_* settings)");
-    }
-    Error::new(ErrorKind::Unreachable, message).with_hint("run again: nothing half-done was written")
 }

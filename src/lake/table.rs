@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use deltalake::DeltaTable;
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use deltalake::{DeltaTable, DeltaTableError};
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::entry::is_change_data;
 use super::staged::{StagedStore, is_data_file, join};
@@ -38,6 +38,9 @@ pub(super) const LAYOUT_VERSION: &str = "1";
 
 /// The commit-info key under which a run's own figures are kept.
 pub(super) const RUN_INFO: &str = "clerkLake";
+
+/// What a log has at least one of, as long as nobody has tidied it up by hand.
+const LIKELY_IN_A_LOG: [&str; 2] = ["_delta_log/_last_checkpoint", "_delta_log/00000000000000000000.json"];
 
 /// A table, open at one version.
 #[derive(Debug)]
@@ -95,17 +98,28 @@ impl Table {
         })
     }
 
+    /// Whether anything has been committed. The two names that a log most likely has are looked for before it is
+    /// listed: it may be long.
+    async fn has_log(&self) -> Result<bool, DeltaTableError> {
+        for name in LIKELY_IN_A_LOG {
+            if self.store.head(&Path::from(name)).await.is_ok() {
+                return Ok(true);
+            }
+        }
+        self.delta.verify_deltatable_existence().await
+    }
+
     async fn load(&mut self) -> Result<()> {
         let name = self.spec.name;
         let failed = |error| store_error(&format!("the table {name} cannot be read"), &error);
-        if !self.delta.verify_deltatable_existence().await.map_err(failed)? {
+        if !self.has_log().await.map_err(failed)? {
             match self.only_leftovers().await? {
                 Some(leftovers) => {
                     self.leftovers = leftovers;
                     return Ok(());
                 }
                 // Another run may have made the table between the two looks.
-                None if self.delta.verify_deltatable_existence().await.map_err(failed)? => {}
+                None if self.has_log().await.map_err(failed)? => {}
                 None => return Err(self.foreign()),
             }
         }

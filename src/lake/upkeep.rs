@@ -29,7 +29,7 @@ const TARGET_BYTES: u64 = 128 * 1024 * 1024;
 
 /// After so many commits delta-rs writes a checkpoint of the log: whoever opens the table reads one checkpoint and
 /// fewer commits than that.
-const CHECKPOINT_EVERY: u32 = 30;
+const CHECKPOINT_EVERY: u32 = 10;
 
 /// How long removed files stay known to checkpoints where no history is asked for: they are gone by then.
 const REMOVED_KNOWN: TimeDelta = TimeDelta::hours(1);
