@@ -20,9 +20,9 @@ const EVERYWHERE: &str = "Everywhere";
 #[derive(Debug, Parser)]
 #[command(name = "clerk-lake", version, about, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
-    /// Where the lake is: a path, or <s3://bucket/prefix>
+    /// Where the lake is: a path, or <s3://bucket/prefix>; may be given more than once where lakes are asked
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "CLERK_LAKE_LAKE", default_value = "./clerk-lake-data", value_name = "URL")]
-    pub lake: String,
+    pub lake: Vec<String>,
     /// The settings file [default: clerk-lake.toml, if it is there]
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "CLERK_LAKE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub struct Cli {
 pub enum Command {
     /// Bring the lake up to date with Clerk
     Sync(Sync),
-    /// Ask the lake in SQL
+    /// Ask the lake in SQL; without a question, in a shell
     Query(Query),
     /// Say what each table holds, and how old it is
     Status(Status),
@@ -157,12 +157,16 @@ pub enum Format {
     Json,
     /// One JSON object per line
     Ndjson,
+    /// Parquet, compressed with zstd
+    Parquet,
+    /// Arrow IPC: a file with --output, else a stream
+    Arrow,
 }
 
 /// Arguments of `query`.
 #[derive(Debug, Args)]
 pub struct Query {
-    /// The query
+    /// The query; more than one are separated by `;`
     #[arg(value_name = "SQL", conflicts_with_all = ["name", "file", "list"])]
     pub sql: Option<String>,
     /// A query of the catalogue
@@ -172,8 +176,11 @@ pub struct Query {
     #[arg(long, value_name = "FILE", conflicts_with = "list")]
     pub file: Option<PathBuf>,
     /// List the catalogue
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     pub list: bool,
+    /// A folder of your own queries, NAME.sql: added to the catalogue, in place of those of the same name
+    #[arg(long, env = "CLERK_LAKE_QUERIES", value_name = "DIR")]
+    pub queries: Option<PathBuf>,
     /// Ask the lake as it was then: a version of the tables, a day, or a moment (needs a lake with --history)
     #[arg(long, value_name = "VERSION|TIME", value_parser = at)]
     pub at: Option<At>,
@@ -187,9 +194,12 @@ pub struct Query {
     /// A value for one of the query's parameters, which --list shows; may be given more than once
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
     pub param: Vec<(String, i64)>,
-    /// How to print the rows
-    #[arg(long, env = "CLERK_LAKE_FORMAT", value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    /// How to print the rows [default: as the file's ending says, else table]
+    #[arg(long, env = "CLERK_LAKE_FORMAT", value_enum)]
+    pub format: Option<Format>,
+    /// Write the rows to a file, which is there once all of them are; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Arguments of `status`.
@@ -208,10 +218,26 @@ pub struct Upkeep {
     pub keep: Keep,
 }
 
+/// How the tables are described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaFormat {
+    /// For people
+    Text,
+    /// CREATE TABLE statements
+    Sql,
+    /// One JSON document
+    Json,
+    /// Tables for a README
+    Markdown,
+}
+
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
 pub struct Schema {
-    /// Print one JSON document on stdout
+    /// How to describe the tables [default: text]
+    #[arg(long = "format", value_name = "FORMAT", value_enum)]
+    pub schema_format: Option<SchemaFormat>,
+    /// The same as --format json
     #[arg(long, env = "CLERK_LAKE_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
@@ -342,7 +368,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds".to_owned())
 }
 
-fn parameter(text: &str) -> Result<(String, i64), String> {
+pub fn parameter(text: &str) -> Result<(String, i64), String> {
     text.split_once('=')
         .and_then(|(name, value)| Some((name.trim().to_owned(), value.trim().parse().ok()?)))
         .ok_or_else(|| "expected NAME=NUMBER, such as lookback_days=7".to_owned())

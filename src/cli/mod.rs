@@ -1,11 +1,13 @@
 //! The command line: arguments, printing, exit codes. The only code that prints.
 
 mod arguments;
+mod asking;
 mod demo;
 mod output;
 mod progress;
 mod query;
 mod schema;
+mod shell;
 mod simulate;
 mod status;
 mod sync;
@@ -54,6 +56,10 @@ const GRACE: Duration = Duration::from_secs(8);
 /// for any other command, ends it at once.
 async fn until_interrupted(terminal: &mut Terminal, cli: Cli) -> Result<()> {
     let stop = CancellationToken::new();
+    if matches!(&cli.command, Command::Query(arguments) if query::is_shell(arguments)) {
+        // Ctrl-C is the shell's own: it drops what is typed, or stops what runs.
+        return Box::pin(command(terminal, cli, stop)).await;
+    }
     let stops_by_itself = matches!(cli.command, Command::Sync(_) | Command::Demo(_));
     let is_server = matches!(cli.command, Command::Simulate(_));
     let mut signals = Signals::listen();
@@ -78,21 +84,35 @@ async fn until_interrupted(terminal: &mut Terminal, cli: Cli) -> Result<()> {
 }
 
 async fn command(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) -> Result<()> {
-    let lake = |text: &str| Location::parse(text).map(Lake::new);
+    let lakes = cli.lake;
     match cli.command {
         Command::Sync(arguments) => {
-            let lake = lake(&cli.lake)?.keeping(arguments.keep.into());
+            let lake = only(&lakes)?.keeping(arguments.keep.into());
             Box::pin(sync::run(terminal, lake, &arguments, stop)).await
         }
-        Command::Query(arguments) => query::run(terminal, &lake(&cli.lake)?, &arguments).await,
-        Command::Status(arguments) => status::run(terminal, &lake(&cli.lake)?, &arguments).await,
+        Command::Query(arguments) => Box::pin(query::run(terminal, all(&lakes)?, arguments)).await,
+        Command::Status(arguments) => status::run(terminal, &only(&lakes)?, &arguments).await,
         Command::Upkeep(arguments) => {
-            let lake = lake(&cli.lake)?.keeping(arguments.keep.into());
+            let lake = only(&lakes)?.keeping(arguments.keep.into());
             Box::pin(upkeep::run(terminal, &lake)).await
         }
         Command::Schema(arguments) => schema::run(terminal, &arguments),
         Command::Simulate(arguments) => simulate::run(terminal, &arguments).await,
         Command::Demo(arguments) => Box::pin(demo::run(terminal, &arguments, stop)).await,
+    }
+}
+
+/// All lakes that are named.
+fn all(lakes: &[String]) -> Result<Vec<Lake>> {
+    lakes.iter().map(|lake| Location::parse(lake).map(Lake::new)).collect()
+}
+
+/// The lake, for a command that works on one.
+fn only(lakes: &[String]) -> Result<Lake> {
+    match lakes {
+        [lake] => Location::parse(lake).map(Lake::new),
+        _ => Err(Error::settings(format!("this command works on one lake, and {} are named", lakes.len()))
+            .with_hint("name one with --lake; several lakes can be asked together, with clerk-lake query")),
     }
 }
 

@@ -3,87 +3,72 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
-use clerk_lake::query::{Engine, Parameters, catalogue, session_of_changes};
-use clerk_lake::{Error, ErrorKind, Result};
+use clerk_lake::query::{self, Catalogue, Engine};
+use clerk_lake::{Error, Result};
 
-use super::arguments::Query;
-use super::output::Sink;
+use super::arguments::{Format, Query};
+use super::asking::{Asking, catalogue};
+use super::output::Target;
+use super::shell::{Interrupts, Shell, Typed, describe};
 use super::terminal::{Terminal, written};
 
-pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Query) -> Result<()> {
+pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: Query) -> Result<()> {
+    let catalogue = catalogue(arguments.queries.as_deref())?;
     if arguments.list {
-        return list(terminal);
+        return list(terminal, &catalogue, arguments.format);
     }
-    let mut parameters = Parameters::at(Clock::system().now());
-    for (name, value) in &arguments.param {
-        parameters = parameters.with(name, *value);
-    }
-    let query = match (&arguments.sql, &arguments.name, &arguments.file) {
-        (_, Some(name), _) => catalogue::builtin(name)?,
-        (Some(sql), ..) => catalogue::Query::ad_hoc(sql),
-        (_, _, Some(file)) => catalogue::Query::ad_hoc(&read(file)?),
-        (None, None, None) => {
-            return Err(Error::settings("nothing to ask: give SQL, --name or --file")
-                .with_hint("clerk-lake query 'SELECT count(*) FROM clerk_user', or clerk-lake query --list"));
-        }
-    };
+    let target = Target::of(arguments.format, arguments.output.as_deref())?;
     let engine = Engine::parse(&arguments.engine)?;
-    if !arguments.changes_since.is_empty() && engine != Engine::Local {
-        return Err(
-            Error::settings("--changes-since cannot be asked of another engine").with_hint("leave --engine out")
-        );
-    }
-    let mut again = 1;
-    let printed = loop {
-        let session = match arguments.changes_since.as_slice() {
-            [] => engine.session(lake, arguments.at).await?,
-            since => Box::pin(session_of_changes(lake, &query.sql, since)).await?,
-        };
-        let plan = query.plan(&session, &parameters).await?;
-        let mut sink = Sink::new(arguments.format, terminal.out());
-        match sink.print(plan).await {
-            // A sync has replaced files that this snapshot reads; as long as nothing is printed, start anew.
-            Err(error) if error.kind() == ErrorKind::Conflict && arguments.at.is_some() => break Err(not_kept()),
-            Err(error) if error.kind() == ErrorKind::Conflict && sink.is_untouched() && again > 0 => again -= 1,
-            other => break other.and_then(|schema| sink.finish(&schema)),
+    let text = text(&arguments).await?;
+    let asking = Asking::new(lakes, arguments.at, engine, catalogue).of_changes(arguments.changes_since)?;
+    let (out, err) = terminal.streams();
+    let shell = Shell::new(asking, target, arguments.param, out, err);
+    let outcome = match (arguments.name, text) {
+        (Some(name), _) => Box::pin(shell.run_named(&name)).await,
+        (None, Some(text)) => Box::pin(shell.run_all(text)).await,
+        (None, None) => {
+            let mut lines = Typed::listen();
+            Box::pin(shell.converse(&mut lines, Interrupts::listen())).await
         }
     };
-    printed.and(terminal.flushed())
+    outcome.and(terminal.flushed())
 }
 
-fn not_kept() -> Error {
-    Error::new(ErrorKind::Query, "the lake no longer has the files that it had then")
-        .with_hint("a lake keeps as much of its past as --history says: sync with --history 30d, for example")
+/// Whether these arguments ask for a shell: they say nothing to ask, and somebody sits there.
+pub fn is_shell(arguments: &Query) -> bool {
+    let Query { sql, name, file, list, .. } = arguments;
+    sql.is_none() && name.is_none() && file.is_none() && !list && Terminal::is_typed_at()
 }
 
-fn list(terminal: &mut Terminal) -> Result<()> {
-    let out = terminal.out();
-    for query in catalogue::all()? {
-        let parameters: Vec<_> = query.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        written(writeln!(
-            out,
-            "{}{}{}",
-            query.name,
-            if parameters.is_empty() { "" } else { "  " },
-            parameters.join(" ")
-        ))?;
-        written(writeln!(out, "    {}", query.description))?;
+/// What is to be asked in SQL; none for a query of the catalogue, and for a shell.
+async fn text(arguments: &Query) -> Result<Option<query::Query>> {
+    match (&arguments.sql, &arguments.file) {
+        _ if arguments.name.is_some() || is_shell(arguments) => Ok(None),
+        (Some(sql), _) => Ok(Some(query::Query::ad_hoc(sql))),
+        (None, Some(file)) if file != Path::new("-") => query::Query::from_file(file).map(Some),
+        (None, _) => query::Query::parse("standard input", &standard_input().await?).map(Some),
+    }
+}
+
+/// All of standard input. Waiting for it blocks, and must not hold up an interruption.
+async fn standard_input() -> Result<String> {
+    let read = tokio::task::spawn_blocking(|| {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    });
+    let read = read.await.map_err(|error| Error::bug(format!("standard input: {error}")))?;
+    read.map_err(|error| {
+        Error::settings(format!("standard input cannot be read: {error}")).with_hint("it must hold SQL, as UTF-8")
+    })
+}
+
+fn list(terminal: &mut Terminal, catalogue: &Catalogue, format: Option<Format>) -> Result<()> {
+    let (out, _) = terminal.streams();
+    if matches!(format, Some(Format::Json | Format::Ndjson)) {
+        written(writeln!(out, "{}", describe::queries_as_json(catalogue)))?;
+    } else {
+        written(describe::queries(catalogue, out))?;
     }
     terminal.flushed()
-}
-
-fn read(file: &Path) -> Result<String> {
-    let mut text = String::new();
-    let read = if file == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map(|_| ())
-    } else {
-        std::fs::read_to_string(file).map(|found| text = found)
-    };
-    read.map_err(|error| {
-        Error::settings(format!("the query file {} cannot be read: {error}", file.display()))
-            .with_hint("name a file that holds SQL, or - for standard input")
-    })?;
-    Ok(text)
 }

@@ -27,9 +27,19 @@ impl Terminal {
         &mut self.err
     }
 
+    /// For data, and for everything else.
+    pub fn streams(&mut self) -> (&mut (dyn Write + Send), &mut (dyn Write + Send)) {
+        (&mut self.out, &mut self.err)
+    }
+
     /// Whether somebody watches standard error.
     pub fn is_watched() -> bool {
         io::stderr().is_terminal()
+    }
+
+    /// Whether somebody types, and sees what is answered.
+    pub fn is_typed_at() -> bool {
+        io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
     /// Sends out what is buffered.
@@ -45,12 +55,7 @@ impl Terminal {
     /// Says what went wrong and what to do; gives the exit code.
     pub fn fail(&mut self, error: &Error) -> ExitCode {
         self.flush();
-        if !error.message().is_empty() {
-            let _ = writeln!(self.err, "error: {error}");
-        }
-        if let Some(hint) = error.hint() {
-            let _ = writeln!(self.err, "  help: {hint}");
-        }
+        complain(&mut self.err, error);
         ExitCode::from(error.kind().exit_code())
     }
 
@@ -58,6 +63,16 @@ impl Terminal {
     pub fn usage(usage: &clap::Error) -> ExitCode {
         let _ = usage.print();
         ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
+    }
+}
+
+/// Says to `err` what went wrong and what to do.
+pub fn complain(err: &mut dyn Write, error: &Error) {
+    if !error.message().is_empty() {
+        let _ = writeln!(err, "error: {error}");
+    }
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(err, "  help: {hint}");
     }
 }
 

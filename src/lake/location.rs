@@ -4,6 +4,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
@@ -41,7 +42,7 @@ impl Location {
     pub fn parse(text: &str) -> Result<Self> {
         if let Some((scheme, _)) = text.split_once("://") {
             return match scheme {
-                "s3" | "s3a" => Self::s3(text),
+                "s3" | "s3a" => Self::s3("--lake", text),
                 "file" => {
                     let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
                     path.map_or_else(|| Err(wrong(text, "is not a file URL")), |path| Self::local(&path))
@@ -74,13 +75,23 @@ impl Location {
         })
     }
 
-    fn s3(text: &str) -> Result<Self> {
-        let url = Url::parse(text).map_err(|error| wrong(text, &format!("is not a URL ({error})")))?;
+    /// The place of a file that a query names, `s3://bucket/path`, reached with the same settings as a lake there.
+    ///
+    /// # Errors
+    /// As [`Location::parse`].
+    pub fn of_file(url: &str) -> Result<Self> {
+        Self::s3("the file", url)
+    }
+
+    /// The place that `text` names, as `what`.
+    fn s3(what: &str, text: &str) -> Result<Self> {
+        let wrong = |why: &str| wrong_as(what, text, why);
+        let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
         let Some(bucket) = url.host_str().filter(|bucket| !bucket.is_empty()) else {
-            return Err(wrong(text, "names no bucket"));
+            return Err(wrong("names no bucket"));
         };
         let prefix = Path::from_url_path(url.path())
-            .map_err(|error| wrong(text, &format!("has a prefix that cannot be used ({error})")))?;
+            .map_err(|error| wrong(&format!("has a prefix that cannot be used ({error})")))?;
         let mut builder = profile::complete(AmazonS3Builder::from_env())?.with_bucket_name(bucket);
         let endpoints = [AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::S3Endpoint];
         let is_plain = |key| builder.get_config_value(key).is_some_and(|url| url.starts_with("http://"));
@@ -88,7 +99,7 @@ impl Location {
             builder = builder.with_allow_http(true);
         }
         let store = builder.build().map_err(|error| {
-            Error::settings(format!("--lake {text:?} cannot be reached: {}", crate::error::chain(&error)))
+            Error::settings(format!("{what} {text:?} cannot be reached: {}", crate::error::chain(&error)))
                 .with_hint("check the AWS_* variables, and the profile in ~/.aws")
         })?;
         let root_url = Url::parse(&format!("s3://{bucket}/")).map_err(|error| Error::bug(error.to_string()))?;
@@ -132,6 +143,17 @@ impl Location {
         Self { root: wrap(Arc::clone(&self.root)), ..self }
     }
 
+    /// Whether it is the same place as `other`, however it is named.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.root_url == other.root_url && self.prefix == other.prefix
+    }
+
+    /// Lets what runs in `runtime` read from this place's store.
+    pub fn open_in(&self, runtime: &RuntimeEnv) {
+        runtime.register_object_store(&self.root_url, Arc::clone(&self.root));
+    }
+
     /// The lake's directory, where it is on local disk.
     #[must_use]
     pub fn directory(&self) -> Option<&FilePath> {
@@ -161,5 +183,9 @@ impl std::fmt::Display for Location {
 }
 
 fn wrong(text: &str, why: &str) -> Error {
-    Error::settings(format!("--lake {text:?} {why}")).with_hint("give a path, or s3://bucket/prefix")
+    wrong_as("--lake", text, why)
+}
+
+fn wrong_as(what: &str, text: &str, why: &str) -> Error {
+    Error::settings(format!("{what} {text:?} {why}")).with_hint("give a path, or s3://bucket/prefix")
 }

@@ -36,9 +36,9 @@ use futures::TryStreamExt;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::run::{failed, tables};
+use super::run::failed;
 use crate::error::{Error, ErrorKind, Result, chain};
-use crate::lake::{At, Lake};
+use crate::lake::{Lake, Table};
 
 /// Where a scheduler listens, if nothing else is said.
 const PORT: u16 = 50050;
@@ -130,8 +130,8 @@ impl Cluster {
         Ok(Self { address: format!("{host}:{}", url.port().unwrap_or(PORT)), partitions })
     }
 
-    /// A session with the tables of the lake whose queries run on the cluster.
-    pub(super) async fn session(&self, lake: &Lake, at: Option<At>) -> Result<SessionContext> {
+    /// A session with these tables of the lake whose queries run on the cluster.
+    pub(super) async fn session(&self, lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
         self.reach().await?;
         let mut config = SessionConfig::new_with_ballista()
             .with_target_partitions(self.partitions)
@@ -144,7 +144,7 @@ impl Cluster {
             .build();
         let session = SessionContext::new_with_state(state);
         lake.open_to(&session);
-        for table in tables(lake, at).await? {
+        for table in tables {
             session.register_table(table.spec().name, table.as_files()?).map_err(|error| failed(&error))?;
         }
         Ok(session)

@@ -4,9 +4,9 @@ use datafusion::execution::context::SessionContext;
 
 #[cfg(feature = "ballista")]
 use super::distributed::Cluster;
-use super::run::session_at;
+use super::run::{session_of, tables};
 use crate::error::{Error, Result};
-use crate::lake::{At, Lake};
+use crate::lake::{At, Lake, Table};
 
 /// Where queries run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,13 +48,18 @@ impl Engine {
     /// queries run on this engine.
     ///
     /// # Errors
-    /// What [`session_at`] gives, and [`Unreachable`](crate::ErrorKind::Unreachable) where the cluster does not
-    /// answer.
+    /// What [`session_at`](super::session_at) gives, and [`Unreachable`](crate::ErrorKind::Unreachable) where the
+    /// cluster does not answer.
     pub async fn session(&self, lake: &Lake, at: Option<At>) -> Result<SessionContext> {
+        self.session_of(lake, &tables(lake, at).await?).await
+    }
+
+    /// The same with these tables of the lake.
+    pub(super) async fn session_of(&self, lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
         match self {
-            Self::Local => session_at(lake, at).await,
+            Self::Local => session_of(lake, tables).await,
             #[cfg(feature = "ballista")]
-            Self::Ballista(cluster) => cluster.session(lake, at).await,
+            Self::Ballista(cluster) => cluster.session(lake, tables).await,
         }
     }
 }

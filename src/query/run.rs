@@ -9,6 +9,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 
+use super::files;
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{self, At, Lake, Table};
 use crate::resource::{self, REJECTED_ROWS, Resource};
@@ -28,8 +29,13 @@ pub async fn session(lake: &Lake) -> Result<SessionContext> {
 /// # Errors
 /// What [`session`] gives, and [`Query`](ErrorKind::Query) where the lake does not keep its past so far back.
 pub async fn session_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
+    session_of(lake, &tables(lake, at).await?).await
+}
+
+/// A session with these tables of the lake, each at the version that it is open at.
+pub(super) async fn session_of(lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
     let session = lake.session();
-    for table in tables(lake, at).await? {
+    for table in tables {
         let provider = table.provider().await?;
         session.register_table(table.spec().name, provider).map_err(|error| failed(&error))?;
     }
@@ -144,7 +150,11 @@ pub fn failed(error: &DataFusionError) -> Error {
             "it has not been synced yet: clerk-lake sync writes it"
         }
     } else if text.contains("not found") && text.contains("table") {
-        "clerk-lake status lists the tables of the lake"
+        if files::is_named_in(&text) {
+            "put a file's path between quotes: SELECT * FROM 'people.csv'"
+        } else {
+            "clerk-lake status lists the tables of the lake"
+        }
     } else if text.contains("laceholder") {
         "give a value for each $name: --param name=NUMBER"
     } else if text.contains("not supported") {

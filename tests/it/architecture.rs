@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("config", &["api", "error"]),
     ("error", &[]),
     ("lake", &["error", "table"]),
-    ("query", &["error", "lake", "resource"]),
+    ("query", &["error", "lake", "resource", "table"]),
     ("resource", &["api", "table"]),
     ("simulator", &[]),
     ("sync", &["api", "clock", "error", "lake", "query", "resource", "table"]),

@@ -10,7 +10,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::errors::small;
-use crate::support::{World, output, stderr, stdout, tables};
+use crate::support::{World, is_blessing, output, stderr, stdout, tables};
 
 /// When the transcript's instance is looked at: long ago, so that no moment of its data is one of the run's own.
 const LONG_AGO: i64 = 1_700_000_000_000;
@@ -143,11 +143,6 @@ fn placeholders_stand_for_what_differs_and_nothing_else() {
     assert_eq!(without_duration("users  ok  3 requests  0.1 s"), "users  ok  3 requests  <duration>");
     assert_eq!(without_duration("2023-11-14T22:13:20Z 1107 d"), "2023-11-14T22:13:20Z <duration>");
     assert_eq!(without_duration("it is what it is"), "it is what it is");
-}
-
-#[expect(clippy::disallowed_methods, reason = "a switch of the test, not a setting of the program")]
-fn is_blessing() -> bool {
-    std::env::var("CLERK_LAKE_BLESS").is_ok_and(|value| !value.is_empty())
 }
 
 /// Compares `found` with the golden file, or writes it.

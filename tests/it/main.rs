@@ -1,6 +1,7 @@
 //! The integration tests: the library and the real binary against the simulator, over real HTTP and real files.
 
 mod architecture;
+mod catalogue;
 mod changes;
 mod command_line;
 mod data_files;
@@ -12,14 +13,19 @@ mod histories;
 mod incremental;
 mod incremental_extent;
 mod incremental_lake;
+mod instances;
 mod kills;
 mod lanes;
 mod leftovers;
 mod operations;
 mod parquet_readers;
+mod query_output;
+mod readme;
 mod rejected_rows;
 mod resume;
 mod s3;
+mod schema;
 mod secrets;
+mod shell;
 mod support;
 mod upkeep;

@@ -130,6 +130,12 @@ impl World {
     }
 }
 
+/// Whether golden files are to be written anew.
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, not a setting of the program")]
+pub fn is_blessing() -> bool {
+    std::env::var("CLERK_LAKE_BLESS").is_ok_and(|value| !value.is_empty())
+}
+
 /// The real program in `directory`, with an environment of its own.
 pub fn program(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-lake"));

@@ -1,0 +1,157 @@
+//! The shell's own commands, which begin with a backslash; named as psql names them, where it has them.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use clerk_lake::{Error, Result};
+
+use crate::cli::arguments::{Format, parameter};
+
+/// Every command: how it is used, and what it does.
+pub const COMMANDS: [(&str, &str); 9] = [
+    ("\\d [NAME]", "list the tables and queries, or the columns of one"),
+    ("\\queries", "list the queries of the catalogue with their parameters (also \\l)"),
+    ("\\run NAME [PARAMETER=NUMBER]...", "run a query of the catalogue"),
+    ("\\format [FORMAT]", "how rows are printed: table, csv, json, ndjson; alone: say it"),
+    ("\\o [FILE]", "write results to FILE, each in place of the one before; alone: print them again"),
+    ("\\timing [on|off]", "say how long each query takes"),
+    ("\\refresh", "open the lake anew, as the last sync has left it"),
+    ("\\?", "this list"),
+    ("\\q", "leave"),
+];
+
+/// A command.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// List tables and queries.
+    Tables,
+    /// List the columns of a table or query.
+    Columns(String),
+    /// List the catalogue.
+    Queries,
+    /// Run a query of the catalogue.
+    Run {
+        /// Its name.
+        name: String,
+        /// Values of its parameters.
+        values: Vec<(String, i64)>,
+    },
+    /// Say how rows are printed, or set it.
+    Format(Option<Format>),
+    /// Write results to a file, or print them again.
+    Output(Option<PathBuf>),
+    /// Say how long queries take, or do not; the other way round than before where it is not said.
+    Timing(Option<bool>),
+    /// Open the lake anew.
+    Refresh,
+    /// List the commands.
+    Help,
+    /// Leave.
+    Quit,
+}
+
+impl Command {
+    /// Reads a command with its backslash.
+    ///
+    /// # Errors
+    /// [`Settings`](clerk_lake::ErrorKind::Settings) where there is none of that name, or it takes something else.
+    pub fn parse(text: &str) -> Result<Self> {
+        let text = text.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
+        let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let rest = rest.trim();
+        match (name, rest) {
+            ("\\d" | "\\dt", "") => Ok(Self::Tables),
+            ("\\d", name) => Ok(Self::Columns(unquoted(name).to_owned())),
+            ("\\queries" | "\\l", "") => Ok(Self::Queries),
+            ("\\run", rest) if !rest.is_empty() => Self::run(rest),
+            ("\\format", "") => Ok(Self::Format(None)),
+            ("\\format", word) => format(word).map(Some).map(Self::Format),
+            ("\\o", "") => Ok(Self::Output(None)),
+            ("\\o", file) => Ok(Self::Output(Some(PathBuf::from(unquoted(file))))),
+            ("\\timing", "") => Ok(Self::Timing(None)),
+            ("\\timing", "on") => Ok(Self::Timing(Some(true))),
+            ("\\timing", "off") => Ok(Self::Timing(Some(false))),
+            ("\\refresh", "") => Ok(Self::Refresh),
+            ("\\?" | "\\h" | "\\help", "") => Ok(Self::Help),
+            ("\\q" | "\\quit", "") => Ok(Self::Quit),
+            _ => Err(unknown(name)),
+        }
+    }
+
+    fn run(rest: &str) -> Result<Self> {
+        let mut words = rest.split_whitespace();
+        let name = words.next().unwrap_or_default().to_owned();
+        let values = words.map(|word| parameter(word).map_err(|why| Error::settings(format!("{word}: {why}"))));
+        Ok(Self::Run { name, values: values.collect::<Result<_>>()? })
+    }
+}
+
+fn format(word: &str) -> Result<Format> {
+    Format::from_str(word, true).map_err(|_| {
+        let known: Vec<_> = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+        let known: Vec<_> = known.iter().map(clap::builder::PossibleValue::get_name).collect();
+        Error::settings(format!("there is no format {word:?}"))
+            .with_hint(format!("the formats are: {}", known.join(", ")))
+    })
+}
+
+/// `text` without the quotes around it, if there are any.
+fn unquoted(text: &str) -> &str {
+    let within = |quote| text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
+    within('\'').or_else(|| within('"')).unwrap_or(text)
+}
+
+/// A command that there is not, or not so.
+fn unknown(name: &str) -> Error {
+    let usage = COMMANDS.iter().map(|(usage, _)| *usage).find(|usage| usage.split(' ').next() == Some(name));
+    match usage {
+        Some(usage) => Error::settings(format!("{name} takes something else")).with_hint(usage),
+        None => Error::settings(format!("there is no command {name}")).with_hint("\\? lists the commands"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Command {
+        Command::parse(text).expect("a command")
+    }
+
+    #[test]
+    fn commands_are_read_with_what_they_take() {
+        assert_eq!(parsed("\\d"), Command::Tables);
+        assert_eq!(parsed("\\d  clerk_user; "), Command::Columns("clerk_user".to_owned()));
+        assert_eq!(parsed("\\d 'my people.csv'"), Command::Columns("my people.csv".to_owned()));
+        let values = vec![("lookback_days".to_owned(), 7), ("least".to_owned(), -1)];
+        assert_eq!(parsed("\\run x lookback_days=7 least=-1"), Command::Run { name: "x".to_owned(), values });
+        assert_eq!(parsed("\\format CSV"), Command::Format(Some(Format::Csv)));
+        assert_eq!(parsed("\\o my rows.csv"), Command::Output(Some(PathBuf::from("my rows.csv"))));
+        assert_eq!(parsed("\\o"), Command::Output(None));
+        assert_eq!(parsed("\\timing off"), Command::Timing(Some(false)));
+        assert_eq!(parsed("\\q;"), Command::Quit);
+    }
+
+    #[test]
+    fn what_is_no_command_says_what_there_is() {
+        for (text, says) in [
+            ("\\x", "\\? lists"),
+            ("\\timing soon", "\\timing [on|off]"),
+            ("\\run", "\\run NAME"),
+            ("\\format xml", "ndjson, parquet"),
+        ] {
+            let error = Command::parse(text).expect_err("no command");
+            assert!(error.hint().is_some_and(|hint| hint.contains(says)), "{text}: {error:?}");
+        }
+        assert!(Command::parse("\\run x days").expect_err("no value").message().contains("NAME=NUMBER"));
+    }
+
+    #[test]
+    fn every_command_that_is_listed_is_one() {
+        for (usage, _) in COMMANDS {
+            let name = usage.split(' ').next().expect("a name");
+            let with = if name == "\\run" { "\\run x" } else { name };
+            assert!(Command::parse(with).is_ok(), "{usage}");
+        }
+    }
+}

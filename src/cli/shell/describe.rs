@@ -1,0 +1,179 @@
+//! What there is to ask: tables, their columns, and the catalogue's queries.
+
+use std::io::{self, Write};
+
+use arrow::datatypes::SchemaRef;
+use clap::ValueEnum;
+use clerk_lake::query::{Catalogue, INSTANCE, Query, Snapshot, failed};
+use clerk_lake::table::TableSpec;
+use clerk_lake::{Error, ErrorKind, Result};
+use datafusion::common::TableReference;
+
+use super::completion::Words;
+use crate::cli::arguments::Format;
+use crate::cli::schema::kind;
+
+/// How wide a line is at most.
+const WIDTH: usize = 100;
+
+/// How wide what stands beside a name is at least, however long names are.
+const NARROWEST: usize = 40;
+
+/// Lists the tables and queries; the outer result is what may go wrong with the lake, the inner one with the output.
+pub fn tables(snapshot: &Snapshot, catalogue: &Catalogue, out: &mut (dyn Write + Send)) -> Result<io::Result<()>> {
+    let tables = snapshot.tables()?;
+    let tables = tables.into_iter().map(|table| ("table", table.name, vec![table.meaning.to_owned()]));
+    let queries = catalogue.queries().map(|query| ("query", query.name.as_str(), vec![query.title.clone()]));
+    let rows: Vec<_> = tables.chain(queries).map(|(what, name, text)| (format!("{what}  {name}"), text)).collect();
+    Ok(two_columns(&rows, out))
+}
+
+/// Lists the queries of a catalogue with their parameters.
+pub fn queries(catalogue: &Catalogue, out: &mut (dyn Write + Send)) -> io::Result<()> {
+    let rows: Vec<_> = catalogue.queries().map(|query| (query.name.clone(), about(query))).collect();
+    two_columns(&rows, out)
+}
+
+/// A query's title, parameters and description.
+fn about(query: &Query) -> Vec<String> {
+    let range = |name: &str| query.ranges.iter().find(|(ranged, _)| ranged == name).map(|(_, range)| range);
+    let parameters = query.parameters.iter().map(|(name, default)| match range(name) {
+        Some(range) => format!("{name}={default} ({} to {})", range.start(), range.end()),
+        None => format!("{name}={default}"),
+    });
+    let first: Vec<String> = std::iter::once(query.title.clone()).chain(parameters).collect();
+    let description = Some(query.description.clone()).filter(|description| !description.is_empty());
+    std::iter::once(first.join("  ")).chain(description).collect()
+}
+
+/// The catalogue as one JSON document.
+pub fn queries_as_json(catalogue: &Catalogue) -> serde_json::Value {
+    catalogue.queries().map(document).collect()
+}
+
+fn document(query: &Query) -> serde_json::Value {
+    let parameters = query.parameters.iter().map(|(name, default)| {
+        let range = query.ranges.iter().find(|(ranged, _)| ranged == name).map(|(_, range)| range);
+        serde_json::json!({
+            "name": name, "default": default,
+            "least": range.map(|range| *range.start()), "most": range.map(|range| *range.end()),
+        })
+    });
+    serde_json::json!({
+        "name": query.name, "title": query.title, "description": query.description, "chart": query.chart.word(),
+        "unit": query.unit, "section": query.section, "order": query.order,
+        "parameters": parameters.collect::<Vec<_>>(),
+        "file": query.file.as_ref().map(|file| file.display().to_string()),
+    })
+}
+
+/// Lists the columns of a table, a query or a file, with their types and meanings where these are known.
+pub async fn columns(
+    snapshot: &Snapshot,
+    catalogue: &Catalogue,
+    name: &str,
+    out: &mut (dyn Write + Send),
+) -> Result<io::Result<()>> {
+    let table = snapshot.tables()?.into_iter().find(|table| table.name == name);
+    let schema = schema_of(snapshot, name).await?;
+    let query = catalogue.queries().find(|query| query.name == name);
+    let about = match (table, query) {
+        (Some(table), _) => vec![table.meaning.to_owned()],
+        (None, Some(query)) => about(query),
+        (None, None) => Vec::new(),
+    };
+    let rows: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let meaning = meaning(table, field.name());
+            (format!("{}  {}", field.name(), kind(field.data_type())), vec![meaning])
+        })
+        .collect();
+    let above = about.iter().try_for_each(|line| writeln!(out, "{line}"));
+    Ok(above.and_then(|()| two_columns(&rows, out)))
+}
+
+async fn schema_of(snapshot: &Snapshot, name: &str) -> Result<SchemaRef> {
+    let found = snapshot.session().table_provider(TableReference::bare(name)).await;
+    found.map(|table| table.schema()).map_err(|error| {
+        let error = failed(&error);
+        if error.message().contains("No table named") {
+            return Error::new(ErrorKind::Query, format!("there is no table or query called {name:?}"))
+                .with_hint("\\d lists them");
+        }
+        error
+    })
+}
+
+fn meaning(table: Option<&TableSpec>, column: &str) -> String {
+    let known = table.and_then(|table| table.describe().into_iter().find(|(name, _)| *name == column));
+    match known {
+        Some((_, meaning)) => meaning.to_owned(),
+        None if column == INSTANCE => "The instance that the row comes from.".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// What a shell can complete.
+pub async fn words(snapshot: &Snapshot, queries: Vec<String>) -> Result<Words> {
+    let mut words = Words { queries, ..Words::default() };
+    for table in snapshot.tables()? {
+        let schema = schema_of(snapshot, table.name).await?;
+        words.tables.push(table.name.to_owned());
+        words.columns.extend(schema.fields().iter().map(|field| field.name().clone()));
+    }
+    words.commands = super::COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next()).collect();
+    let formats = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    words.formats = formats.map(|format| format.get_name().to_owned()).collect();
+    Ok(words)
+}
+
+/// Names with lines of text beside them, which are broken where they get too long.
+fn two_columns(rows: &[(String, Vec<String>)], out: &mut (dyn Write + Send)) -> io::Result<()> {
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
+    let room = WIDTH.saturating_sub(width).max(NARROWEST);
+    for (name, texts) in rows {
+        let mut name = name.as_str();
+        for line in texts.iter().flat_map(|text| broken(text, room)) {
+            writeln!(out, "{}", format!("{name:width$}{line}").trim_end())?;
+            name = "";
+        }
+    }
+    Ok(())
+}
+
+/// `text` in lines of at most `room` characters, broken between words; a word that is longer stays whole.
+fn broken(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        if line > 0 && line + 1 + word.chars().count() > room {
+            lines.push(word.to_owned());
+        } else if let Some(last) = lines.last_mut() {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        assert_eq!(broken("one two three", 7), ["one two", "three"]);
+        assert_eq!(broken("incomprehensible is it", 5), ["incomprehensible", "is it"]);
+        assert_eq!(broken("", 5), [""]);
+    }
+
+    #[test]
+    fn a_query_without_a_description_is_one_line() {
+        let query = Query::parse("x", "-- title: T\n-- parameter: a = 1 (0 to 2)\n-- parameter: b = 3\n").expect("it");
+        assert_eq!(about(&query), ["T  a=1 (0 to 2)  b=3"]);
+    }
+}

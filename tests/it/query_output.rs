@@ -1,0 +1,253 @@
+//! Where rows go, in which format, and what can be read beside the lake.
+
+use std::io::{Cursor, Write};
+use std::process::Output;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, TimeUnit};
+use arrow::ipc::reader::{FileReader, StreamReader};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use object_store::ObjectStoreExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression as Codec;
+use parquet::file::metadata::RowGroupMetaData;
+
+use crate::errors::small;
+use crate::support::s3::{BUCKET, S3};
+use crate::support::{World, as_json, output, stderr, stdout};
+
+/// Moments, flags, lists of structs, and nulls in all of them.
+const TYPES: &str = "SELECT id, banned, created_at, last_sign_in_at, email_addresses, external_accounts \
+    FROM clerk_user ORDER BY id";
+
+async fn synced() -> World {
+    let world = small().await;
+    assert_eq!(world.run(&["sync"]).await.status.code(), Some(0));
+    world
+}
+
+async fn succeeds(world: &World, arguments: &[&str]) -> Output {
+    let done = world.run(arguments).await;
+    assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", stderr(&done));
+    done
+}
+
+async fn fails(world: &World, arguments: &[&str], code: i32, says: &[&str]) {
+    let failed = world.run(arguments).await;
+    assert_eq!(failed.status.code(), Some(code), "{arguments:?}: {}", stderr(&failed));
+    for text in says {
+        assert!(stderr(&failed).contains(text), "{arguments:?} does not say {text:?}: {}", stderr(&failed));
+    }
+}
+
+/// The CSV that `sql` gives.
+async fn csv(world: &World, sql: &str) -> String {
+    stdout(&succeeds(world, &["query", sql, "--format", "csv"]).await)
+}
+
+fn content(world: &World, file: &str) -> Vec<u8> {
+    std::fs::read(world.directory.path().join(file)).expect("the file")
+}
+
+fn write(world: &World, file: &str, content: impl AsRef<[u8]>) {
+    let path = world.directory.path().join(file);
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    std::fs::write(path, content).expect("a file");
+}
+
+fn parquet(bytes: Vec<u8>) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).expect("a Parquet file");
+    for column in reader.metadata().row_groups().iter().flat_map(RowGroupMetaData::columns) {
+        assert!(matches!(column.compression(), Codec::ZSTD(_)), "{column:?}");
+    }
+    reader.build().expect("a reader").map(|batch| batch.expect("rows")).collect()
+}
+
+fn arrow_file(bytes: Vec<u8>) -> Vec<RecordBatch> {
+    let reader = FileReader::try_new(Cursor::new(bytes), None).expect("an Arrow file");
+    reader.map(|batch| batch.expect("rows")).collect()
+}
+
+fn arrow_stream(bytes: Vec<u8>) -> Vec<RecordBatch> {
+    let reader = StreamReader::try_new(Cursor::new(bytes), None).expect("an Arrow stream");
+    reader.map(|batch| batch.expect("rows")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parquet_and_arrow_keep_rows_and_types() {
+    let world = synced().await;
+    let rows = world.rows(TYPES).await;
+    for file in ["rows.parquet", "rows.arrow"] {
+        let done = succeeds(&world, &["query", TYPES, "--output", file]).await;
+        assert_eq!((stdout(&done), stderr(&done)), (String::new(), String::new()));
+    }
+    let to_stdout = async |format| succeeds(&world, &["query", TYPES, "--format", format]).await.stdout;
+    for batches in [
+        parquet(content(&world, "rows.parquet")),
+        arrow_file(content(&world, "rows.arrow")),
+        parquet(to_stdout("parquet").await),
+        arrow_stream(to_stdout("arrow").await),
+    ] {
+        assert_eq!(as_json(&batches), rows);
+        let schema = batches[0].schema();
+        let kind = |name| schema.field_with_name(name).expect("the column").data_type().clone();
+        assert_eq!(kind("created_at"), DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())));
+        assert!(matches!(kind("email_addresses"), DataType::List(element) if element.data_type().is_nested()));
+        assert_eq!(kind("banned"), DataType::Boolean);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_result_keeps_its_columns_in_every_format() {
+    let world = synced().await;
+    let sql = "SELECT id, created_at FROM clerk_user WHERE id = 'nobody'";
+    for file in ["none.parquet", "none.arrow", "none.csv", "none.json", "none.ndjson", "none.txt"] {
+        succeeds(&world, &["query", sql, "--output", file]).await;
+    }
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(content(&world, "none.parquet")));
+    assert_eq!(reader.expect("a Parquet file").schema().fields().len(), 2);
+    let reader = FileReader::try_new(Cursor::new(content(&world, "none.arrow")), None).expect("an Arrow file");
+    assert_eq!(reader.schema().fields().len(), 2);
+    for (file, printed) in [("none.csv", "id,created_at\n"), ("none.json", "[]\n"), ("none.ndjson", "")] {
+        assert_eq!(String::from_utf8(content(&world, file)).expect("text"), printed, "{file}");
+    }
+    assert!(String::from_utf8(content(&world, "none.txt")).expect("text").contains("| id | created_at |"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ending_tells_the_format_unless_it_is_given() {
+    let world = synced().await;
+    let sql = "SELECT 1 AS one";
+    for (file, printed) in [("a.csv", "one\n1\n"), ("a.JSON", "[{\"one\":1}]\n"), ("a.jsonl", "{\"one\":1}\n")] {
+        succeeds(&world, &["query", sql, "--output", file]).await;
+        assert_eq!(String::from_utf8(content(&world, file)).expect("text"), printed, "{file}");
+    }
+    succeeds(&world, &["query", sql, "--output", "a.out", "--format", "csv"]).await;
+    assert_eq!(content(&world, "a.out"), b"one\n1\n");
+    assert_eq!(stdout(&succeeds(&world, &["query", sql, "--output", "-", "--format", "csv"]).await), "one\n1\n");
+    fails(&world, &["query", sql, "--output", "a.xlsx"], 2, &["a.xlsx", "  help: add --format"]).await;
+    fails(&world, &["query", sql, "--output", "nowhere/a.csv"], 2, &["nowhere/a.csv cannot be written"]).await;
+    fails(&world, &["query", "SELECT 1; SELECT 2", "--output", "a.csv"], 2, &["2 statements"]).await;
+}
+
+/// Numbers, and far behind them something that is none.
+fn numbers_with_a_word() -> String {
+    let numbers: Vec<_> = (0..50_000).map(|number| number.to_string()).collect();
+    format!("number\n{}\nnone\n", numbers.join("\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_on_the_way_leaves_the_file_as_it_was() {
+    let world = synced().await;
+    write(&world, "numbers.csv", numbers_with_a_word());
+    let sql = "SELECT number + 1 AS successor FROM 'numbers.csv'";
+    for format in ["csv", "parquet", "json"] {
+        let file = format!("out/rows.{format}");
+        write(&world, &file, "as it was");
+        fails(&world, &["query", sql, "--output", &file], 7, &["error: "]).await;
+        assert_eq!(content(&world, &file), b"as it was");
+        fails(&world, &["query", sql, "--output", &format!("new/rows.{format}")], 2, &["cannot be written"]).await;
+    }
+    let left: Vec<_> = std::fs::read_dir(world.directory.path().join("out")).expect("a folder").collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_beside_the_lake_are_tables() {
+    let world = synced().await;
+    let ids = world.rows("SELECT id FROM clerk_user ORDER BY id LIMIT 3").await;
+    let ids: Vec<_> = ids.iter().map(|row| row["id"].as_str().expect("an id")).collect();
+    let lines: Vec<_> = ids.iter().enumerate().map(|(plan, id)| format!("{id},\"plan\n{plan}\"\n")).collect();
+    let people = format!("id,plan\n{}", lines.concat());
+    write(&world, "people.csv", &people);
+    write(&world, "data/people.tsv", people.replace(',', "\t"));
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(people.as_bytes()).expect("bytes");
+    write(&world, "data/people.csv.gz", packed.finish().expect("bytes"));
+    for ending in ["json", "ndjson", "parquet", "arrow"] {
+        let file = format!("people.{ending}");
+        succeeds(&world, &["query", "SELECT * FROM 'people.csv'", "--output", &file]).await;
+    }
+    let absolute = world.directory.path().join("people.csv");
+    let absolute = absolute.to_string_lossy().into_owned();
+    for file in [
+        "people.csv",
+        "./data/../people.csv",
+        absolute.as_str(),
+        "data/people.tsv",
+        "data/people.csv.gz",
+        "people.json",
+        "people.ndjson",
+        "people.parquet",
+        "people.arrow",
+    ] {
+        let sql =
+            format!("SELECT count(*) AS users, max(p.plan) AS plan FROM clerk_user u JOIN '{file}' p ON p.id = u.id");
+        assert_eq!(csv(&world, &sql).await, "users,plan\n3,\"plan\n2\"\n", "{file}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_and_patterns_are_tables_too() {
+    let world = synced().await;
+    for (file, content) in [
+        ("exports/year=2025/a.csv", "n\n1\n"),
+        ("exports/year=2026/b.csv", "n\n2\n3\n"),
+        ("exports/_SUCCESS", ""),
+        ("mixed/a.csv", "n\n4\n"),
+        ("mixed/b.ndjson", "{\"n\":5}\n"),
+    ] {
+        write(&world, file, content);
+    }
+    let by_year = "SELECT year, sum(n) AS n FROM 'exports/' GROUP BY year ORDER BY year";
+    assert_eq!(csv(&world, by_year).await, "year,n\n2025,1\n2026,5\n");
+    assert_eq!(csv(&world, "SELECT n FROM 'mixed/*.csv'").await, "n\n4\n");
+    fails(&world, &["query", "SELECT n FROM 'mixed/'"], 7, &["both .csv and .ndjson", "with a pattern"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_says_why() {
+    let world = synced().await;
+    write(&world, "broken.parquet", "not Parquet");
+    write(&world, "people.xlsx", "not known");
+    let lake = format!("'{}'", world.path().join("clerk_user").display());
+    for (from, says, help) in [
+        ("'people.csv'", "there is no file \"people.csv\"", "relative to where"),
+        ("'nowhere/'", "there is no file \"nowhere/\"", "relative to where"),
+        ("people.csv", "not found", "put a file's path between quotes"),
+        ("'broken.parquet'", "the file \"broken.parquet\" cannot be read", "what its ending says"),
+        ("'./people.xlsx'", "is not known by its ending", ".parquet .pq .csv"),
+        ("'https://example.org/people.csv'", "neither on disk nor on S3", "download"),
+        (lake.as_str(), "holds a Delta table", "by their names"),
+    ] {
+        fails(&world, &["query", &format!("SELECT * FROM {from}")], 7, &[says, help]).await;
+    }
+    let copy = "COPY (SELECT 1) TO 'stolen.csv' STORED AS CSV";
+    fails(&world, &["query", copy], 7, &["DML not supported"]).await;
+    fails(&world, &["query", "INSERT INTO 'people.xlsx' VALUES (1)"], 7, &["error: "]).await;
+    assert!(!world.directory.path().join("stolen.csv").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_on_s3_can_be_joined_with_a_lake_on_disk() {
+    let world = synced().await;
+    let s3 = S3::start().await;
+    let path = object_store::path::Path::from("crm/people.csv");
+    let id = world.rows("SELECT min(id) AS id FROM clerk_user").await;
+    let people = format!("id,plan\n{},gold\n", id[0]["id"].as_str().expect("an id"));
+    s3.store().put(&path, people.into_bytes().into()).await.expect("an object");
+    let ask = async |file: &str| {
+        let sql = format!("SELECT p.plan FROM clerk_user u JOIN 's3://{BUCKET}/{file}' p ON p.id = u.id");
+        let mut command = world.command(&["query", &sql, "--format", "csv"]);
+        command.envs(s3.environment());
+        output(command).await
+    };
+    let done = ask("crm/people.csv").await;
+    assert_eq!(stdout(&done), "plan\ngold\n", "{}", stderr(&done));
+    assert_eq!(stdout(&ask("crm/").await), "plan\ngold\n");
+    let missing = ask("crm/nobody.csv").await;
+    assert_eq!(missing.status.code(), Some(7), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("there is no file"), "{}", stderr(&missing));
+}
