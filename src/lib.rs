@@ -53,14 +53,17 @@
 //! lake::Table       data files and the watermark in one Delta commit: replace, upsert
 //!    ▼
 //! query             SQL over snapshots, by DataFusion
+//!    ▼
+//! report            the catalogue's figures, as HTML or in a terminal
 //! ```
 //!
 //! # Code map
 //!
 //! In the order in which the data meet it: [`api`] asks Clerk; [`resource`] says what Clerk has, on top of
-//! [`table`], which says what a table is; [`lake`] stores; [`sync`] runs the whole; [`query`] asks the lake.
-//! [`config`], [`error`] and [`clock`] serve them all. [`simulator`] is a Clerk instance for the demo, the tests
-//! and the benches. The `clerk-lake` command is a thin layer over this library: only it prints and exits.
+//! [`table`], which says what a table is; [`lake`] stores; [`sync`] runs the whole; [`query`] asks the lake, and
+//! [`report`] draws what it answers. [`config`], [`error`] and [`clock`] serve them all. [`simulator`] is a Clerk
+//! instance for the demo, the tests and the benches. The `clerk-lake` command is a thin layer over this library: only
+//! it prints and exits.
 //!
 //! Adding a resource is a file in `resource/` and an entry in [`resource::ALL`].
 //!
@@ -92,6 +95,7 @@ pub mod config;
 pub mod error;
 pub mod lake;
 pub mod query;
+pub mod report;
 pub mod resource;
 pub mod simulator;
 pub mod sync;

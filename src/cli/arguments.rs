@@ -41,6 +41,8 @@ pub enum Command {
     Sync(Sync),
     /// Ask the lake in SQL; without a question, in a shell
     Query(Query),
+    /// Show the catalogue's figures on one HTML page, or in the terminal
+    Report(Report),
     /// Say what each table holds, and how old it is
     Status(Status),
     /// Put small files together and let old versions go, beyond what each sync does by itself
@@ -200,6 +202,23 @@ pub struct Query {
     /// Write the rows to a file, which is there once all of them are; - for standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The file that the page is written to; - for standard output [default: clerk-lake-report.html]
+    #[arg(long, visible_alias = "output", env = "CLERK_LAKE_OUT", value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Show the figures here; a page is then written only with --out
+    #[arg(long, env = "CLERK_LAKE_TERMINAL", value_parser = BoolishValueParser::new())]
+    pub terminal: bool,
+    /// A folder of your own queries, NAME.sql: added to the catalogue, in place of those of the same name
+    #[arg(long, env = "CLERK_LAKE_QUERIES", value_name = "DIR")]
+    pub queries: Option<PathBuf>,
+    /// A value for a parameter, in all queries that have it; may be given more than once
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
+    pub param: Vec<(String, i64)>,
 }
 
 /// Arguments of `status`.

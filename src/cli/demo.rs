@@ -1,6 +1,7 @@
-//! `clerk-lake demo`: simulator, sync and queries in one go.
+//! `clerk-lake demo`: simulator, sync, queries and report in one go.
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::time::Instant;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -9,7 +10,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clerk_lake::api::{Client, ClientConfig, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::query::{self, Parameters, catalogue};
+use clerk_lake::query::{self, Catalogue, Parameters, catalogue};
 use clerk_lake::resource::TABLES;
 use clerk_lake::simulator::{Simulator, SimulatorConfig};
 use clerk_lake::sync::{Sync, SyncOptions};
@@ -23,6 +24,9 @@ use super::terminal::{Terminal, written};
 
 /// The instance that the demo simulates; a directory is only ever replaced if its tables come from it.
 const INSTANCE: &str = "ins_demo";
+
+/// The file in the demo's directory that holds the report.
+const REPORT: &str = "report.html";
 
 /// How wide the longest bar of the chart is, in characters.
 const WIDTH: usize = 50;
@@ -63,6 +67,7 @@ pub async fn run(terminal: &mut Terminal, arguments: &Demo, stop: CancellationTo
     print(terminal, &summary, false)?;
     finish(&summary)?;
     chart(terminal, &lake).await?;
+    report(terminal, &lake, &arguments.directory.join(REPORT)).await?;
     next_steps(terminal, &lake)
 }
 
@@ -105,6 +110,16 @@ async fn chart(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
     Ok(())
 }
 
+/// Writes the report beside the tables.
+async fn report(terminal: &mut Terminal, lake: &Lake, file: &Path) -> Result<()> {
+    let lakes = std::slice::from_ref(lake);
+    let report = Box::pin(super::report::make(lakes, &Catalogue::builtin()?, &[])).await?;
+    super::report::write(&report, file)?;
+    say(terminal, &format!("\nThe report, for a browser: {}", file.display()))?;
+    super::report::warn(terminal, &report);
+    Ok(())
+}
+
 fn days(batch: &RecordBatch) -> Vec<(String, i64)> {
     let options = FormatOptions::default();
     let Ok(dates) = ArrayFormatter::try_new(batch.column(0).as_ref(), &options) else { return Vec::new() };
@@ -123,6 +138,7 @@ fn next_steps(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
             "\nTry next\n\
          \x20 {program} query --lake {lake} \"SELECT status, count(*) FROM clerk_session GROUP BY status\"\n\
          \x20 {program} query --lake {lake} --name sign_ups --format csv\n\
+         \x20 {program} report --lake {lake} --terminal\n\
          \x20 {program} status --lake {lake}\n\
          \x20 {program} schema\n\
          And with your own instance\n\

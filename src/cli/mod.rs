@@ -6,6 +6,7 @@ mod demo;
 mod output;
 mod progress;
 mod query;
+mod report;
 mod schema;
 mod shell;
 mod simulate;
@@ -91,6 +92,7 @@ async fn command(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) -> 
             Box::pin(sync::run(terminal, lake, &arguments, stop)).await
         }
         Command::Query(arguments) => Box::pin(query::run(terminal, all(&lakes)?, arguments)).await,
+        Command::Report(arguments) => Box::pin(report::run(terminal, &all(&lakes)?, &arguments)).await,
         Command::Status(arguments) => status::run(terminal, &only(&lakes)?, &arguments).await,
         Command::Upkeep(arguments) => {
             let lake = only(&lakes)?.keeping(arguments.keep.into());
@@ -112,7 +114,7 @@ fn only(lakes: &[String]) -> Result<Lake> {
     match lakes {
         [lake] => Location::parse(lake).map(Lake::new),
         _ => Err(Error::settings(format!("this command works on one lake, and {} are named", lakes.len()))
-            .with_hint("name one with --lake; several lakes can be asked together, with clerk-lake query")),
+            .with_hint("name one with --lake; several lakes can be asked together, with clerk-lake query and report")),
     }
 }
 

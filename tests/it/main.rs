@@ -22,6 +22,7 @@ mod parquet_readers;
 mod query_output;
 mod readme;
 mod rejected_rows;
+mod report;
 mod resume;
 mod s3;
 mod schema;

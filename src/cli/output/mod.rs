@@ -18,7 +18,7 @@ use futures::TryStreamExt;
 
 use super::arguments::Format;
 use super::terminal::written;
-use file::OutputFile;
+pub use file::OutputFile;
 
 /// Where encoded rows go.
 type Out<'a> = Box<dyn Write + Send + 'a>;
