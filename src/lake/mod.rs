@@ -33,7 +33,7 @@ pub use area::RunArea;
 pub use change::{Change, CommitOutcome, Counts, Upsert};
 pub use checkpoint::Checkpoint;
 pub use location::Location;
-pub use past::At;
+pub use past::{At, CommitEntry};
 pub use table::{CommitRecord, Table};
 pub use upkeep::{Compaction, Keeping, TableUpkeep, look_after};
 pub use writer::{StagedRows, Writer, writer_properties};
