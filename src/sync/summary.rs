@@ -27,7 +27,7 @@ pub enum Status {
 pub enum ResourceStatus {
     /// Up to date.
     Ok,
-    /// This instance does not have it.
+    /// This instance does not have it, or the lake does not have yet what it is filled from.
     Skipped,
     /// It failed; its table is as it was.
     Failed,

@@ -13,6 +13,7 @@ mod incremental_extent;
 mod incremental_lake;
 mod kills;
 mod lanes;
+mod ledger;
 mod leftovers;
 mod operations;
 mod parquet_readers;
