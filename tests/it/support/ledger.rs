@@ -45,8 +45,8 @@ async fn ask(lake: &Lake, spec: &'static TableSpec, sql: &str) -> Option<Vec<Rec
     }
     let session = lake.session();
     session.register_table(spec.name, table.provider().await.expect("a table that can be read")).expect("a table");
-    let found = Query::ad_hoc(sql).run(&session, &Parameters::at(Clock::system().now())).await;
-    Some(found.expect("an answer"))
+    let (query, parameters) = (Query::ad_hoc(sql), Parameters::at(Clock::system().now()));
+    Some(Box::pin(query.run(&session, &parameters)).await.expect("an answer"))
 }
 
 /// Users and days: the first two columns of `batches`.
@@ -63,14 +63,14 @@ fn active(batches: &[RecordBatch]) -> Vec<(i64, String)> {
 
 /// The ids of the users in the lake.
 pub async fn users(lake: &Lake) -> BTreeSet<String> {
-    let found = ask(lake, &USERS.table, "SELECT id, CAST(created_at AS DATE) FROM clerk_user").await;
+    let found = Box::pin(ask(lake, &USERS.table, "SELECT id, CAST(created_at AS DATE) FROM clerk_user")).await;
     active(&found.unwrap_or_default()).into_iter().map(|(_, user)| user).collect()
 }
 
 /// The ledger's rows, none of them twice, each in its month's partition and from where it may come.
 pub async fn rows(lake: &Lake) -> Active {
     let sql = "SELECT user_id, date, month, source FROM clerk_user_activity";
-    let batches = ask(lake, &USER_ACTIVITY.table, sql).await.unwrap_or_default();
+    let batches = Box::pin(ask(lake, &USER_ACTIVITY.table, sql)).await.unwrap_or_default();
     for batch in &batches {
         let texts = [2, 3].map(|column| cast(batch.column(column), &DataType::Utf8).expect("text"));
         let [months, sources] = texts.each_ref().map(|text| text.as_string::<i32>());
@@ -93,8 +93,8 @@ async fn told(lake: &Lake) -> Active {
     let users = "SELECT id, CAST(last_active_at AS DATE) FROM clerk_user WHERE last_active_at IS NOT NULL";
     let sessions = "SELECT user_id, CAST(created_at AS DATE) FROM clerk_session WHERE actor IS NULL \
         UNION SELECT user_id, CAST(last_active_at AS DATE) FROM clerk_session WHERE actor IS NULL";
-    let users = ask(lake, &USERS.table, users).await.unwrap_or_default();
-    let sessions = ask(lake, &SESSIONS.table, sessions).await.unwrap_or_default();
+    let users = Box::pin(ask(lake, &USERS.table, users)).await.unwrap_or_default();
+    let sessions = Box::pin(ask(lake, &SESSIONS.table, sessions)).await.unwrap_or_default();
     active(&users).into_iter().chain(active(&sessions)).collect()
 }
 
@@ -102,7 +102,7 @@ async fn told(lake: &Lake) -> Active {
 pub async fn days(lake: &Lake) -> BTreeMap<i64, Day> {
     let sql = "SELECT date, active_users, unknown_users, complete, settled_at IS NOT NULL FROM clerk_activity_day";
     let mut found = BTreeMap::new();
-    for batch in ask(lake, &ACTIVITY_DAYS, sql).await.unwrap_or_default() {
+    for batch in Box::pin(ask(lake, &ACTIVITY_DAYS, sql)).await.unwrap_or_default() {
         let dates = batch.column(0).as_primitive::<Date32Type>();
         let numbers = [1, 2].map(|column| batch.column(column).as_primitive::<Int64Type>());
         let flags = [3, 4].map(|column| batch.column(column).as_boolean());
