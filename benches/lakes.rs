@@ -69,7 +69,13 @@ pub fn at(directory: &Path) -> Lake {
 
 /// What a commit says beside its rows.
 pub fn change() -> Change {
-    Change { watermark: Some(now()), instance: None, unreadable: None, info: serde_json::Map::new() }
+    Change {
+        watermark: Some(now()),
+        instance: None,
+        unreadable: None,
+        positions: Vec::new(),
+        info: serde_json::Map::new(),
+    }
 }
 
 /// A lake with `CLERK_LAKE_BENCH_USERS` users, brought there by a real sync, once in a process. It is not to be

@@ -78,6 +78,7 @@
 //! 4. A lake belongs to one Clerk instance; another instance's key is refused.
 //! 5. Two runs at once lose and double nothing: a commit is made on exactly the version that it was computed
 //!    from, and whoever finds another one there has lost and says so.
+//! 6. The ledger of activity only grows, and a day is called complete only where nobody can have been active unseen.
 //!
 //! After Clerk has been quiet, one incremental sync leaves the tables equal to what it shows, row by row; how is
 //! said in [`sync`].

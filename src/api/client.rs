@@ -2,7 +2,7 @@
 //!
 //! It knows the rules that hold for every request (Backend API, "Every request") and none of any resource.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -123,6 +123,8 @@ pub struct Client {
     serial: Arc<AtomicU64>,
     counters: Arc<Counters>,
     first_date: Arc<OnceLock<DateTime<Utc>>>,
+    /// The server's clock at its latest answer, Unix milliseconds; 0 before it has said.
+    latest_date: Arc<AtomicI64>,
     /// How long an answer takes lately, in microseconds; 0 before the first.
     latency_micros: Arc<AtomicU64>,
     stop: CancellationToken,
@@ -168,6 +170,7 @@ impl Client {
             serial: Arc::default(),
             counters: Arc::default(),
             first_date: Arc::default(),
+            latest_date: Arc::default(),
             latency_micros: Arc::default(),
             stop: CancellationToken::new(),
         })
@@ -177,7 +180,8 @@ impl Client {
     /// once `stop` is cancelled.
     #[must_use]
     pub fn for_run(&self, stop: CancellationToken) -> Self {
-        Self { stop, counters: Arc::default(), first_date: Arc::default(), ..self.clone() }
+        let (first_date, latest_date) = (Arc::default(), Arc::default());
+        Self { stop, counters: Arc::default(), first_date, latest_date, ..self.clone() }
     }
 
     /// The same client with traffic counted from nothing.
@@ -208,6 +212,12 @@ impl Client {
     #[must_use]
     pub fn server_start(&self) -> Option<DateTime<Utc>> {
         self.first_date.get().copied()
+    }
+
+    /// The latest that the server's clock has said to this client or any clone of it; none where it never said.
+    #[must_use]
+    pub fn server_latest(&self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_millis(self.latest_date.load(Ordering::Relaxed)).filter(|at| at.timestamp() > 0)
     }
 
     /// How long an answer takes lately, its body included; none before the first one.
@@ -333,6 +343,7 @@ impl Client {
         self.quota.observe(head.quota);
         if let Some(date) = head.date {
             let _ = self.first_date.set(date);
+            self.latest_date.fetch_max(date.timestamp_millis(), Ordering::Relaxed);
         }
         let body = response.bytes().await.map_err(|error| unreachable(&error))?;
         self.counters.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);

@@ -146,6 +146,7 @@ pub fn outcome(summary: &ResourceSummary) -> String {
         ResourceStatus::Failed if stopped && summary.requests == 0 => format!("{name:<20} not begun"),
         ResourceStatus::Failed if stopped => format!("{name:<20} stopped"),
         ResourceStatus::Failed => format!("{name:<20} failed   {why}"),
+        ResourceStatus::Skipped if summary.requests == 0 => format!("{name:<20} skipped  {why}"),
         ResourceStatus::Skipped => format!("{name:<20} skipped  not on this instance"),
         ResourceStatus::Ok => {
             let rejected = match summary.rows_rejected {

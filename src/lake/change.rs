@@ -15,6 +15,9 @@ pub struct Change {
     /// How many rows Clerk counts that the table cannot hold, since they cannot be read; none where this commit
     /// does not say.
     pub unreadable: Option<u64>,
+    /// Where else the table stands with it, each under a name of its own: the versions of the tables that its rows
+    /// were taken from, for example. [`Table::position`](super::Table::position) gives them.
+    pub positions: Vec<(&'static str, i64)>,
     /// The run's figures, for `status`; the commit adds what it did to the rows.
     pub info: serde_json::Map<String, serde_json::Value>,
 }
@@ -30,6 +33,13 @@ impl Change {
     #[must_use]
     pub fn with_unreadable(self, rows: u64) -> Self {
         Self { unreadable: Some(rows), ..self }
+    }
+
+    /// The same with the table at `at` in what `name` stands for.
+    #[must_use]
+    pub fn with_position(mut self, name: &'static str, at: i64) -> Self {
+        self.positions.push((name, at));
+        self
     }
 
     pub(super) fn with_counts(mut self, counts: Counts) -> Self {
@@ -61,6 +71,13 @@ pub struct Upsert {
 }
 
 impl Upsert {
+    /// Rows whose keys the table lacks, as whoever staged them knows.
+    #[must_use]
+    pub fn of_new(rows: StagedRows) -> Self {
+        let counts = Counts { inserted: rows.rows, ..Counts::default() };
+        Self { rows, counts }
+    }
+
     /// What it will do to the table's rows.
     #[must_use]
     pub fn counts(&self) -> Counts {

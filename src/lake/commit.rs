@@ -67,8 +67,7 @@ impl Table {
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
     pub async fn prepare_upsert(&self, staged: StagedRows) -> Result<Upsert> {
         if staged.rows == 0 || self.file_count() == 0 {
-            let counts = Counts { inserted: staged.rows, ..Counts::default() };
-            return Ok(Upsert { rows: staged, counts });
+            return Ok(Upsert::of_new(staged));
         }
         let compare::Changed { rows, counts } = compare::changed_rows(self, &staged).await?;
         Ok(Upsert { rows, counts })
@@ -80,7 +79,7 @@ impl Table {
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
     pub async fn prepare_insert(&self, staged: StagedRows) -> Result<Upsert> {
         if staged.rows == 0 || self.file_count() == 0 {
-            return self.prepare_upsert(staged).await;
+            return Ok(Upsert::of_new(staged));
         }
         let compare::Changed { rows, counts } = compare::new_rows(self, &staged).await?;
         Ok(Upsert { rows, counts })
@@ -114,7 +113,7 @@ impl Table {
     /// A commit without rows, which any other run under way loses to.
     pub(super) async fn fence(&mut self) -> Result<()> {
         let info = serde_json::Map::from_iter([("mode".to_owned(), "sweep".into())]);
-        let change = Change { watermark: None, instance: None, unreadable: None, info };
+        let change = Change { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info };
         let outcome = self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await?;
         let version = outcome.committed(self.spec.name)?;
         if self.version() == Some(version) {
@@ -311,10 +310,11 @@ fn properties(change: &Change) -> CommitProperties {
     let watermark = change.watermark.map(|at| Transaction::new(WATERMARK, at.timestamp_millis()));
     let unreadable = change.unreadable.and_then(|rows| i64::try_from(rows).ok());
     let unreadable = unreadable.map(|rows| Transaction::new(UNREADABLE, rows));
+    let positions = change.positions.iter().map(|(name, at)| Transaction::new(*name, *at));
     CommitProperties::default()
         .with_max_retries(0)
         .with_metadata([(RUN_INFO.to_owned(), serde_json::Value::Object(change.info.clone()))])
-        .with_application_transactions(watermark.into_iter().chain(unreadable).collect())
+        .with_application_transactions(watermark.into_iter().chain(unreadable).chain(positions).collect())
 }
 
 fn is_conflict(error: &DeltaTableError) -> bool {

@@ -40,7 +40,7 @@ pub use change::{Change, CommitOutcome, Counts, Upsert};
 pub use checkpoint::Checkpoint;
 pub(crate) use failure::{is_missing_file, store_error};
 pub use location::Location;
-pub use past::At;
+pub use past::{At, CommitEntry};
 pub use table::{CommitRecord, Table};
 pub use upkeep::{Compaction, Keeping, TableUpkeep, look_after};
 pub use writer::{StagedRows, Writer, writer_properties};

@@ -1,9 +1,12 @@
-//! Tables as they were: at an earlier version, or at an earlier moment.
+//! Tables as they were: at an earlier version, or at an earlier moment; and what has been done to them since.
 
 use chrono::{DateTime, Utc};
 use deltalake::DeltaTable;
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Lake, Table};
+use super::table::{RUN_INFO, WATERMARK};
+use super::{Lake, Table, store_error};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::TableSpec;
 
@@ -16,7 +19,61 @@ pub enum At {
     Moment(DateTime<Utc>),
 }
 
+/// What a commit's entry in the log says.
+#[derive(Clone, Debug)]
+pub struct CommitEntry {
+    /// Up to when the table's rows were complete with it; none where it did not say.
+    pub watermark: Option<DateTime<Utc>>,
+    /// The run's figures, as it recorded them; null where another program made the commit.
+    pub info: Value,
+}
+
+impl CommitEntry {
+    fn read(entry: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Line {
+            commit_info: Option<Value>,
+            txn: Option<Position>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Position {
+            app_id: String,
+            version: i64,
+        }
+        let mut found = Self { watermark: None, info: Value::Null };
+        for line in entry.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok()) {
+            if let Some(info) = line.commit_info.as_ref().and_then(|info| info.get(RUN_INFO)) {
+                found.info = info.clone();
+            }
+            if let Some(position) = line.txn.filter(|position| position.app_id == WATERMARK) {
+                found.watermark = DateTime::from_timestamp_millis(position.version);
+            }
+        }
+        found
+    }
+}
+
 impl Table {
+    /// What the commits after `version` say, oldest first, up to the version that the table is open at; none where
+    /// the log no longer has all of them, or the table has never had that version. One small file is read for each.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn commits_since(&self, version: u64) -> Result<Option<Vec<CommitEntry>>> {
+        let Some(newest) = self.version().filter(|newest| *newest >= version) else { return Ok(None) };
+        let mut commits = Vec::new();
+        for version in (version + 1)..=newest {
+            let entry = self.log_store().read_commit_entry(version).await.map_err(|error| {
+                store_error(&format!("what was done to {} cannot be read", self.spec().name), &error)
+            })?;
+            let Some(entry) = entry else { return Ok(None) };
+            commits.push(CommitEntry::read(&entry));
+        }
+        Ok(Some(commits))
+    }
+
     /// Opens `spec`'s table for reading, as it was `at` an earlier version or moment.
     ///
     /// # Errors

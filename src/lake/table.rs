@@ -215,7 +215,7 @@ impl Table {
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn watermark(&self) -> Result<Option<DateTime<Utc>>> {
-        Ok(self.transaction(WATERMARK).await?.and_then(DateTime::from_timestamp_millis))
+        Ok(self.position(WATERMARK).await?.and_then(DateTime::from_timestamp_millis))
     }
 
     /// How many rows Clerk counts that the table does not hold, since they cannot be read.
@@ -223,12 +223,17 @@ impl Table {
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn unreadable(&self) -> Result<u64> {
-        Ok(self.transaction(UNREADABLE).await?.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0))
+        Ok(self.position(UNREADABLE).await?.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0))
     }
 
-    async fn transaction(&self, application: &str) -> Result<Option<i64>> {
+    /// Where the table stands in what `name` stands for: a Delta `txn` action, whose version a commit has set with
+    /// [`Change::with_position`](super::Change::with_position); none where no commit has.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn position(&self, name: &str) -> Result<Option<i64>> {
         let Ok(state) = self.delta.snapshot() else { return Ok(None) };
-        let version = state.transaction_version(self.log_store().as_ref(), application).await;
+        let version = state.transaction_version(self.log_store().as_ref(), name).await;
         version.map_err(|error| store_error(&format!("what {} is complete up to", self.spec.name), &error))
     }
 

@@ -9,6 +9,7 @@ mod organization;
 mod rejected_row;
 mod session;
 mod user;
+mod user_activity;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Datelike};
@@ -22,13 +23,22 @@ pub use organization::ORGANIZATIONS;
 pub use rejected_row::{REJECTED_ROWS, columns as rejected_columns};
 pub use session::SESSIONS;
 pub use user::USERS;
+pub use user_activity::{ACTIVITY_DAYS, Activity, ActivityDay, USER_ACTIVITY, activity_columns, day_columns};
 
 /// Every resource, in the order in which a sync takes them.
-pub static ALL: [&Resource; 4] = [&USERS, &ORGANIZATIONS, &SESSIONS, &DAILY_ACTIVE_USERS];
+pub static ALL: [&Resource; 5] = [&USERS, &ORGANIZATIONS, &SESSIONS, &DAILY_ACTIVE_USERS, &USER_ACTIVITY];
 
-/// Every table of a lake: one for each resource, and the rows that could not be read.
-pub static TABLES: [&TableSpec; 5] =
-    [&USERS.table, &ORGANIZATIONS.table, &SESSIONS.table, &DAILY_ACTIVE_USERS.table, &REJECTED_ROWS];
+/// Every table of a lake: one for each resource, how much of each day the ledger has, and the rows that could not be
+/// read.
+pub static TABLES: [&TableSpec; 7] = [
+    &USERS.table,
+    &ORGANIZATIONS.table,
+    &SESSIONS.table,
+    &DAILY_ACTIVE_USERS.table,
+    &USER_ACTIVITY.table,
+    &ACTIVITY_DAYS,
+    &REJECTED_ROWS,
+];
 
 /// How a resource is read.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +72,8 @@ pub enum Reading {
         /// The query's name.
         query: &'static str,
     },
+    /// Nothing is asked: what the tables of users and sessions tell of, and what they told of before they changed.
+    Ledger,
 }
 
 /// How what was read becomes the table.
@@ -71,6 +83,8 @@ pub enum Writing {
     Replace,
     /// Rows are inserted or updated by key; what Clerk no longer shows stays.
     Upsert,
+    /// Rows whose key is new are inserted; none is ever changed or removed.
+    Insert,
 }
 
 /// A page's rows as a batch, and the rows that could not be read.

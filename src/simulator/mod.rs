@@ -7,6 +7,7 @@
 //! Under `/_simulator` it tells the truth and takes orders, without a key: `GET truth?lookback_days=N`,
 //! `GET users`, `POST faults`, `POST changes`, `POST change?kind=K&count=N`, `POST clock?now=MS|advance=MS`.
 
+mod activity;
 mod answer;
 mod changes;
 mod config;

@@ -1,7 +1,7 @@
 //! The instance itself: users, sessions, organizations and memberships that can be created, changed and deleted
 //! between two requests. It knows nothing of HTTP.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -145,6 +145,8 @@ pub struct Model {
     pub members: HashMap<String, i64>,
     /// Users, organizations and sessions that are listed broken, by the id that they have.
     pub corrupt: HashMap<String, super::Corruption>,
+    /// The days on which users were active and that nothing shows any more, by user: days since 1970.
+    pub(super) past: BTreeMap<String, BTreeSet<i64>>,
     pub(super) random: ChaCha8Rng,
     pub(super) now: i64,
 }
@@ -161,6 +163,7 @@ impl Model {
             memberships: Ordered::default(),
             members: HashMap::new(),
             corrupt: HashMap::new(),
+            past: BTreeMap::new(),
             random: ChaCha8Rng::seed_from_u64(seed),
             now,
         }
@@ -229,6 +232,7 @@ impl Model {
 
     /// Deletes a user with sessions and memberships.
     pub fn delete_user(&mut self, id: &str) {
+        self.note_past(id);
         self.users.remove(id);
         for session in self.sessions_of.remove(id).unwrap_or_default() {
             self.sessions.remove(&session);
@@ -243,9 +247,11 @@ impl Model {
     /// A user is active now: the day of activity moves, `updated_at` does not; a session is begun or goes on.
     pub fn record_activity(&mut self, id: &str) {
         let now = self.now;
+        self.note_past(id);
         let Some(user) = self.users.get_mut(id) else { return };
         user.last_active_at = Some(now.max(user.created_at).div_euclid(DAY) * DAY);
-        let newest = self.sessions_of.get(id).and_then(|sessions| sessions.last()).cloned();
+        let is_own = |session: &&String| self.sessions.get(session).is_some_and(|session| session.actor.is_none());
+        let newest = self.sessions_of.get(id).and_then(|sessions| sessions.iter().rev().find(is_own)).cloned();
         match newest.filter(|_| self.random.random_bool(0.5)) {
             Some(session) => {
                 if let Some(session) = self.sessions.get_mut(&session) {
@@ -261,16 +267,26 @@ impl Model {
 
     /// Begins a session of a user now.
     pub fn create_session(&mut self, user: &str) -> String {
-        let (id, client_id, now) = (self.id("sess_"), self.id("client_"), self.now);
+        let now = self.now;
         if let Some(user) = self.users.get_mut(user) {
             user.last_sign_in_at = Some(now);
         }
+        self.begin_session(user, None)
+    }
+
+    /// Somebody begins a session as a user now: the user is not active by that.
+    pub fn impersonate(&mut self, user: &str) -> String {
+        self.begin_session(user, Some("{\"sub\":\"user_support\",\"iss\":\"https://support.example\"}".to_owned()))
+    }
+
+    fn begin_session(&mut self, user: &str, actor: Option<String>) -> String {
+        let (id, client_id, now) = (self.id("sess_"), self.id("client_"), self.now);
         self.insert_session(Session {
             id: id.clone(),
             user_id: user.to_owned(),
             client_id,
             status: "active".to_owned(),
-            actor: None,
+            actor,
             has_activity: true,
             last_active_organization_id: None,
             created_at: now,
@@ -293,6 +309,9 @@ impl Model {
 
     /// Clerk forgets a session.
     pub fn clean_up_session(&mut self, id: &str) {
+        if let Some(user) = self.sessions.get(id).map(|session| session.user_id.clone()) {
+            self.note_past(&user);
+        }
         if let Some(session) = self.sessions.remove(id)
             && let Some(sessions) = self.sessions_of.get_mut(&session.user_id)
         {

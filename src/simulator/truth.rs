@@ -1,5 +1,7 @@
 //! What a perfect reader would know: for tests to compare with.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate};
 use serde::Serialize;
 
@@ -24,6 +26,8 @@ pub struct Truth {
     pub active_sessions: usize,
     /// The last days, oldest first, with the users whose last activity fell on each.
     pub daily_active_users: Vec<(NaiveDate, i64)>,
+    /// The last days, oldest first, with the users who were active on each, deleted ones included.
+    pub active_users: Vec<(NaiveDate, i64)>,
 }
 
 impl Truth {
@@ -35,6 +39,11 @@ impl Truth {
             let active = model.users.iter().filter_map(|user| user.last_active_at);
             i64::try_from(active.filter(|at| at.div_euclid(DAY) == day).count()).unwrap_or(0)
         };
+        let mut active_on: BTreeMap<i64, i64> = BTreeMap::new();
+        for day in model.users_ever().into_iter().flat_map(|user| model.active_days(user)) {
+            *active_on.entry(day).or_default() += 1;
+        }
+        let days = || (0..i64::from(lookback_days)).rev().map(move |ago| today - ago);
         let date = |day: i64| DateTime::from_timestamp_millis(day * DAY).unwrap_or_default().date_naive();
         let active = |status: &str, expire_at: i64| status == "active" && expire_at > model.now();
         Self {
@@ -45,10 +54,8 @@ impl Truth {
             memberships: model.memberships.len(),
             sessions: model.sessions.len(),
             active_sessions: model.sessions.iter().filter(|it| active(&it.status, it.expire_at)).count(),
-            daily_active_users: (0..i64::from(lookback_days))
-                .rev()
-                .map(|ago| (date(today - ago), on_day(today - ago)))
-                .collect(),
+            daily_active_users: days().map(|day| (date(day), on_day(day))).collect(),
+            active_users: days().map(|day| (date(day), active_on.get(&day).copied().unwrap_or_default())).collect(),
         }
     }
 }

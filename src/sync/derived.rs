@@ -31,12 +31,7 @@ impl Run<'_> {
             .map_err(|error| Error::bug(format!("the users cannot be queried: {error}")))?;
         let parameters = Parameters::at(self.now).with("lookback_days", i64::from(self.sync.options.dau_lookback_days));
         let query = catalogue::builtin(query)?;
-        // The query is the program's own: what fails is the reading.
-        let batches = query.run(&session, &parameters).await.map_err(|error| match error.kind() {
-            ErrorKind::Query => Error::new(ErrorKind::Unreachable, error.message())
-                .with_hint("run again: nothing half-done was written"),
-            _ => error,
-        })?;
+        let batches = query.run(&session, &parameters).await.map_err(not_read)?;
         let columns = table::columns::schema(&(resource.table.columns)());
         let mut writer = table.writer()?;
         for batch in batches {
@@ -70,5 +65,15 @@ impl Run<'_> {
         read.map_err(|failure: ListingFailure| Error::from(failure))?;
         summary.rows_rejected = staging.rejected;
         staging.finish().await?.provider(&self.sync.lake, &USERS.table)
+    }
+}
+
+/// A query of the program's own has failed: what fails is the reading.
+pub(super) fn not_read(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Query => {
+            Error::new(ErrorKind::Unreachable, error.message()).with_hint("run again: nothing half-done was written")
+        }
+        _ => error,
     }
 }

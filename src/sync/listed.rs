@@ -289,7 +289,7 @@ fn whole_list(resource: &Resource) -> Result<ListRequest> {
             let request = ListRequest::new(path, Order::Offset);
             parameter.iter().fold(request, |request, (name, value)| request.with(name, *value))
         }
-        Reading::PerUser { .. } | Reading::Derived { .. } => {
+        Reading::PerUser { .. } | Reading::Derived { .. } | Reading::Ledger => {
             return Err(Error::bug(format!("{} has no list that gives all of it", resource.name)));
         }
     };

@@ -4,6 +4,8 @@
 //! watermark, takes in what changed: users by activity, by change and by count, with a whole reading to reconcile
 //! where these do not explain each other; organizations whole, since they are few; sessions from the plain list
 //! or user by user, for whoever was active or has an open one. What was read again and is the same is not written.
+//! Two figures come from what is in the lake then: the users by their last day of activity, and the ledger of all
+//! days on which they were seen active.
 //!
 //! Each resource is read as a stream of pages, staged as it comes, checked for completeness and committed once,
 //! together with its watermark. One resource's failure does not stop the others; a refused key does. It
@@ -11,16 +13,18 @@
 
 mod derived;
 mod incremental;
+mod ledger;
 mod listed;
 mod progress;
 mod rejected;
 mod sessions;
 mod staging;
 mod summary;
+mod tables;
 mod watermark;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,9 +33,8 @@ use tokio::time::Instant;
 use crate::api::{self, Client, Lanes};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Change, CommitOutcome, Lake, RunArea, Table};
-use crate::resource::{self, Reading, Resource, USERS};
-use crate::table::TableSpec;
+use crate::lake::{Lake, RunArea, Table};
+use crate::resource::{self, Reading, Resource};
 
 pub use progress::{Progress, Silent};
 pub use tokio_util::sync::CancellationToken;
@@ -40,9 +43,6 @@ pub use summary::{ResourceStatus, ResourceSummary, Status, Summary};
 
 /// How long the first request may be tried: a wrong address should be known at once, not after minutes.
 const FIRST_CONTACT: Duration = Duration::from_secs(20);
-
-/// How often a table is opened anew because another run commits while it is swept.
-const SWEEPS: u32 = 3;
 
 /// How far the clocks of Clerk's servers may be apart.
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
@@ -124,6 +124,8 @@ struct Run<'a> {
     now: DateTime<Utc>,
     /// Whether Clerk says what time it has.
     dated: bool,
+    /// When it began, by a clock that nobody sets.
+    begun: Instant,
     /// Tables that this run has brought up to date so far.
     fresh: Vec<&'static str>,
     /// The version at which this run opened each table, or left it.
@@ -149,6 +151,7 @@ impl Sync {
     /// Everything that is checked before anything is read: that the lake can be written, that Clerk answers and
     /// takes the key, and that the two belong together.
     async fn begin(&self) -> Result<Run<'_>> {
+        let begun = Instant::now();
         let area = RunArea::open(&self.lake).await?;
         let client = self.client.for_run(self.stop.clone());
         let instance = api::instance(&client.within_retry_budget(FIRST_CONTACT)).await?;
@@ -174,6 +177,7 @@ impl Sync {
             watermark,
             now: now.unwrap_or_else(|| self.clock.now()),
             dated: now.is_some(),
+            begun,
             fresh: Vec::new(),
             bases: Mutex::default(),
         })
@@ -204,16 +208,6 @@ impl Run<'_> {
         summaries
     }
 
-    /// Clears the tables that this run does not write of what crashes left.
-    async fn clear_others(&self, selected: &[&'static Resource]) {
-        let written = |spec: &TableSpec| selected.iter().any(|resource| resource.table.name == spec.name);
-        for spec in resource::TABLES.into_iter().filter(|spec| !written(spec)) {
-            if let Err(error) = self.open(spec).await {
-                tracing::info!(table = spec.name, %error, "not looked after by this run");
-            }
-        }
-    }
-
     async fn one(&self, resource: &'static Resource) -> ResourceSummary {
         let start = Instant::now();
         let client = self.client.scope();
@@ -230,68 +224,6 @@ impl Run<'_> {
                 summary.into_failed(error)
             }
         }
-    }
-
-    /// The conflict that `error` comes from, if that is what it is: a file that another run has replaced is
-    /// missed long before the commit would be refused.
-    async fn conflict_behind(&self, resource: &'static Resource, error: &Error) -> Option<Error> {
-        if !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug) {
-            return None;
-        }
-        let read_too = match resource.reading {
-            Reading::PerUser { .. } | Reading::Derived { .. } => Some(&USERS.table),
-            Reading::Cursor { .. } | Reading::Offset { .. } => None,
-        };
-        for spec in std::iter::once(&resource.table).chain(read_too) {
-            let Some(base) = lock(&self.bases).get(spec.name).copied() else { continue };
-            let now = self.sync.lake.table(spec).await.ok()?.version();
-            if now != base {
-                tracing::debug!(%error, "what a conflict looked like");
-                return CommitOutcome::Conflicted { base }.committed(spec.name).err();
-            }
-        }
-        None
-    }
-
-    /// Takes in what became of a commit to `table`, whose rows are complete up to `watermark`.
-    async fn settle(
-        &self,
-        outcome: CommitOutcome,
-        watermark: DateTime<Utc>,
-        table: &mut Table,
-        summary: &mut ResourceSummary,
-    ) -> Result<()> {
-        let version = outcome.committed(table.spec().name)?;
-        summary.take_commit(watermark, version, table.rows());
-        self.note_base(table);
-        table.forget_checkpoints(&self.area).await;
-        // A full sync's files are as it could close them on its way; the next sync puts them together if that pays.
-        if summary.mode == "incremental" {
-            self.compact_if_due(table).await;
-        }
-        Ok(())
-    }
-
-    /// Puts a table's small files together where there are many. What fails here has cost time and nothing else.
-    async fn compact_if_due(&self, table: &mut Table) {
-        let at_least = self.sync.lake.compacts_at();
-        if at_least == 0 || self.sync.stop.is_cancelled() {
-            return;
-        }
-        let name = table.spec().name;
-        match table.compact(at_least).await {
-            Ok(None) => {}
-            Ok(Some(done)) => {
-                tracing::info!(table = name, before = done.files_before, after = done.files_after, "compacted");
-                self.note_base(table);
-            }
-            Err(error) => tracing::warn!(table = name, %error, "small files could not be put together"),
-        }
-    }
-
-    /// Notes the version at which this run stands.
-    fn note_base(&self, table: &Table) {
-        lock(&self.bases).insert(table.spec().name, table.version());
     }
 
     async fn bring_up_to_date(
@@ -317,6 +249,10 @@ impl Run<'_> {
                 self.derived(resource, query, client, table, summary).await?;
                 None
             }
+            (Reading::Ledger, _) => {
+                Box::pin(self.ledger(resource, since, table, summary)).await?;
+                None
+            }
         };
         match begun {
             // What an interrupted run had begun is complete as of its start; what changed since comes on top.
@@ -340,7 +276,7 @@ impl Run<'_> {
             begun = match resource.reading {
                 Reading::Cursor { .. } => self.changes(resource, since, client, table, summary).await?,
                 Reading::PerUser { path } => self.sessions(resource, path, Some(since), client, table, summary).await?,
-                Reading::Offset { .. } | Reading::Derived { .. } => None,
+                Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
             };
             summary.add(&before);
         }
@@ -366,52 +302,4 @@ impl Run<'_> {
             Extent::Since(since) => Some(since.min(watermark)),
         }
     }
-
-    /// A table, open for writing and cleared of what crashes left.
-    async fn open(&self, spec: &'static TableSpec) -> Result<Table> {
-        let mut tries = 0;
-        loop {
-            let mut table = Table::open(&self.sync.lake, spec, Some(&self.area)).await?;
-            match table.make_ready().await {
-                // Another run has just committed: its version is the one to start from.
-                Err(error) if error.kind() == ErrorKind::Conflict && tries < SWEEPS => tries += 1,
-                Err(error) => return Err(error),
-                Ok(swept) => {
-                    if swept > 0 {
-                        tracing::info!(table = spec.name, files = swept, "removed what an interrupted run had left");
-                    }
-                    self.note_base(&table);
-                    return Ok(table);
-                }
-            }
-        }
-    }
-
-    /// What a commit of this run says beside its rows.
-    fn change(&self, summary: &ResourceSummary) -> Change {
-        let mut change = self.change_of(summary.mode, summary.rows_read);
-        change.info.insert("rowsRejected".to_owned(), summary.rows_rejected.into());
-        change
-    }
-
-    fn change_of(&self, mode: &str, rows_read: u64) -> Change {
-        Change {
-            watermark: Some(self.watermark),
-            instance: self.instance.clone(),
-            unreadable: None,
-            info: serde_json::Map::from_iter([
-                ("run".to_owned(), self.area.run().into()),
-                ("mode".to_owned(), mode.into()),
-                ("rowsRead".to_owned(), rows_read.into()),
-            ]),
-        }
-    }
-
-    fn synced_at_micros(&self) -> i64 {
-        self.watermark.timestamp_micros()
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -274,7 +274,7 @@ impl<'a> Staging<'a> {
         let instance = run.instance.as_deref().unwrap_or_else(|| run.client.address());
         let lookback = match self.resource.reading {
             Reading::PerUser { .. } => Some(run.sync.options.session_lookback_days),
-            Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } => None,
+            Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
         };
         serde_json::json!({
             "instance": instance, "columns": columns_of(&self.resource.table), "lookback": lookback, "layout": 1,

@@ -27,7 +27,7 @@ pub enum Status {
 pub enum ResourceStatus {
     /// Up to date.
     Ok,
-    /// This instance does not have it.
+    /// This instance does not have it, or the lake does not have yet what it is filled from.
     Skipped,
     /// It failed; its table is as it was.
     Failed,
@@ -162,8 +162,8 @@ impl ResourceSummary {
         self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     }
 
-    pub(super) fn take_commit(&mut self, watermark: DateTime<Utc>, version: u64, rows_total: u64) {
-        self.watermark = Some(rfc3339(watermark));
+    pub(super) fn take_commit(&mut self, watermark: Option<DateTime<Utc>>, version: u64, rows_total: u64) {
+        self.watermark = watermark.map(rfc3339);
         self.version = Some(version);
         self.rows_total = rows_total;
     }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, ListArray, RecordBatch, RecordBatchOptions, StringArray,
-    StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Date32Array, Int32Array, Int64Array, ListArray, RecordBatch, RecordBatchOptions,
+    StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -43,6 +43,11 @@ impl Column {
     /// A calendar year; `Int32`.
     pub fn year(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<i32>>) -> Self {
         Self { name, meaning, array: Arc::new(values.collect::<Int32Array>()) }
+    }
+
+    /// A UTC day, given in days since 1970; `Date32`.
+    pub fn date(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<i32>>) -> Self {
+        Self { name, meaning, array: Arc::new(values.collect::<Date32Array>()) }
     }
 
     /// A moment, given in Unix milliseconds; `Timestamp(µs, UTC)`.

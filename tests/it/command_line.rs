@@ -237,7 +237,7 @@ async fn data_go_to_stdout_and_talk_to_stderr() {
     let done = succeeds(&world, &["sync", "-vv"]).await;
     let names: Vec<_> =
         stdout(&done).lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
-    assert_eq!(names, ["users", "organizations", "sessions", "daily_active_users"]);
+    assert_eq!(names, ["users", "organizations", "sessions", "daily_active_users", "user_activity"]);
     assert!(stderr(&done).contains("warning: organizations skipped"), "{}", stderr(&done));
     for arguments in [
         &["query", "SELECT id FROM clerk_user", "--format", "csv"][..],

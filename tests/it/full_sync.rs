@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use clerk_lake::ErrorKind;
-use clerk_lake::resource;
+use clerk_lake::resource::{self, USER_ACTIVITY};
 use clerk_lake::simulator::model::{DAY, User};
 use clerk_lake::simulator::{ChangeKind, Model};
 use clerk_lake::sync::{Progress, ResourceStatus, ResourceSummary, Status, Summary};
@@ -165,7 +165,8 @@ async fn version_of(world: &World, resource: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_selection_writes_its_own_table_and_no_other() {
-    for resource in resource::ALL {
+    // The ledger is filled from other tables: by itself it has nothing to write.
+    for resource in resource::ALL.into_iter().filter(|resource| resource.name != USER_ACTIVITY.name) {
         let world = expected::still(|config| config.users = 60).await;
         let summary = world.sync_only(&[resource.name]).await;
         assert_eq!((summary.status, summary.resources.len()), (Status::Ok, 1), "{summary:?}");
@@ -228,9 +229,12 @@ async fn a_second_full_sync_takes_in_every_sort_of_change_and_counts_what_it_did
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
     for synced in &summary.resources {
         let (old, now) = (&before[synced.name.as_str()], expected::wanted(&world, &synced.name));
-        // Sessions that Clerk no longer shows stay.
-        let kept = if synced.name == "sessions" { old.clone() } else { Rows::new() };
-        let new: Rows = kept.into_iter().chain(now).collect();
+        // Sessions that Clerk no longer shows stay, and so does what the ledger has ever seen, as it was seen first.
+        let new: Rows = match synced.name.as_str() {
+            "sessions" => old.clone().into_iter().chain(now).collect(),
+            "user_activity" => now.into_iter().chain(old.clone()).collect(),
+            _ => now,
+        };
         let stored = expected::stored(&world, &synced.name).await;
         expected::assert_same(&synced.name, &stored, &new);
         let counts = (synced.rows_inserted, synced.rows_updated, synced.rows_deleted);

@@ -29,6 +29,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use crate::support::follower::{Follower, assert_change_data_are_named};
+use crate::support::ledger::{self, Active};
 use crate::support::store::{Control, FaultyStore};
 use crate::support::{World, expected, quick_retries};
 use check::{assert_current, assert_plain, assert_tidy, lake_over, recording_lake_over};
@@ -110,6 +111,10 @@ struct History {
     untidy: BTreeSet<String>,
     /// What runs have died of.
     deaths: BTreeSet<String>,
+    /// Users whom the lake has ever had.
+    known: BTreeSet<String>,
+    /// What the ledger had after the last run.
+    ledger: Active,
     /// The history as text, one line for each step.
     told: Vec<String>,
 }
@@ -139,6 +144,8 @@ impl History {
             seen: Arc::new(Mutex::new(noted)),
             untidy: BTreeSet::new(),
             deaths: BTreeSet::new(),
+            known: BTreeSet::new(),
+            ledger: Active::new(),
         }
     }
 
@@ -205,7 +212,16 @@ impl History {
         if let Some(follower) = &mut self.follower {
             follower.follow(&lake_over(Arc::clone(&self.store)), "after this run").await;
         }
+        Box::pin(self.assert_ledger_sound()).await;
         ended
+    }
+
+    /// Whatever became of a run: what the ledger says is so, and it has lost nothing.
+    async fn assert_ledger_sound(&mut self) {
+        let lake = lake_over(Arc::clone(&self.store));
+        self.known.extend(ledger::users(&lake).await);
+        let truth = self.world.simulator.with_model(|model| ledger::truth(model));
+        ledger::assert_sound(&lake, &truth, &self.known, &mut self.ledger, "after a run").await;
     }
 
     fn prepared(&self, attempt: &Attempt, store: FaultyStore) -> clerk_lake::sync::Sync {
@@ -293,7 +309,7 @@ pub async fn run_history(seed: u64, store: Arc<dyn ObjectStore>) -> BTreeSet<Str
 }
 
 #[expect(clippy::disallowed_methods, reason = "switches of the test, not settings of the program")]
-fn switch(name: &str) -> Option<u64> {
+pub fn switch(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use clerk_lake::resource;
+use clerk_lake::resource::{self, USER_ACTIVITY};
 use clerk_lake::simulator::model::{DAY, User};
 use clerk_lake::simulator::{ChangeKind, Changes, Model, SimulatorConfig};
 use clerk_lake::sync::{Extent, ResourceSummary, Status, Summary};
 use serde_json::Value;
 
 use crate::support::expected::{self, NOW, Rows};
-use crate::support::{World, named, plain_rows};
+use crate::support::{World, ledger, named, plain_rows};
 
 /// An hour in milliseconds.
 pub const HOUR: i64 = 3_600_000;
@@ -82,10 +82,12 @@ impl Seen {
         self.0.extend(expected::wanted(world, "sessions"));
     }
 
-    /// After a sync, every table equals the instance as it is now, row by row, and no session has been lost.
+    /// After a sync, every table equals the instance as it is now, row by row, no session has been lost, and the
+    /// ledger is filled.
     pub async fn assert_exact(&mut self, world: &World, case: &str) {
         self.note(world);
-        for resource in resource::ALL {
+        ledger::assert_ledger(world, &world.lake(), case).await;
+        for resource in resource::ALL.into_iter().filter(|resource| resource.name != USER_ACTIVITY.name) {
             let sessions = resource.name == "sessions";
             let want = if sessions { self.0.clone() } else { expected::wanted(world, resource.name) };
             assert_table(world, resource.name, &want, case).await;

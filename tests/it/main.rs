@@ -16,6 +16,7 @@ mod incremental_lake;
 mod instances;
 mod kills;
 mod lanes;
+mod ledger;
 mod leftovers;
 mod operations;
 mod parquet_readers;

@@ -37,7 +37,7 @@ fn plainly(world: &World, resource: &Resource) -> Rows {
             row
         }));
     }
-    expected::by_key(rows, resource.table.key[0])
+    expected::by_key(rows, resource.table.key)
 }
 
 /// The column and value that a path such as `created_year=2026/part-0.parquet` stands for.

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use clerk_lake::lake::{Lake, Location};
+use clerk_lake::resource::USER_ACTIVITY;
 use clerk_lake::simulator::ChangeKind;
 use clerk_lake::sync::{Extent, ResourceStatus, ResourceSummary, Status, Summary};
 use clerk_lake::{Error, ErrorKind};
@@ -20,7 +21,7 @@ use crate::incremental::{HOUR, change, set_clock};
 use crate::support::expected::{self, NOW};
 use crate::support::s3::{BUCKET, Fault, Operation, S3, store_at};
 use crate::support::stub::nowhere;
-use crate::support::{World, output, stderr, stdout, tables};
+use crate::support::{World, ledger, output, stderr, stdout, tables};
 
 /// The program's arguments for a sync like those of the tests that use the library.
 const SYNC: [&str; 7] = ["sync", "--max-shrink", "1", "--session-lookback-days", "3650", "--rate-limit", "off"];
@@ -101,9 +102,13 @@ impl Cloud {
         for resource in self.world.options.resources.iter().copied() {
             let rows = Box::pin(stored(&lake, resource)).await;
             let mut rows = rows.unwrap_or_else(|| panic!("{case}: {} has not been written", resource.name));
-            let wanted = expected::wanted(&self.world, resource.name);
-            rows.retain(|id, _| wanted.contains_key(id) || !self.seen.contains(id));
-            expected::assert_same(&format!("{case}: {}", resource.name), &rows, &wanted);
+            if resource.name == USER_ACTIVITY.name {
+                Box::pin(ledger::assert_ledger(&self.world, &lake, case)).await;
+            } else {
+                let wanted = expected::wanted(&self.world, resource.name);
+                rows.retain(|id, _| wanted.contains_key(id) || !self.seen.contains(id));
+                expected::assert_same(&format!("{case}: {}", resource.name), &rows, &wanted);
+            }
             Box::pin(assert_plain(&store, &lake, resource)).await;
         }
     }

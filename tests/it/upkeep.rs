@@ -41,7 +41,7 @@ async fn users_at(world: &World, at: At) -> Rows {
     let session = query::session_at(&world.lake(), Some(at)).await.expect("a lake that keeps its past");
     let all = Query::ad_hoc("SELECT * FROM clerk_user");
     let rows = all.run(&session, &Parameters::at(Clock::system().now())).await.expect("the rows");
-    expected::by_key(as_json(&rows), "id")
+    expected::by_key(as_json(&rows), &["id"])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Keeping, Lake, Location};
 use clerk_lake::query::{Parameters, Query};
-use clerk_lake::resource::Resource;
+use clerk_lake::resource::{Resource, USER_ACTIVITY};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -16,7 +16,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use super::Seen;
 use crate::support::expected::{self, Rows};
 use crate::support::store::run_of;
-use crate::support::{World, as_json, named};
+use crate::support::{World, as_json, ledger, named};
 
 /// A lake over a store without locks, in which a run counts as dead at once: what it had staged is taken over. Any
 /// two small files are put together.
@@ -42,7 +42,7 @@ pub async fn stored(lake: &Lake, resource: &'static Resource) -> Option<Rows> {
     session.register_table(name, table.provider().await.expect("a table that can be read")).expect("a table");
     let query = Query::ad_hoc(&format!("SELECT * FROM {name}"));
     let rows = query.run(&session, &Parameters::at(Clock::system().now())).await.expect("the rows");
-    Some(expected::by_key(as_json(&rows), resource.table.key[0]))
+    Some(expected::by_key(as_json(&rows), resource.table.key))
 }
 
 /// The table of the resource called `name` equals the instance as it is now, row by row.
@@ -51,7 +51,12 @@ pub async fn stored(lake: &Lake, resource: &'static Resource) -> Option<Rows> {
 /// missing or old. A session changes while it is open, or with its user: whoever owns one that the lake knows to be
 /// open is asked about, and so is whoever was active since the day of the last watermark. A session that the lake has
 /// never seen began after that watermark, with its user's activity, or it would have been seen then.
+///
+/// The ledger has all that the lake's users and sessions tell of, and nothing that was not.
 pub async fn assert_current(world: &World, lake: &Lake, name: &str, seen: &Seen) {
+    if name == USER_ACTIVITY.name {
+        return ledger::assert_ledger(world, lake, name).await;
+    }
     let mut rows = stored(lake, named(name)).await.expect("a table");
     let wanted = expected::wanted(world, name);
     if name == "sessions" {

@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
-use clerk_lake::resource;
+use clerk_lake::resource::{self, USER_ACTIVITY};
 use clerk_lake::simulator::model::{EmailAddress, ExternalAccount, Organization, PhoneNumber, Session, User};
 use clerk_lake::simulator::{Model, SimulatorConfig};
 use clerk_lake::sync::Extent;
 use clerk_lake::table::SYNCED_AT;
 use serde_json::{Value, json};
 
-use super::{World, named, plain_rows};
+use super::{World, ledger, named, plain_rows};
 
 /// A table's rows by key.
 pub type Rows = BTreeMap<String, Value>;
@@ -49,10 +49,15 @@ pub async fn assert_tables_equal_for(world: &World, case: &str) {
     assert_nothing_staged(world, case);
 }
 
-/// The table of the resource called `name` equals the instance as it is now, row by row.
+/// The table of the resource called `name` equals the instance as it is now, row by row; the ledger, which has more
+/// than that, all that the lake's tables tell of and nothing that was not.
 pub async fn assert_resource_equals(world: &World, name: &str, case: &str) {
     let rows = stored(world, name).await;
-    assert_same(&format!("{case}: {name}"), &rows, &wanted(world, name));
+    if name == USER_ACTIVITY.name {
+        ledger::assert_ledger(world, &world.lake(), case).await;
+    } else {
+        assert_same(&format!("{case}: {name}"), &rows, &wanted(world, name));
+    }
     let plain = plain_rows(&world.path(), named(name).table.name);
     assert_eq!(plain, rows.len(), "{case}: {name} as a plain Parquet reader counts");
 }
@@ -94,16 +99,20 @@ fn difference(got: Option<&Value>, want: Option<&Value>) -> String {
 /// What the table of the resource called `name` holds.
 pub async fn stored(world: &World, name: &str) -> Rows {
     let table = named(name).table;
-    by_key(world.rows(&format!("SELECT * FROM {}", table.name)).await, table.key[0])
+    by_key(world.rows(&format!("SELECT * FROM {}", table.name)).await, table.key)
 }
 
-/// Rows by their key, none of them twice.
-pub fn by_key(rows: Vec<Value>, key: &str) -> Rows {
+/// Rows by their key, none of them twice. When the ledger first saw something is no content either.
+pub fn by_key(rows: Vec<Value>, key: &[&str]) -> Rows {
     let mut found = Rows::new();
     for mut row in rows {
         let synced_at = row.as_object_mut().and_then(|row| row.remove(SYNCED_AT));
         assert!(synced_at.is_some_and(|at| at.is_string()), "a row does not say when it was written: {row}");
-        let id = row[key].as_str().expect("a key").to_owned();
+        if let Some(row) = row.as_object_mut() {
+            row.remove("first_observed_at");
+        }
+        let id: Vec<&str> = key.iter().map(|column| row[*column].as_str().expect("a key")).collect();
+        let id = id.join(" ");
         let before = found.insert(id, row);
         assert!(before.is_none(), "a row is there twice: {before:?}");
     }
@@ -115,13 +124,14 @@ pub fn wanted_tables(world: &World) -> Tables {
     resource::ALL.into_iter().map(|resource| (resource.name, wanted(world, resource.name))).collect()
 }
 
-/// What the table of the resource called `name` must hold.
+/// What the table of the resource called `name` must hold; the ledger, after a first sync.
 pub fn wanted(world: &World, name: &str) -> Rows {
     match name {
         "users" => world.simulator.with_model(|model| users(model)),
         "organizations" => world.simulator.with_model(|model| organizations(model)),
         "sessions" => world.simulator.with_model(|model| sessions(model)),
         "daily_active_users" => daily_active_users(world),
+        "user_activity" => world.simulator.with_model(|model| user_activity(model)),
         other => panic!("nobody has said what the table of {other} must hold"),
     }
 }
@@ -144,6 +154,20 @@ fn daily_active_users(world: &World) -> Rows {
         (date.to_string(), json!({"date": date.to_string(), "daily_active_users": users}))
     };
     days.into_iter().map(row).collect()
+}
+
+/// What is shown of activity now: where a user and a session show the same day, the user counts.
+fn user_activity(model: &Model) -> Rows {
+    let own = model.sessions.iter().filter(|session| session.actor.is_none());
+    let sessions = own.flat_map(|it| [it.created_at, it.last_active_at].map(|at| (&it.user_id, at, "session")));
+    let users = model.users.iter().filter_map(|user| Some((&user.id, user.last_active_at?, "user")));
+    let row = |(user, at, source): (&String, i64, &str)| {
+        let at = moment(at);
+        let (date, month) = (at.date_naive().to_string(), at.format("%Y-%m").to_string());
+        let key = format!("{user} {date}");
+        (key, json!({"user_id": user, "date": date, "source": source, "month": month}))
+    };
+    sessions.chain(users).map(row).collect()
 }
 
 fn user(user: &User) -> Value {

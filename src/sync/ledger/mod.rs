@@ -1,0 +1,306 @@
+//! The ledger: on which days each user was seen active, and how much of each day is known.
+//!
+//! Clerk tells the *last* day on which a user was active, and the sessions that it still shows. What is told once is
+//! written down and stays, so past days do not fall as users come back. What is lost is a day on which a user was
+//! active after the last sync that saw the user and before a later day's activity took its place, and no session
+//! tells of it. How many users that can have been is known, day by day:
+//!
+//! A day is settled by the first users that are complete up to a moment after its end. Each of them was active on it
+//! last (the ledger has it), before it (and not on it), or after it; only the last sort can hide activity, and is
+//! counted, user by user, where the ledger lacks the day. Besides, those may have been active who are in no table:
+//! the users deleted since the last time the ledger was filled before or on that day, but for those whom it has on
+//! that day, and those whose rows cannot be read. So the day had at most as many active users as the ledger has plus
+//! as many as were counted. That sum is true for ever, whoever worked it out and whatever became of that run: when
+//! a session tells of the day later, the ledger has one more of them, and one less is unknown.
+//!
+//! Beyond all that are users who were created and deleted between two syncs: no table ever had them. And nothing is
+//! known of days that had begun before the first sync, nor where a server does not say what time it has.
+//!
+//! The days are committed first, then the ledger with its watermark: a run that dies in between leaves days that
+//! count rows which are not there. Whether a table of days belongs to the ledger is written in the ledger's commit;
+//! where it does not, the next run counts anew.
+
+mod days;
+mod rows;
+mod unseen;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::listed::day_of;
+use super::{CLOCKS_APART, ResourceSummary, Run};
+use crate::error::{Error, Result};
+use crate::lake::{Change, CommitEntry, Table, Upsert};
+use crate::resource::{ACTIVITY_DAYS, Resource, SESSIONS, USERS, day_columns};
+use crate::table::columns;
+use days::{Days, View, day};
+use rows::{NewRows, Scope, Snapshots};
+
+/// The version of `clerk_user` that the ledger was last filled from.
+const USERS_VERSION: &str = "clerk-lake.users_version";
+
+/// The version of `clerk_session` that the ledger was last filled from.
+const SESSIONS_VERSION: &str = "clerk-lake.sessions_version";
+
+/// The version of `clerk_activity_day` that belongs to the ledger.
+const DAYS_VERSION: &str = "clerk-lake.days_version";
+
+/// A version that no table has.
+const NO_VERSION: i64 = -1;
+
+/// The year 10000 in Unix microseconds: no row is stamped so late.
+const NEVER: i64 = 253_402_300_800_000_000;
+
+/// So many commits are looked through for the last sync's.
+const RECENT: usize = 8;
+
+/// Where the ledger stood when this run began.
+struct Standing {
+    watermark: Option<DateTime<Utc>>,
+    users: Option<u64>,
+    sessions: Option<u64>,
+    days: Option<u64>,
+    /// How many users Clerk had whom the table did not have as they were.
+    unread: u64,
+}
+
+/// The tables that the ledger is filled from, as they are committed, whoever committed them.
+struct Sources {
+    users: Table,
+    sessions: Table,
+    /// Up to when the users are complete; none where nobody knows.
+    users_at: Option<DateTime<Utc>>,
+    sessions_at: Option<DateTime<Utc>>,
+    /// What was done to them since the ledger was last filled; none where that cannot be told.
+    users_commits: Option<Vec<CommitEntry>>,
+    sessions_commits: Option<Vec<CommitEntry>>,
+}
+
+impl Run<'_> {
+    /// Fills the ledger from what is in the lake: everything, or what may be new since the ledger's watermark.
+    pub(super) async fn ledger(
+        &self,
+        resource: &'static Resource,
+        since: Option<DateTime<Utc>>,
+        mut table: Table,
+        summary: &mut ResourceSummary,
+    ) -> Result<()> {
+        let standing = Standing::of(&table).await?;
+        let sources = Sources::open(self, &standing).await?;
+        if !sources.users.exists() && !sources.sessions.exists() {
+            summary.skip("there is nothing to fill it from: sync users and sessions first".to_owned());
+            return Ok(());
+        }
+        self.sync.progress.started(resource.name, None);
+        let days_table = self.open(&ACTIVITY_DAYS).await?;
+        let snapshots = Snapshots::open(self, &sources, &table, &days_table).await?;
+        let scope = Scope::of(since, &standing, &sources);
+        summary.mode = if scope.is_everything() { "full" } else { "incremental" };
+        let new = Box::pin(snapshots.new_rows(self, &sources, &scope, &table)).await?;
+        summary.rows_read = new.staged.rows;
+        let unread = sources.unread(standing.unread).await?;
+        let is_behind = standing.days != days_table.version();
+        let days = Box::pin(self.days(&snapshots, &standing, &sources, &new, is_behind, unread)).await?;
+        let change = Change { watermark: sources.users_at, ..self.change(summary) };
+        let days_version = Box::pin(self.commit_days(days_table, &days, change)).await?;
+        let upsert = Upsert::of_new(new.staged);
+        summary.take_counts(upsert.counts());
+        // Where nobody says what time it is, nobody can say which days those deleted from now on may have seen.
+        let users_version = if self.dated { version_of(&sources.users) } else { NO_VERSION };
+        let change = Change { watermark: sources.users_at, ..self.change(summary) }
+            .with_unreadable(unread)
+            .with_position(USERS_VERSION, users_version)
+            .with_position(SESSIONS_VERSION, version_of(&sources.sessions))
+            .with_position(DAYS_VERSION, i64::try_from(days_version).unwrap_or(NO_VERSION));
+        let outcome = table.commit_upsert(upsert, change).await?;
+        self.settle(outcome, sources.users_at, &mut table, summary).await
+    }
+
+    /// What is known of each day with the new rows, which are staged.
+    async fn days(
+        &self,
+        snapshots: &Snapshots,
+        standing: &Standing,
+        sources: &Sources,
+        new: &NewRows,
+        is_behind: bool,
+        unread: u64,
+    ) -> Result<Days> {
+        let mut days = snapshots.days().await?;
+        let view = self.view(standing, sources);
+        if let Some(view) = &view {
+            days.note(view);
+        }
+        let counts = snapshots.counts(new, is_behind).await?;
+        days.count(&counts, is_behind, view.as_ref().map(|view| view.from));
+        let Some(view) = view else { return Ok(days) };
+        let due = days.due(&view);
+        let unseen = if due.iter().any(|day| days.deleted_on(*day).is_some()) {
+            snapshots.unseen(new, &due).await?
+        } else {
+            BTreeMap::default()
+        };
+        for day in due {
+            let unseen = unseen.get(&day).copied().unwrap_or_default();
+            let unread = i64::try_from(unread).unwrap_or(i64::MAX);
+            days.settle(day, unseen, unread, view.at.timestamp_millis());
+        }
+        Ok(days)
+    }
+
+    /// From where the days are looked at; none while it is not known up to when the users are complete.
+    fn view(&self, standing: &Standing, sources: &Sources) -> Option<View> {
+        let (at, before) = (sources.users_at?, standing.watermark);
+        // A clock that was set back tells nothing of what happened between two of its moments.
+        let is_known = self.dated && before.is_some_and(|before| before <= at);
+        let commits = sources.users_commits.as_deref().filter(|_| is_known);
+        let today = day(at);
+        Some(View {
+            at,
+            from: day(day_of(before.unwrap_or(at).min(at))),
+            settled: before.map(day),
+            today,
+            until: if self.dated { day(self.latest()).max(today) } else { today },
+            deleted: commits.and_then(rows_deleted),
+        })
+    }
+
+    /// Commits the days; gives the version that this made.
+    async fn commit_days(&self, mut table: Table, days: &Days, change: Change) -> Result<u64> {
+        let rows = days.rows();
+        let mut writer = table.writer()?;
+        if !rows.is_empty() {
+            let batch =
+                columns::batch(&day_columns(&rows), rows.len()).map_err(|error| Error::bug(error.to_string()))?;
+            writer.write(&batch, self.synced_at_micros()).await?;
+        }
+        let staged = writer.finish().await?;
+        let counts = table.changes_by(&staged).await?;
+        let outcome = table.replace(staged, counts, change).await?;
+        let version = outcome.committed(table.spec().name)?;
+        self.note_base(&table);
+        Ok(version)
+    }
+}
+
+impl Standing {
+    async fn of(ledger: &Table) -> Result<Self> {
+        Ok(Self {
+            watermark: ledger.watermark().await?,
+            users: version_at(ledger, USERS_VERSION).await?,
+            sessions: version_at(ledger, SESSIONS_VERSION).await?,
+            days: version_at(ledger, DAYS_VERSION).await?,
+            unread: ledger.unreadable().await?,
+        })
+    }
+}
+
+impl Sources {
+    async fn open(run: &Run<'_>, standing: &Standing) -> Result<Self> {
+        let users = run.sync.lake.table(&USERS.table).await?;
+        let sessions = run.sync.lake.table(&SESSIONS.table).await?;
+        run.note_base(&users);
+        run.note_base(&sessions);
+        Ok(Self {
+            // 1970 is what a run says that could not learn what time it was.
+            users_at: users.watermark().await?.filter(|at| *at > DateTime::UNIX_EPOCH),
+            sessions_at: sessions.watermark().await?,
+            users_commits: commits_since(&users, standing.users).await?,
+            sessions_commits: commits_since(&sessions, standing.sessions).await?,
+            users,
+            sessions,
+        })
+    }
+
+    /// How many users Clerk has whom the table does not have as they are, since their rows cannot be read: at most.
+    /// `before` is how many there were when the ledger was last filled.
+    async fn unread(&self, before: u64) -> Result<u64> {
+        let rejected = |info: &Value| info.get("rowsRejected").and_then(Value::as_u64);
+        let newest = match &self.users_commits {
+            Some(commits) => match commits.iter().rev().find_map(|commit| rejected(&commit.info)) {
+                Some(rejected) => rejected,
+                None => return Ok(before),
+            },
+            // Where nobody knows, there may be one.
+            None => self.users.history(RECENT).await?.iter().find_map(|commit| rejected(&commit.info)).unwrap_or(1),
+        };
+        Ok(self.users.unreadable().await? + newest)
+    }
+}
+
+async fn version_at(ledger: &Table, position: &str) -> Result<Option<u64>> {
+    Ok(ledger.position(position).await?.and_then(|version| u64::try_from(version).ok()))
+}
+
+async fn commits_since(table: &Table, version: Option<u64>) -> Result<Option<Vec<CommitEntry>>> {
+    match version {
+        Some(version) => table.commits_since(version).await,
+        None => Ok(None),
+    }
+}
+
+fn version_of(table: &Table) -> i64 {
+    table.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(NO_VERSION)
+}
+
+/// How many rows these commits have removed; none where another program made one of them.
+fn rows_deleted(commits: &[CommitEntry]) -> Option<i64> {
+    let deleted = |commit: &CommitEntry| match commit.info.as_object()?.get("rowsDeleted") {
+        Some(rows) => rows.as_i64(),
+        // A compaction, a sweep, new columns.
+        None => Some(0),
+    };
+    commits.iter().map(deleted).sum()
+}
+
+/// From when on rows may be stamped (`_synced_at`) that these commits have written, Unix microseconds; none where
+/// another program made one of them.
+fn stamped_from(commits: &[CommitEntry]) -> Option<i64> {
+    commits.iter().try_fold(NEVER, |from, commit| {
+        commit.info.as_object()?;
+        let stamp = commit.watermark.map_or(NEVER, |at| (at - CLOCKS_APART).timestamp_micros());
+        Some(from.min(stamp))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::json;
+
+    use super::*;
+
+    fn commit(info: Value, minutes: Option<i64>) -> CommitEntry {
+        let watermark = minutes.map(|minutes| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes));
+        CommitEntry { watermark, info }
+    }
+
+    #[test]
+    fn deletions_are_counted_over_all_commits_and_unknown_beside_another_program_s() {
+        let ours = [
+            commit(json!({"mode": "full", "rowsDeleted": 3}), Some(60)),
+            commit(json!({"mode": "compact"}), None),
+            commit(json!({"mode": "incremental", "rowsDeleted": 0}), Some(70)),
+            commit(json!({"mode": "full", "rowsDeleted": 2}), Some(80)),
+        ];
+        assert_eq!(rows_deleted(&ours), Some(5));
+        assert_eq!(rows_deleted(&[]), Some(0));
+        let foreign = [ours[0].clone(), commit(Value::Null, None)];
+        assert_eq!(rows_deleted(&foreign), None);
+        assert_eq!(stamped_from(&foreign), None);
+    }
+
+    #[test]
+    fn rows_are_stamped_with_the_earliest_watermark_of_their_commits_or_later() {
+        // A run that began earlier may commit later.
+        let commits = [
+            commit(json!({"mode": "incremental"}), Some(60)),
+            commit(json!({"mode": "incremental"}), Some(30)),
+            commit(json!({"mode": "sweep"}), None),
+        ];
+        assert_eq!(stamped_from(&commits), Some(25 * 60_000_000));
+        assert_eq!(stamped_from(&[]), Some(NEVER));
+    }
+}

@@ -1,0 +1,151 @@
+//! What every resource does with its tables: open them, clear what crashes left, commit, and tell a conflict.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{CLOCKS_APART, ResourceSummary, Run};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lake::{Change, CommitOutcome, Table};
+use crate::resource::{self, ACTIVITY_DAYS, Reading, Resource, SESSIONS, USERS};
+use crate::table::TableSpec;
+
+/// How often a table is opened anew because another run commits while it is swept.
+const SWEEPS: u32 = 3;
+
+impl Run<'_> {
+    /// Clears the tables that this run does not write of what crashes left.
+    pub(super) async fn clear_others(&self, selected: &[&'static Resource]) {
+        let written = |spec: &TableSpec| selected.iter().any(|resource| tables_of(resource).contains(&spec.name));
+        for spec in resource::TABLES.into_iter().filter(|spec| !written(spec)) {
+            if let Err(error) = self.open(spec).await {
+                tracing::info!(table = spec.name, %error, "not looked after by this run");
+            }
+        }
+    }
+
+    /// The conflict that `error` comes from, if that is what it is: a file that another run has replaced is
+    /// missed long before the commit would be refused.
+    pub(super) async fn conflict_behind(&self, resource: &'static Resource, error: &Error) -> Option<Error> {
+        if !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug) {
+            return None;
+        }
+        let read_too = match resource.reading {
+            Reading::PerUser { .. } | Reading::Derived { .. } => vec![&USERS.table],
+            Reading::Ledger => vec![&USERS.table, &SESSIONS.table, &ACTIVITY_DAYS],
+            Reading::Cursor { .. } | Reading::Offset { .. } => Vec::new(),
+        };
+        for spec in std::iter::once(&resource.table).chain(read_too) {
+            let Some(base) = lock(&self.bases).get(spec.name).copied() else { continue };
+            let now = self.sync.lake.table(spec).await.ok()?.version();
+            if now != base {
+                tracing::debug!(%error, "what a conflict looked like");
+                return CommitOutcome::Conflicted { base }.committed(spec.name).err();
+            }
+        }
+        None
+    }
+
+    /// Takes in what became of a commit to `table`, whose rows are complete up to `watermark`, where that is known.
+    pub(super) async fn settle(
+        &self,
+        outcome: CommitOutcome,
+        watermark: impl Into<Option<DateTime<Utc>>>,
+        table: &mut Table,
+        summary: &mut ResourceSummary,
+    ) -> Result<()> {
+        let version = outcome.committed(table.spec().name)?;
+        summary.take_commit(watermark.into(), version, table.rows());
+        self.note_base(table);
+        table.forget_checkpoints(&self.area).await;
+        // A full sync's files are as it could close them on its way; the next sync puts them together if that pays.
+        if summary.mode == "incremental" {
+            self.compact_if_due(table).await;
+        }
+        Ok(())
+    }
+
+    /// Puts a table's small files together where there are many. What fails here has cost time and nothing else.
+    async fn compact_if_due(&self, table: &mut Table) {
+        let at_least = self.sync.lake.compacts_at();
+        if at_least == 0 || self.sync.stop.is_cancelled() {
+            return;
+        }
+        let name = table.spec().name;
+        match table.compact(at_least).await {
+            Ok(None) => {}
+            Ok(Some(done)) => {
+                tracing::info!(table = name, before = done.files_before, after = done.files_after, "compacted");
+                self.note_base(table);
+            }
+            Err(error) => tracing::warn!(table = name, %error, "small files could not be put together"),
+        }
+    }
+
+    /// Notes the version at which this run stands.
+    pub(super) fn note_base(&self, table: &Table) {
+        lock(&self.bases).insert(table.spec().name, table.version());
+    }
+
+    /// A table, open for writing and cleared of what crashes left.
+    pub(super) async fn open(&self, spec: &'static TableSpec) -> Result<Table> {
+        let mut tries = 0;
+        loop {
+            let mut table = Table::open(&self.sync.lake, spec, Some(&self.area)).await?;
+            match table.make_ready().await {
+                // Another run has just committed: its version is the one to start from.
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < SWEEPS => tries += 1,
+                Err(error) => return Err(error),
+                Ok(swept) => {
+                    if swept > 0 {
+                        tracing::info!(table = spec.name, files = swept, "removed what an interrupted run had left");
+                    }
+                    self.note_base(&table);
+                    return Ok(table);
+                }
+            }
+        }
+    }
+
+    /// What a commit of this run says beside its rows.
+    pub(super) fn change(&self, summary: &ResourceSummary) -> Change {
+        let mut change = self.change_of(summary.mode, summary.rows_read);
+        change.info.insert("rowsRejected".to_owned(), summary.rows_rejected.into());
+        change
+    }
+
+    pub(super) fn change_of(&self, mode: &str, rows_read: u64) -> Change {
+        Change {
+            watermark: Some(self.watermark),
+            instance: self.instance.clone(),
+            unreadable: None,
+            positions: Vec::new(),
+            info: serde_json::Map::from_iter([
+                ("run".to_owned(), self.area.run().into()),
+                ("mode".to_owned(), mode.into()),
+                ("rowsRead".to_owned(), rows_read.into()),
+            ]),
+        }
+    }
+
+    /// The latest that it can be at Clerk by now: whatever has been read was read before.
+    pub(super) fn latest(&self) -> DateTime<Utc> {
+        let elapsed = TimeDelta::from_std(self.begun.elapsed()).unwrap_or_default();
+        let latest = (self.now + elapsed).max(self.client.server_latest().unwrap_or(self.now));
+        latest + CLOCKS_APART
+    }
+
+    pub(super) fn synced_at_micros(&self) -> i64 {
+        self.watermark.timestamp_micros()
+    }
+}
+
+/// The names of the tables that a resource writes.
+fn tables_of(resource: &Resource) -> Vec<&'static str> {
+    let days = matches!(resource.reading, Reading::Ledger).then_some(ACTIVITY_DAYS.name);
+    std::iter::once(resource.table.name).chain(days).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
