@@ -16,6 +16,7 @@ mod lanes;
 mod leftovers;
 mod operations;
 mod parquet_readers;
+mod queries;
 mod rejected_rows;
 mod resume;
 mod s3;
