@@ -31,22 +31,17 @@ WITH
   ),
   -- Each user once, the weeks of activity as bits: bit n is n weeks ago.
   users AS (
-    SELECT user_id, bit_or(active_week) AS active_weeks, max(signed_up_ago) AS signed_up_ago
-    FROM (
-      SELECT user_id, 1 << ago AS active_week, NULL AS signed_up_ago FROM activity
-      UNION ALL
-      SELECT user_id, 0 AS active_week, ago AS signed_up_ago FROM sign_ups
-    ) AS weeks_of_users
+    SELECT user_id, bit_or(1 << ago) AS active_weeks
+    FROM activity
     GROUP BY user_id
   ),
   -- Users with the same weeks are counted together; all who signed up before these weeks are alike.
   patterns AS (
     SELECT
-      active_weeks,
-      CASE WHEN signed_up_ago > $lookback_weeks THEN $lookback_weeks ELSE signed_up_ago END AS signed_up_ago,
+      users.active_weeks,
+      CASE WHEN sign_ups.ago > $lookback_weeks THEN $lookback_weeks ELSE sign_ups.ago END AS signed_up_ago,
       count(*) AS users
-    FROM users
-    WHERE active_weeks <> 0
+    FROM users LEFT JOIN sign_ups ON sign_ups.user_id = users.user_id
     GROUP BY 1, 2
   ),
   weeks AS (
@@ -69,6 +64,7 @@ WITH
         (patterns.active_weeks >> (weeks.ago + 1)) & 1 = 1 AS before,
         coalesce(patterns.signed_up_ago = weeks.ago, patterns.active_weeks >> (weeks.ago + 1) = 0) AS signed_up
       FROM weeks CROSS JOIN patterns
+      WHERE (patterns.active_weeks >> weeks.ago) & 3 <> 0
     ) AS pairs
     GROUP BY week
   ),
