@@ -1,11 +1,17 @@
 -- title: Daily active users
 -- description: For each of the last days (UTC, today included), the users whose last activity fell on it; it falls as users come back, and is 0 where nobody's did.
 -- chart: bar
--- parameter: lookback_days = 30
+-- parameter: lookback_days = 30 (1 to 90)
+-- section: Activity
+-- order: 22
+-- unit: users
+
+-- date                 the UTC day
+-- daily_active_users   users whose last_active_at falls on it; the table clerk_daily_active_users holds this figure
 WITH
   days AS (
-    SELECT arrow_cast(arrow_cast($today, 'Int32') - arrow_cast(ago, 'Int32'), 'Date32') AS date
-    FROM (SELECT unnest(generate_series(0, $lookback_days - 1)) AS ago)
+    SELECT CAST($today AS DATE) - ago AS date
+    FROM unnest(generate_series(0, $lookback_days - 1)) AS series(ago)
   ),
   active AS (
     SELECT CAST(last_active_at AS DATE) AS date, count(*) AS users

@@ -1,11 +1,29 @@
 -- title: Sign-ups
--- description: Users by the UTC day on which they were created, with the running total; users deleted since are not counted.
+-- description: For each of the last days (UTC, today included), the users created on it, and all created up to its end; users deleted since, and users whose created_at is not known, are not counted.
 -- chart: line
+-- parameter: lookback_days = 90 (1 to 3650)
+-- section: Growth
+-- order: 30
+-- unit: users
+
+-- date       the UTC day
+-- sign_ups   users whose created_at falls on it; 0 where nobody's does
+-- total      users whose created_at falls on it or on any day before
+WITH
+  created AS (
+    SELECT CAST(created_at AS DATE) AS date, count(*) AS users
+    FROM clerk_user
+    WHERE created_at < $today + 1
+    GROUP BY 1
+  ),
+  days AS (
+    SELECT CAST($today AS DATE) - ago AS date
+    FROM unnest(generate_series(0, $lookback_days - 1)) AS series(ago)
+  )
 SELECT
-  CAST(created_at AS DATE) AS date,
-  count(*) AS sign_ups,
-  CAST(sum(count(*)) OVER (ORDER BY CAST(created_at AS DATE)) AS BIGINT) AS total
-FROM clerk_user
-WHERE created_at IS NOT NULL
-GROUP BY 1
-ORDER BY 1
+  days.date,
+  sum(CASE WHEN created.date = days.date THEN created.users ELSE 0 END) AS sign_ups,
+  coalesce(sum(created.users), 0) AS total
+FROM days LEFT JOIN created ON created.date <= days.date
+GROUP BY days.date
+ORDER BY days.date

@@ -355,7 +355,8 @@ async fn a_question_that_is_none_says_how_to_ask() {
     let (empty, world) = (small().await, synced().await);
     let first = ["has no tables yet", "  help: run clerk-lake sync first"];
     fails(&empty, empty.command(&["query", "SELECT 1"]), 2, &first).await;
-    let there_are = ["there is no query called \"nonsense\"", "  help: the queries are: active_sessions, "];
+    let there_are =
+        ["there is no query called \"nonsense\"", "  help: the queries are: active_organizations, active_sessions, "];
     fails(&world, world.command(&["query", "--name", "nonsense"]), 2, &there_are).await;
     fails(&world, world.command(&["query"]), 2, &["nothing to ask", "  help: clerk-lake query 'SELECT"]).await;
     let no_file = ["the query file nowhere.sql cannot be read"];

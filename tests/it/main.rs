@@ -22,6 +22,7 @@ mod operations;
 mod parquet_readers;
 mod query_output;
 mod readme;
+mod queries;
 mod rejected_rows;
 mod report;
 mod resume;

@@ -1,0 +1,99 @@
+-- title: Growth
+-- description: For each of the last weeks (Monday to Sunday, UTC), the users active in it who signed up in it (new), were active in the week before too (retained) or neither (reactivated), and those active in the week before only (churned), from the ledger; weeks that are not complete are lower bounds, and users deleted since are counted.
+-- chart: stacked
+-- parameter: lookback_weeks = 12 (1 to 52)
+-- section: Growth
+-- order: 32
+-- unit: users
+
+-- week          its Monday
+-- new           active in it and not in the week before, signed up in it
+-- retained      active in it and in the week before
+-- reactivated   active in it and not in the week before, signed up in another week
+-- churned       active in the week before and not in it
+-- active        active in it: new + retained + reactivated, and the retained + churned of the week after
+-- complete      whether the figures are exact: every day of the week and of the week before is complete
+--
+-- When users signed up who are no longer in Clerk, or whose created_at is missing or yet to come, is not known: taken
+-- for it is their first week with activity among those that are looked at, the weeks shown and the one before.
+WITH
+  -- Weeks are counted back from the Sunday that ends this one, which is week 0.
+  activity AS (
+    SELECT user_id, date, (CAST(date_trunc('week', $today) AS DATE) + 6 - date) / 7 AS ago
+    FROM clerk_user_activity
+    WHERE month >= to_char(CAST($today AS DATE) - CAST(7 * $lookback_weeks + 6 AS INT), '%Y-%m')
+      AND date BETWEEN CAST(date_trunc('week', $today) AS DATE) - 7 * $lookback_weeks AND $today
+  ),
+  sign_ups AS (
+    SELECT id AS user_id, (CAST(date_trunc('week', $today) AS DATE) + 6 - CAST(created_at AS DATE)) / 7 AS ago
+    FROM clerk_user
+    WHERE created_at < $today + 1
+  ),
+  -- Each user once, the weeks of activity as bits: bit n is n weeks ago.
+  users AS (
+    SELECT user_id, bit_or(1 << ago) AS active_weeks
+    FROM activity
+    GROUP BY user_id
+  ),
+  -- Users with the same weeks are counted together; all who signed up before these weeks are alike.
+  patterns AS (
+    SELECT
+      users.active_weeks,
+      CASE WHEN sign_ups.ago > $lookback_weeks THEN $lookback_weeks ELSE sign_ups.ago END AS signed_up_ago,
+      count(*) AS users
+    FROM users LEFT JOIN sign_ups ON sign_ups.user_id = users.user_id
+    GROUP BY 1, 2
+  ),
+  weeks AS (
+    SELECT ago, CAST(date_trunc('week', $today) AS DATE) - 7 * ago AS week
+    FROM unnest(generate_series(0, $lookback_weeks - 1)) AS series(ago)
+  ),
+  flows AS (
+    SELECT
+      week,
+      sum(CASE WHEN active AND NOT before AND signed_up THEN users ELSE 0 END) AS new,
+      sum(CASE WHEN active AND before THEN users ELSE 0 END) AS retained,
+      sum(CASE WHEN active AND NOT before AND NOT signed_up THEN users ELSE 0 END) AS reactivated,
+      sum(CASE WHEN before AND NOT active THEN users ELSE 0 END) AS churned,
+      sum(CASE WHEN active THEN users ELSE 0 END) AS active
+    FROM (
+      SELECT
+        weeks.week,
+        patterns.users,
+        (patterns.active_weeks >> weeks.ago) & 1 = 1 AS active,
+        (patterns.active_weeks >> (weeks.ago + 1)) & 1 = 1 AS before,
+        coalesce(patterns.signed_up_ago = weeks.ago, patterns.active_weeks >> (weeks.ago + 1) = 0) AS signed_up
+      FROM weeks CROSS JOIN patterns
+      WHERE (patterns.active_weeks >> weeks.ago) & 3 <> 0
+    ) AS pairs
+    GROUP BY week
+  ),
+  -- The days that are complete, where the ledger still has the users that it had when that was found.
+  complete_days AS (
+    SELECT date
+    FROM (
+      SELECT date, count(*) AS users, NULL AS known_users FROM activity GROUP BY date
+      UNION ALL
+      SELECT date, 0 AS users, active_users AS known_users FROM clerk_activity_day WHERE complete
+    ) AS counts
+    GROUP BY date
+    HAVING sum(users) = max(known_users)
+  ),
+  complete_weeks AS (
+    SELECT weeks.week
+    FROM weeks JOIN complete_days ON complete_days.date BETWEEN weeks.week - 7 AND weeks.week + 6
+    GROUP BY weeks.week
+    HAVING count(*) = 14
+  )
+SELECT
+  weeks.week,
+  coalesce(flows.new, 0) AS new,
+  coalesce(flows.retained, 0) AS retained,
+  coalesce(flows.reactivated, 0) AS reactivated,
+  coalesce(flows.churned, 0) AS churned,
+  coalesce(flows.active, 0) AS active,
+  complete_weeks.week IS NOT NULL AS complete
+FROM weeks
+LEFT JOIN flows ON flows.week = weeks.week
+LEFT JOIN complete_weeks ON complete_weeks.week = weeks.week
+ORDER BY weeks.week

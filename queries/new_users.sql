@@ -1,0 +1,14 @@
+-- title: New users
+-- description: Users created in the last 7 whole days (UTC; today, which is not over, is left out), beside those of the 7 days before; users deleted since are not counted.
+-- chart: stat
+-- section: Overview
+-- order: 11
+-- unit: users
+
+-- new_users   users whose created_at falls on one of the 7 days before today
+-- previous    the same of the 7 days before these
+SELECT
+  count(*) FILTER (WHERE created_at >= $today - 7) AS new_users,
+  count(*) FILTER (WHERE created_at < $today - 7) AS previous
+FROM clerk_user
+WHERE created_at >= $today - 14 AND created_at < $today

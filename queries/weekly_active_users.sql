@@ -1,0 +1,44 @@
+-- title: Weekly active users
+-- description: Distinct users active on any of the last 7 whole days (UTC; today, which is not over, is left out), beside those of the 7 days before, from the ledger; a lower bound where it is not complete, and users deleted since are counted.
+-- chart: stat
+-- section: Overview
+-- order: 12
+-- unit: users
+
+-- weekly_active_users   users active on any of the 7 days before today
+-- previous              the same of the 7 days before these; null where syncs began later
+-- complete              whether the figure is exact: each of its days is complete
+WITH
+  ledger AS (
+    SELECT user_id, date, date >= $today - 7 AS is_recent
+    FROM clerk_user_activity
+    WHERE month >= to_char(CAST($today AS DATE) - 14, '%Y-%m')
+      AND date >= $today - 14
+      AND date < $today
+  ),
+  users AS (
+    SELECT user_id, bool_or(is_recent) AS active, bool_or(NOT is_recent) AS active_before
+    FROM ledger
+    GROUP BY user_id
+  ),
+  -- The days that are complete, where the ledger still has the users that it had when that was found.
+  complete_days AS (
+    SELECT date
+    FROM (
+      SELECT date, count(*) AS users, NULL AS known_users FROM ledger WHERE is_recent GROUP BY date
+      UNION ALL
+      SELECT date, 0 AS users, active_users AS known_users
+      FROM clerk_activity_day
+      WHERE complete AND date >= $today - 7 AND date < $today
+    ) AS counts
+    GROUP BY date
+    HAVING sum(users) = max(known_users)
+  )
+SELECT
+  count(*) FILTER (WHERE active) AS weekly_active_users,
+  CASE
+    WHEN (SELECT min(date) FROM clerk_activity_day WHERE settled_at IS NOT NULL) <= $today - 14
+    THEN count(*) FILTER (WHERE active_before)
+  END AS previous,
+  (SELECT count(*) FROM complete_days) = 7 AS complete
+FROM users
