@@ -11,6 +11,7 @@ use clerk_lake::lake::Lake;
 use clerk_lake::query::{self, Parameters, catalogue};
 use clerk_lake::resource::USERS;
 use clerk_lake::simulator::model::DAY;
+use datafusion::execution::context::SessionContext;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use rand::rngs::ChaCha8Rng;
@@ -48,10 +49,26 @@ fn lake_query(bencher: Bencher) {
     bencher.counter(ItemsCount::new(users())).bench_local(|| runtime().block_on(ask(&lake)));
 }
 
+/// The same on a Ballista cluster of two executors on this machine: `--features ballista-test`.
+#[cfg(feature = "ballista-test")]
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn lake_query_on_a_cluster(bencher: Bencher) {
+    let (lake, cluster) = (lakes::at(lake()), runtime().block_on(crate::cluster::TestCluster::start(2)));
+    bencher.counter(ItemsCount::new(users())).bench_local(|| {
+        runtime().block_on(async {
+            let session = cluster.engine().session(&lake, None).await.expect("a lake with users");
+            daily_active_users(&session).await
+        })
+    });
+}
+
 async fn ask(lake: &Lake) -> Vec<RecordBatch> {
-    let session = query::session(lake).await.expect("a lake with users");
+    daily_active_users(&query::session(lake).await.expect("a lake with users")).await
+}
+
+async fn daily_active_users(session: &SessionContext) -> Vec<RecordBatch> {
     let query = catalogue::builtin("daily_active_users").expect("a query of the catalogue");
-    query.run(&session, &Parameters::at(now())).await.expect("an answer")
+    query.run(session, &Parameters::at(now())).await.expect("an answer")
 }
 
 /// The bound: `last_active_at` of all files, and nothing done with it.

@@ -6,6 +6,10 @@
 //! `CLERK_LAKE_BENCH_SCAN_USERS` (listing) and `CLERK_LAKE_BENCH_DAU_USERS` (the query).
 
 mod clerk;
+#[cfg(feature = "ballista-test")]
+#[path = "../tests/ballista/cluster.rs"]
+#[expect(dead_code, reason = "shared with the tests, which let executors die")]
+mod cluster;
 mod commit;
 mod daily_active_users;
 mod decode;

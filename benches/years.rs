@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench years` prints one table, of medians. `CLERK_LAKE_BENCH_USERS` says how many users there are,
 //! `CLERK_LAKE_BENCH_COMMITS` how many incremental syncs change some of them (2,000), `CLERK_LAKE_BENCH_RUNS` how
-//! often each line is measured. Users, and changes of every kind but deletions; the program is the real one.
+//! often each line is measured. An hour goes by between two syncs, by the simulated clock. Users, and changes of every
+//! kind but deletions; the program is the real one.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
@@ -48,11 +49,13 @@ fn main() {
     assert_eq!(many, one, "both lakes hold the same rows");
 }
 
-/// Makes some changes, as `curl` would.
+/// Lets an hour go by and makes some changes, as `curl` would.
 fn change(url: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let http = reqwest::Client::new();
+        let hour = http.post(format!("{url}/_simulator/clock?advance=3600000"));
+        hour.send().await.expect("an answer").error_for_status().expect("a clock");
         for (kind, count) in CHANGES {
             let address = format!("{url}/_simulator/change?kind={kind}&count={count}");
             http.post(address).send().await.expect("an answer").error_for_status().expect("a change");
