@@ -12,7 +12,8 @@
 -- mau          users active on any of the 28 days that end with it
 -- stickiness   dau / mau; null where nobody was active in these 28 days
 -- complete     whether dau is exact: the day is over, and nobody can have been active on it unseen
--- at_most      what dau can be at most, with all who may have been active unseen; null where that is not known
+-- at_most      what dau can be at most, with all who may have been active unseen, and with those whom the ledger
+--              had when that was found and lacks now; null where that is not known
 WITH
   -- What is looked at: the days shown, and the 27 before, which belong to the first one's 28.
   ledger AS (
@@ -77,7 +78,7 @@ SELECT
   coalesce(trailing.mau, 0) AS mau,
   CAST(coalesce(daily.dau, 0) AS DOUBLE) / nullif(trailing.mau, 0) AS stickiness,
   coalesce(known.complete AND known.active_users = coalesce(daily.dau, 0), false) AS complete,
-  coalesce(daily.dau, 0) + known.unknown_users AS at_most
+  greatest(coalesce(daily.dau, 0), known.active_users) + known.unknown_users AS at_most
 FROM days
 LEFT JOIN daily ON daily.date = days.date
 LEFT JOIN trailing ON trailing.ago = days.ago

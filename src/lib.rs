@@ -1,5 +1,6 @@
 //! clerk-lake brings a Clerk application's users, organizations and sessions into Delta tables on local disk or
-//! S3, keeps them right run after run, and answers product questions over them in SQL.
+//! S3, keeps them right run after run, and remembers on which days each user was active. It answers product questions
+//! over all of it in SQL, and draws the answers as a report.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -50,9 +51,12 @@
 //!    ▼
 //! lake::Writer      one open Parquet file per partition, streamed to disk or S3; nothing visible yet
 //!    ▼
-//! lake::Table       data files and the watermark in one Delta commit: replace, upsert
+//! lake::Table       data files and the watermark in one Delta commit: replace, upsert, insert; with a record of the
+//!    │              rows that it changes, where that is asked for
 //!    ▼
-//! query             SQL over snapshots, by DataFusion
+//! sync              once users and sessions are committed: the users by day, and the ledger of activity, from them
+//!    ▼
+//! query             SQL over snapshots, by DataFusion; the catalogue of queries, files beside the lake
 //!    ▼
 //! report            the catalogue's figures, as HTML or in a terminal
 //! ```
@@ -60,12 +64,15 @@
 //! # Code map
 //!
 //! In the order in which the data meet it: [`api`] asks Clerk; [`resource`] says what Clerk has, on top of
-//! [`table`], which says what a table is; [`lake`] stores; [`sync`] runs the whole; [`query`] asks the lake, and
-//! [`report`] draws what it answers. [`config`], [`error`] and [`clock`] serve them all. [`simulator`] is a Clerk
-//! instance for the demo, the tests and the benches. The `clerk-lake` command is a thin layer over this library: only
-//! it prints and exits.
+//! [`table`], which says what a table is; [`lake`] stores, keeps old versions and the record of changes as long as it
+//! is told to, and puts small files together; [`sync`] runs the whole, and fills the ledger of activity; [`query`]
+//! asks one lake or several, also what has changed since a version, and [`report`] draws what the catalogue answers.
+//! [`config`], [`error`] and [`clock`] serve them all. [`simulator`] is a Clerk instance for the demo, the tests and
+//! the benches. The `clerk-lake` command, with its shell and its output formats, is a layer over this library: only it
+//! prints and exits.
 //!
-//! Adding a resource is a file in `resource/` and an entry in [`resource::ALL`].
+//! Adding a resource is a file in `resource/` and an entry in [`resource::ALL`] and [`resource::TABLES`]; adding a
+//! figure is a file in `queries/`.
 //!
 //! # What holds at every moment
 //!
@@ -79,6 +86,8 @@
 //! 5. Two runs at once lose and double nothing: a commit is made on exactly the version that it was computed
 //!    from, and whoever finds another one there has lost and says so.
 //! 6. The ledger of activity only grows, and a day is called complete only where nobody can have been active unseen.
+//!    What is known of the days is a table of its own, committed before the ledger: a day counts as complete only
+//!    where the ledger has as many users on it as that table says.
 //!
 //! After Clerk has been quiet, one incremental sync leaves the tables equal to what it shows, row by row; how is
 //! said in [`sync`].
@@ -87,8 +96,9 @@
 //!
 //! Killed at any point, every table is at its last commit. The next run goes on with a long listing from its last
 //! [checkpoint](lake::checkpoint), removes whatever else was staged, and sweeps the two places where a crash can
-//! leave data files beside a table's own: between moving files into place and the commit that names them, and
-//! between a commit and the deletion of what it superseded.
+//! leave data files, or recorded changes, beside a table's own: between moving files into place and the commit that
+//! names them, and between a commit and the deletion of what it superseded. Where a run died between the commits of
+//! the days and of the ledger, the next one counts the days anew.
 
 pub mod api;
 pub mod clock;

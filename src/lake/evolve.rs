@@ -1,5 +1,6 @@
-//! Tables that another version of this program wrote, or that were kept in another way: columns that are new are added, as nulls, without touching a
-//! row; columns that this version does not know mean that it is the older one, and must not write.
+//! Tables that another version of this program wrote, or that were kept in another way: columns that are new are
+//! added, as nulls, without touching a row; columns that this version does not know mean that it is the older one, and
+//! must not write.
 
 use std::collections::BTreeSet;
 

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use deltalake::DeltaTable;
+use futures::TryStreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::table::{RUN_INFO, WATERMARK};
-use super::{Lake, Table, store_error};
+use super::{Lake, Table};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::TableSpec;
 
@@ -57,17 +58,16 @@ impl CommitEntry {
 
 impl Table {
     /// What the commits after `version` say, oldest first, up to the version that the table is open at; none where
-    /// the log no longer has all of them, or the table has never had that version. One small file is read for each.
+    /// the log no longer has all of them, or the table has never had that version. One small file is read for each,
+    /// several at a time.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn commits_since(&self, version: u64) -> Result<Option<Vec<CommitEntry>>> {
         let Some(newest) = self.version().filter(|newest| *newest >= version) else { return Ok(None) };
         let mut commits = Vec::new();
-        for version in (version + 1)..=newest {
-            let entry = self.log_store().read_commit_entry(version).await.map_err(|error| {
-                store_error(&format!("what was done to {} cannot be read", self.spec().name), &error)
-            })?;
+        let mut entries = std::pin::pin!(self.entries(version.saturating_add(1)..=newest));
+        while let Some((_, entry)) = entries.try_next().await? {
             let Some(entry) = entry else { return Ok(None) };
             commits.push(CommitEntry::read(&entry));
         }

@@ -3,7 +3,7 @@
 use super::Run;
 use super::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::CommitOutcome;
+use crate::lake::{Change, CommitOutcome};
 use crate::resource::{REJECTED_ROWS, Resource, rejected_columns};
 use crate::table::columns;
 
@@ -33,7 +33,9 @@ impl Run<'_> {
             if inserted == 0 {
                 return Ok(0);
             }
-            let outcome = table.commit_upsert(insert, self.change_of("append", rows.len() as u64)).await?;
+            // That a row is set aside now says nothing of those to come: this table is complete up to no moment.
+            let change = Change { watermark: None, ..self.change_of("append", rows.len() as u64) };
+            let outcome = table.commit_upsert(insert, change).await?;
             if let CommitOutcome::Committed { .. } = outcome {
                 return Ok(inserted);
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clerk_lake::ErrorKind;
+use clerk_lake::resource::REJECTED_ROWS;
 use clerk_lake::simulator::model::User;
 use clerk_lake::simulator::{ChangeKind, Corruption, Model, PRIVATE_MARKER};
 use clerk_lake::sync::{Extent, ResourceSummary, Status, Summary};
@@ -128,6 +129,8 @@ async fn rows_that_cannot_be_read_are_set_aside_once_and_the_others_are_all_righ
         let of = |name: &str| rows.iter().filter(|row| row["resource"] == name).count();
         assert_eq!(LISTED.map(of), [2, 1, 2]);
         assert_well_set_aside(&world, &rows);
+        let table = world.lake().table(&REJECTED_ROWS).await.expect("the table");
+        assert_eq!(table.watermark().await.expect("a watermark or none"), None, "it is written when a row is broken");
         for (hours, extent) in [(1, Extent::Full), (2, Extent::Changes), (3, Extent::Full)] {
             let case = format!("{extent:?} after {hours} hours, plain session list: {plain}");
             set_clock(&world, NOW + hours * HOUR);

@@ -16,7 +16,8 @@ use clerk_lake::report::{Figure, Kind, Report, Value as Cell, collect};
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
-use crate::support::{World, as_json, output, program, stderr, stdout};
+use crate::evolution;
+use crate::support::{World, as_json, is_blessing, output, program, stderr, stdout};
 use browser::Browser;
 use figures::{HOSTILE, days, failed, figure, of_each_kind, over_two, report, texts, whole};
 use page::{article, cells, plain, tags};
@@ -345,11 +346,6 @@ fn several_instances_are_told_apart_in_every_figure() {
     assert_eq!(article(&page, "activity_days").matches("role=\"img\"").count(), 2);
 }
 
-#[expect(clippy::disallowed_methods, reason = "a switch of the test, not a setting of the program")]
-fn is_blessing() -> bool {
-    std::env::var("CLERK_LAKE_BLESS").is_ok_and(|value| !value.is_empty())
-}
-
 #[test]
 fn the_terminal_shows_what_it_showed_at_three_widths() {
     for width in [60, 80, 120] {
@@ -546,6 +542,19 @@ async fn several_lakes_make_one_report() {
     let of = |instance: &str| users.iter().find(|row| row[0] == instance).map(|row| row[1].clone());
     let count = |world: &World| world.simulator.truth(1).users_not_banned.to_string();
     assert_eq!((of("ins_simulated"), of("ins_second")), (Some(count(&one)), Some(count(&other))));
+}
+
+/// Before there was a ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_of_an_earlier_version_has_figures_and_those_that_it_cannot_have_say_what_is_missing() {
+    let world = evolution::older().await;
+    let done = succeeds(&world, &["report", "--out", "page.html"]).await;
+    let page = read(&world.directory.path().join("page.html"));
+    assert!(article(&page, "active_users").contains("clerk_user_activity"), "{page}");
+    assert!(stderr(&done).contains("warning: active_users could not be made"), "{}", stderr(&done));
+    for name in ["users", "sign_ups", "daily_active_users"] {
+        assert!(!article(&page, name).contains("could not be made"), "{name}: {page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,9 @@ use clerk_lake::{Error, Result};
 
 use crate::cli::terminal::written;
 
+/// So many names may be taken.
+const MOST_TAKEN: u32 = 1000;
+
 /// A file that is being written. Dropped before its end, it leaves what was there before, and nothing else.
 pub struct OutputFile {
     /// Where it is to be; where it is already, for what is no plain file.
@@ -37,8 +40,7 @@ impl OutputFile {
             let file = OpenOptions::new().write(true).open(&path)?;
             return Ok(Self { path, beside: None, file });
         }
-        let beside = beside(&path)?;
-        let file = OpenOptions::new().write(true).create_new(true).open(&beside)?;
+        let (beside, file) = create_beside(&path)?;
         let begun = Self { path, beside: Some(beside), file };
         if let Some(before) = before {
             begun.file.set_permissions(before.permissions())?;
@@ -82,10 +84,19 @@ impl Drop for OutputFile {
     }
 }
 
-/// A hidden name in the same folder, which is nobody else's.
-fn beside(path: &Path) -> io::Result<PathBuf> {
+/// A new file with a hidden name in the same folder, which is nobody else's. A name that is taken is left alone: what
+/// was killed leaves its file, and in a container every process may have the same number.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
-    Ok(path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id())))
+    let (name, process) = (name.to_string_lossy(), std::process::id());
+    let mut number = 0;
+    loop {
+        let beside = path.with_file_name(format!(".{name}.{process}-{number}.part"));
+        match OpenOptions::new().write(true).create_new(true).open(&beside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_TAKEN => number += 1,
+            created => return created.map(|file| (beside, file)),
+        }
+    }
 }
 
 fn not_written(error: &io::Error) -> Error {
@@ -126,6 +137,16 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).expect("a file"), if keeps { "new" } else { "old" });
             assert_eq!(names(folder.path()), ["rows.csv"]);
         }
+    }
+
+    #[test]
+    fn what_a_killed_process_of_the_same_number_has_left_is_not_in_the_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rows.csv");
+        std::mem::forget(OutputFile::create(&path).expect("a file"));
+        let left = names(folder.path());
+        OutputFile::create(&path).and_then(OutputFile::put_in_place).expect("its place");
+        assert_eq!(names(folder.path()), [left, vec!["rows.csv".to_owned()]].concat());
     }
 
     #[cfg(unix)]

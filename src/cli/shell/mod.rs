@@ -11,7 +11,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use clerk_lake::query::{Parameters, Query};
-use clerk_lake::{Error, Result};
+use clerk_lake::{Error, ErrorKind, Result};
 
 use super::arguments::Format;
 use super::asking::Asking;
@@ -107,11 +107,15 @@ impl<'t> Shell<'t> {
     /// Talks with whoever types, until they leave.
     ///
     /// # Errors
-    /// Where the lakes cannot be opened, or there can be no lines; what a statement fails with is said, and no error.
+    /// Where the lakes cannot be opened, or Ctrl-C comes before they are, or there can be no lines; what a statement
+    /// fails with is said, and no error.
     pub async fn converse(mut self, lines: &mut impl Lines, mut interrupts: Interrupts) -> Result<()> {
         self.is_typed_at = true;
-        self.greet().await?;
-        lines.know(self.words().await?);
+        let words = tokio::select! {
+            words = self.greet() => words?,
+            () = interrupts.next() => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
+        };
+        lines.know(words);
         let mut statements = Statements::default();
         loop {
             written(self.out.flush())?;
@@ -142,12 +146,13 @@ impl<'t> Shell<'t> {
         }
     }
 
-    async fn greet(&mut self) -> Result<()> {
+    /// Opens the lakes and says which they are; gives what can be completed.
+    async fn greet(&mut self) -> Result<Words> {
         let instances = self.asking.snapshot().await?.instances();
         let names: Vec<_> = instances.iter().map(|instance| instance.name.clone()).collect();
         let version = env!("CARGO_PKG_VERSION");
         self.say(&format!("clerk-lake {version}, asking {}. \\? lists the commands, \\q leaves.", names.join(", ")));
-        Ok(())
+        self.words().await
     }
 
     async fn words(&mut self) -> Result<Words> {

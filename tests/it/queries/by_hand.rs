@@ -63,13 +63,14 @@ fn few() -> Tables {
 /// wau: of 20 to 26 ben, ada, eve and gone; of 21 to 27 gus instead of ben; of 22 to 28 the same, ada by the 28th;
 /// of 23 to 29 cy instead of eve; of 24 to 1 gus, ada, cy, gone, ben and fay.
 /// mau: ada, ben, eve, gus and gone on the first three days; cy on the fourth; fay on the last.
+/// `at_most`: whom the ledger has lost on the 26th was active on it.
 #[tokio::test]
 async fn active_users_are_distinct_in_a_day_a_week_and_a_month() {
     let wanted = "
         +------------+-----+-----+-----+---------------------+----------+---------+
         | date       | dau | wau | mau | stickiness          | complete | at_most |
         +------------+-----+-----+-----+---------------------+----------+---------+
-        | 2028-02-26 | 0   | 4   | 5   | 0.0                 | false    | 0       |
+        | 2028-02-26 | 0   | 4   | 5   | 0.0                 | false    | 1       |
         | 2028-02-27 | 1   | 4   | 5   | 0.2                 | true     | 1       |
         | 2028-02-28 | 1   | 4   | 5   | 0.2                 | false    | 3       |
         | 2028-02-29 | 3   | 4   | 6   | 0.5                 | true     | 3       |
