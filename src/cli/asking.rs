@@ -13,7 +13,7 @@ use datafusion::dataframe::DataFrame;
 
 use super::output::{Sink, Target};
 
-/// For how long a snapshot is asked; the next question after that sees what has been synced since.
+/// For how long a snapshot is asked by somebody who types.
 const FRESH_FOR: Duration = Duration::from_secs(60);
 
 /// The queries that come with the program, and those of the user's folder.
@@ -34,13 +34,20 @@ pub struct Asking {
     /// The tables that are asked about as what has changed in them.
     since: Vec<Since>,
     clock: Clock,
+    /// For how long a snapshot is asked, where not to the end.
+    fresh_for: Option<Duration>,
     open: Option<(Snapshot, Instant)>,
 }
 
 impl Asking {
     /// Nothing is opened yet.
     pub fn new(lakes: Vec<Lake>, at: Option<At>, engine: Engine, catalogue: Catalogue) -> Self {
-        Self { lakes, at, engine, catalogue, since: Vec::new(), clock: Clock::system(), open: None }
+        Self { lakes, at, engine, catalogue, since: Vec::new(), clock: Clock::system(), fresh_for: None, open: None }
+    }
+
+    /// The same for somebody who asks now and then: questions see what has been synced a minute before them.
+    pub fn renewing(self) -> Self {
+        Self { fresh_for: Some(FRESH_FOR), ..self }
     }
 
     /// The same with some tables as what has changed in them.
@@ -49,8 +56,9 @@ impl Asking {
     /// [`Settings`](ErrorKind::Settings) where there are several lakes, or another engine is to answer.
     pub fn of_changes(self, since: Vec<Since>) -> Result<Self> {
         if !since.is_empty() && self.engine != Engine::Local {
-            return Err(Error::settings("--changes-since cannot be asked of another engine")
-                .with_hint("leave --engine out"));
+            return Err(
+                Error::settings("--changes-since cannot be asked of another engine").with_hint("leave --engine out")
+            );
         }
         if !since.is_empty() && self.lakes.len() > 1 {
             return Err(Error::settings("--changes-since cannot be asked of several lakes")
@@ -75,7 +83,11 @@ impl Asking {
     /// As [`Snapshot::open`].
     pub async fn snapshot(&mut self) -> Result<&Snapshot> {
         let open = match self.open.take() {
-            Some((snapshot, since)) if self.at.is_some() || since.elapsed() < FRESH_FOR => (snapshot, since),
+            Some((snapshot, since))
+                if self.at.is_some() || self.fresh_for.is_none_or(|most| since.elapsed() < most) =>
+            {
+                (snapshot, since)
+            }
             _ => {
                 let now = self.clock.now();
                 let opening = Snapshot::open(&self.lakes, self.at, &self.engine, &self.catalogue, now);
@@ -93,7 +105,7 @@ impl Asking {
     async fn answers(&mut self, query: &Query, parameters: &Parameters) -> Result<Vec<DataFrame>> {
         match self.lakes.as_slice() {
             [lake] if !self.since.is_empty() => {
-                let session = session_of_changes(lake, &query.sql, &self.since).await?;
+                let session = session_of_changes(lake, &query.sql, &self.since, &self.catalogue, self.now()).await?;
                 Ok(vec![query.plan(&session, parameters).await?])
             }
             _ => self.snapshot().await?.answers(query, parameters).await,

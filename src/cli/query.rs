@@ -22,6 +22,7 @@ pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: Query) ->
     let engine = Engine::parse(&arguments.engine)?;
     let text = text(&arguments).await?;
     let asking = Asking::new(lakes, arguments.at, engine, catalogue).of_changes(arguments.changes_since)?;
+    let asking = if arguments.name.is_none() && text.is_none() { asking.renewing() } else { asking };
     let (out, err) = terminal.streams();
     let shell = Shell::new(asking, target, arguments.param, out, err);
     let outcome = match (arguments.name, text) {

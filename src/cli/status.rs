@@ -64,7 +64,7 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Re
 }
 
 async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<TableStatus> {
-    let watermark = table.watermark().await?;
+    let watermark = if resource::has_watermark(table.spec()) { table.watermark().await? } else { None };
     let runs = table.history(RUNS).await?;
     Ok(TableStatus {
         name: table.spec().name,

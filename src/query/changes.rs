@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use datafusion::execution::context::SessionContext;
 
+use super::catalogue::Catalogue;
+use super::names;
+use super::parameters::Parameters;
 use super::run::{failed, tables};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
@@ -19,13 +23,20 @@ pub struct Since {
 }
 
 /// A session for the query `sql`, in which each table that `since` speaks of is its changes
-/// ([`Table::changes_since`](crate::lake::Table::changes_since)) and every other one is as it is now.
+/// ([`Table::changes_since`](crate::lake::Table::changes_since)) and every other one is as it is now. It may
+/// also name the queries of `catalogue`, at their defaults as of `now`, and files beside the lake.
 ///
 /// # Errors
 /// [`Settings`](ErrorKind::Settings) where it is not clear which table is meant, or the lake has none;
 /// [`Query`](ErrorKind::Query) where the query does not parse, or a table cannot be followed from that version;
 /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
-pub async fn session_of_changes(lake: &Lake, sql: &str, since: &[Since]) -> Result<SessionContext> {
+pub async fn session_of_changes(
+    lake: &Lake,
+    sql: &str,
+    since: &[Since],
+    catalogue: &Catalogue,
+    now: DateTime<Utc>,
+) -> Result<SessionContext> {
     let session = lake.session();
     let mut versions = versions(since, &named_tables(&session, sql)?)?;
     for table in tables(lake, None).await? {
@@ -36,6 +47,7 @@ pub async fn session_of_changes(lake: &Lake, sql: &str, since: &[Since]) -> Resu
         };
         session.register_table(name, provider).map_err(|error| failed(&error))?;
     }
+    names::open(&session, catalogue.clone(), Parameters::at(now));
     match versions.first_key_value() {
         None => Ok(session),
         Some((missing, _)) => Err(Error::new(ErrorKind::Query, format!("{missing} has not been written yet"))

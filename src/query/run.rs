@@ -147,7 +147,7 @@ pub fn failed(error: &DataFusionError) -> Error {
         if missing.name == REJECTED_ROWS.name {
             "it is written when a row cannot be read, which has not happened yet"
         } else {
-            "it has not been synced yet: clerk-lake sync writes it"
+            "it has not been synced yet, or not by then: clerk-lake sync writes it"
         }
     } else if text.contains("not found") && text.contains("table") {
         if files::is_named_in(&text) {

@@ -9,7 +9,7 @@ use super::{LakeState, Report, TableState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
 use crate::query::{Catalogue, Engine, Instance, Parameters, Query, instances};
-use crate::resource::{REJECTED_ROWS, TABLES};
+use crate::resource::{TABLES, has_watermark};
 
 /// How many queries run at a time: each takes all processors where it can.
 const AT_A_TIME: usize = 2;
@@ -103,9 +103,7 @@ async fn states(lakes: &[Lake], names: &[String]) -> Result<Vec<LakeState>> {
         for spec in TABLES {
             let table = lake.table(spec).await?;
             let Some(version) = table.version() else { continue };
-            // Earlier versions gave this table the watermark of the last row that could not be read.
-            let is_dated = spec.name != REJECTED_ROWS.name;
-            let watermark = if is_dated { table.watermark().await? } else { None };
+            let watermark = if has_watermark(spec) { table.watermark().await? } else { None };
             tables.push(TableState { name: spec.name.to_owned(), rows: table.rows(), version, watermark });
         }
         states.push(LakeState { instance: instance.clone(), location: lake.location().to_string(), tables });

@@ -40,6 +40,13 @@ pub static TABLES: [&TableSpec; 7] = [
     &REJECTED_ROWS,
 ];
 
+/// Whether a table is complete up to a watermark. Rows that could not be read come and go with other tables' syncs
+/// (earlier versions of this program gave them the watermark of the last such row).
+#[must_use]
+pub fn has_watermark(spec: &TableSpec) -> bool {
+    spec.name != REJECTED_ROWS.name
+}
+
 /// How a resource is read.
 #[derive(Clone, Copy, Debug)]
 pub enum Reading {
