@@ -1,6 +1,6 @@
 //! `clerk-lake query`.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use clerk_lake::lake::Lake;
