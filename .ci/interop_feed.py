@@ -77,7 +77,8 @@ def type_differences(table: Table, schema: pyarrow.Schema, moment: str) -> list[
     found = difference("columns of changes", sorted(expected), sorted(schema.names))
     if found:
         return found
-    return [it for field in schema for it in difference(f"type of {field.name}", expected[field.name], spelled(field.type))]
+    got = {field.name: spelled(field.type) for field in schema}
+    return [it for name, kind in expected.items() for it in difference(f"type of {name}", kind, got[name])]
 
 
 def rows_of(seen: pyarrow.Table) -> list[dict]:
