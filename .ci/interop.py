@@ -1,9 +1,12 @@
 """Checks that other engines read what clerk-lake wrote; `.ci/interop` installs them and runs this.
 
-A simulated Clerk instance is synced into two lakes, one on local disk and one on S3: by a full sync, by incremental
-syncs with changes between them, by as many more as it takes until the Delta logs have checkpoints; then comes upkeep,
-and another full sync. After each step (slow readers: after three of them) every reader reads every table of both
-lakes and is compared with `clerk-lake query`:
+A simulated Clerk instance is synced into three lakes: by a full sync, by incremental syncs with changes between them,
+by as many more as it takes until the Delta logs have checkpoints; then comes upkeep, and another full sync. One lake
+is on local disk, one on S3, and a third, on local disk again, records its changes (`--change-data-feed`), which the
+one on S3 does from the checkpoints on. The instance's clock stands still while the lakes are synced.
+
+After each step (slow readers, and those of the third lake: after three of them) every reader reads every table and is
+compared with `clerk-lake query`:
 
 - the columns and their types, with those of `clerk-lake schema`;
 - every value of every row;
@@ -11,33 +14,57 @@ lakes and is compared with `clerk-lake query`:
   keys there are, the least, the greatest, the sum, and the rows by partition;
 - how many rows it finds by conditions for which it may leave out partitions, files and row groups.
 
+Besides, after each step:
+
+- all lakes have the same rows;
+- where changes are recorded, other readers of Delta's change data feed see what `clerk-lake query --changes-since`
+  says of every table, and its tables are what they were before with these changes taken in.
+
+At last the tables, what has changed of them and the answer to another question are written to files
+(`clerk-lake query --output`), which readers of files read as above.
+
 The first difference of a reader in a place ends its part there. The exit code is 1 where there is any.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from interop_compare import Expected, differences
-from interop_lakes import BUCKET, Place, Program, s3_server, simulator
-from interop_readers import READERS, Skip, ask, full_name
+from interop_compare import Expected, differences, row_differences
+from interop_feed import FEED_READERS, Changes, Feed
+from interop_files import ENDINGS, FILE_READERS, SESSIONS, changes_of
+from interop_lakes import BUCKET, Place, Program, Table, s3_server, simulator
+from interop_readers import READERS, Reader, Skip, ask, full_name
 
-# What happens in Clerk before each of the incremental syncs.
+# What happens in Clerk before each of the incremental syncs, after so many hours.
 CHANGES = {
-    "changes": {"create-user": 40, "update-profile": 30, "change-email": 10, "ban": 15, "activity": 60},
-    "deletions": {"delete-user": 25, "delete-organization": 3, "end-session": 30, "clean-up-session": 20},
-    "organizations": {"create-organization": 5, "rename-organization": 5, "add-member": 10, "remove-member": 8},
-    "no changes": {},
+    "changes": (1, {"create-user": 40, "update-profile": 30, "change-email": 10, "ban": 15, "activity": 60}),
+    "deletions": (1, {"delete-user": 25, "delete-organization": 3, "end-session": 30, "clean-up-session": 20}),
+    "organizations": (1, {"create-organization": 5, "rename-organization": 5, "add-member": 10, "remove-member": 8}),
+    "no changes for a day": (24, {}),
 }
+
+# The same before each sync on the way to checkpoints, and before the last one.
+FEW_CHANGES = {"create-user": 1, "ban": 1, "activity": 1}
+LAST_CHANGES = {"create-user": 5, "delete-user": 5, "ban": 5, "activity": 10}
 
 # After so many syncs every Delta log must have a checkpoint.
 MOST_SYNCS = 120
+
+# The table in whose changes every kind of change must be.
+FOLLOWED = "clerk_user"
+
+# What clerk-lake is compared with itself in.
+SAME_ROWS = "clerk-lake: the same rows as in the first lake"
+BY_CHANGES = "clerk-lake: tables by their changes"
 
 # So many differences of a reader in a place are printed.
 MOST_TOLD = 5
@@ -52,58 +79,131 @@ class Outcome:
     skipped: str | None = None
     differences: list[str] = field(default_factory=list)
 
-    def told(self, tables: int) -> tuple[str, str]:
+    def told(self) -> tuple[str, str]:
         if self.skipped:
             return "skip", self.skipped
         if self.differences or self.steps == 0:
             return "FAIL", f"differences: {len(self.differences)}, after {self.steps} steps without"
-        return "ok", f"{tables} tables x {self.steps} steps, {self.rows:,} rows"
+        return "ok", f"{self.steps} steps, {self.rows:,} rows"
 
 
 class Check:
     """All steps, in all places, for all readers."""
 
-    def __init__(self, program: Program, places: list[Place]):
+    def __init__(self, program: Program, local: Place, s3: Place, recording: Place):
         self.program = program
-        self.places = places
+        self.s3 = s3
+        self.recording = recording
+        self.places = [local, s3, recording]
         self.tables = program.tables()
-        self.outcomes = {(number, place.name): Outcome() for number in range(len(READERS)) for place in places}
+        self.feeds: list[Feed] = []
+        # By who reads, and where.
+        self.outcomes: dict[tuple[str, str], Outcome] = {}
 
     def run(self) -> None:
-        self.step("full sync", lambda place: self.program.sync(place, "--full"), slow_too=True)
-        for name, changes in CHANGES.items():
-            self.program.change(changes)
-            self.step(name, self.program.sync)
-        self.step("checkpoints", self.sync_until_checkpoints, slow_too=True)
-        self.step("upkeep", lambda place: self.program.run(place, "upkeep"))
-        self.program.change({"create-user": 5, "delete-user": 5, "activity": 10})
-        self.step("full sync again", lambda place: self.program.sync(place, "--full"), slow_too=True)
+        self.program.set_clock(noon_of_tomorrow())
+        self.step("full sync", lambda: self.sync("--full", record=self.recording), all_readers=True)
+        for name, (hours, changes) in CHANGES.items():
+            self.program.change(changes, hours)
+            self.step(name, self.sync)
+        self.step("checkpoints", self.sync_until_checkpoints, all_readers=True)
+        self.step("upkeep", self.look_after)
+        self.program.change(LAST_CHANGES)
+        self.step("full sync again", lambda: self.sync("--full"), all_readers=True)
+        self.step_of_feeds()
+        self.step_of_files()
 
-    def sync_until_checkpoints(self, place: Place) -> None:
-        for _ in range(MOST_SYNCS):
-            if all(place.has_checkpoint(table) for table in self.tables):
-                return
-            self.program.change({"create-user": 1, "ban": 1, "activity": 1})
-            self.program.sync(place)
-        raise SystemExit(f"after {MOST_SYNCS} syncs, not every table has a checkpoint: {place.lake}")
-
-    def step(self, name: str, act: Callable[[Place], None], slow_too: bool = False) -> None:
-        started = time.monotonic()
+    def sync(self, *arguments: str, record: Place | None = None) -> None:
+        """Syncs all lakes; `record` records its changes from then on."""
         for place in self.places:
-            act(place)
-            expected = [Expected(table, self.program.rows(place, table)) for table in self.tables]
-            for number, reader in enumerate(READERS):
-                if slow_too or not reader.slow:
-                    self.compare(number, place, name, expected)
-        print(f"==    {name}: {time.monotonic() - started:.0f} s", flush=True)
+            self.program.sync(place, *arguments, *(["--change-data-feed"] if place is record else []))
+        if record:
+            self.feeds.append(Feed(self.program, record, self.tables))
 
-    def compare(self, number: int, place: Place, step: str, expected: list[Expected]) -> None:
-        outcome = self.outcomes[number, place.name]
+    def sync_until_checkpoints(self) -> None:
+        self.sync(record=self.s3)
+        for _ in range(MOST_SYNCS):
+            if all(place.has_checkpoint(table) for place in self.places for table in self.tables):
+                return
+            self.program.change(FEW_CHANGES)
+            self.sync()
+        raise SystemExit(f"after {MOST_SYNCS} syncs, not every table has a checkpoint")
+
+    def look_after(self) -> None:
+        for place in self.places:
+            self.program.run(place, "upkeep")
+
+    def step(self, name: str, act: Callable[[], None], all_readers: bool = False) -> None:
+        started = time.monotonic()
+        act()
+        expected = {place.name: self.expected(place, self.tables) for place in self.places}
+        first, *others = self.places
+        for place in others:
+            self.compare_lakes(place, name, expected[place.name], expected[first.name])
+        for feed in self.feeds:
+            self.compare_feed(feed, name, expected[feed.place.name])
+        for place in self.places:
+            readers = [it for it in READERS if all_readers or not (it.slow or place.seldom)]
+            self.compare_readers(readers, place, name, expected[place.name])
+        took(name, started)
+
+    def step_of_feeds(self) -> None:
+        started = time.monotonic()
+        for feed in self.feeds:
+            changes = feed.everything()
+            self.compare_feed_readers(feed, "all changes", changes)
+            followed = [it for it in changes if it.table.name == FOLLOWED]
+            self.compare("clerk-lake: every kind of change", feed.place, "all changes", followed, Changes.missing)
+        took("all changes", started)
+
+    def step_of_files(self) -> None:
+        started = time.monotonic()
+        [followed] = [table for table in self.tables if table.name == FOLLOWED]
+        written = [*self.tables, changes_of(followed, 0), SESSIONS]
+        files = Place("files", str(self.program.directory / "files"))
+        Path(files.lake).mkdir()
+        for table in written:
+            for ending in ENDINGS:
+                self.program.write(self.recording, table, files.file(table, ending))
+        self.compare_readers(FILE_READERS, files, "files", self.expected(self.recording, written))
+        took("files", started)
+
+    def expected(self, place: Place, tables: list[Table]) -> list[Expected]:
+        return [Expected(table, self.program.rows(place, table)) for table in tables]
+
+    def compare_lakes(self, place: Place, step: str, expected: list[Expected], first: list[Expected]) -> None:
+        rows = {it.table.name: list(it.rows.values()) for it in expected}
+        self.compare(SAME_ROWS, place, step, first, lambda it: row_differences(it, rows[it.table.name]))
+
+    def compare_feed(self, feed: Feed, step: str, expected: list[Expected]) -> None:
+        news, tables = feed.news(), {it.table.name: it for it in expected}
+        self.compare(BY_CHANGES, feed.place, step, news, lambda it: feed.follow(it, tables[it.table.name]))
+        self.compare_feed_readers(feed, step, news)
+
+    def compare_feed_readers(self, feed: Feed, step: str, changes: list[Changes]) -> None:
+        for reader in FEED_READERS:
+            found_in = partial(Changes.differences, reader=reader, place=feed.place)
+            self.compare(full_name(reader), feed.place, step, changes, found_in)
+
+    def compare_readers(self, readers: list[Reader], place: Place, step: str, expected: list[Expected]) -> None:
+        for reader in readers:
+            self.compare(full_name(reader), place, step, expected, partial(seen_differences, reader, place))
+
+    def compare(
+        self,
+        who: str,
+        place: Place,
+        step: str,
+        tables: list[Expected] | list[Changes],
+        found_in: Callable[[Expected | Changes], list[str]],
+    ) -> None:
+        """Notes what differs in each of the tables, unless something already differed there."""
+        outcome = self.outcomes.setdefault((who, place.name), Outcome())
         if outcome.skipped or outcome.differences:
             return
-        for it in expected:
+        for it in tables:
             try:
-                found = differences(READERS[number], it, ask(number, place, it.table, it.questions))
+                found = found_in(it)
             except Skip as reason:
                 outcome.skipped = str(reason)
                 return
@@ -116,14 +216,28 @@ class Check:
     def report(self) -> bool:
         """Prints what came of everything; whether all is well."""
         kinds = Counter()
-        for (number, place), outcome in self.outcomes.items():
-            kind, what = outcome.told(len(self.tables))
+        for (who, place), outcome in self.outcomes.items():
+            kind, what = outcome.told()
             kinds[kind] += 1
-            print(f"{kind:4}  {full_name(READERS[number]):44}  {place:5}  {what}")
+            print(f"{kind:4}  {who:44}  {place:9}  {what}")
             for line in outcome.differences[:MOST_TOLD]:
                 print(f"      {line}")
         print(f"{kinds['ok']} passed, {kinds['FAIL']} failed, {kinds['skip']} skipped")
         return kinds["ok"] > 0 and kinds["FAIL"] == 0
+
+
+def seen_differences(reader: Reader, place: Place, it: Expected) -> list[str]:
+    return differences(reader, it, ask(reader, place, it.table, it.questions))
+
+
+def took(step: str, started: float) -> None:
+    print(f"==    {step}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def noon_of_tomorrow() -> datetime.datetime:
+    """A moment that comes after everything in the simulated instance, and is far from a change of days."""
+    tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    return tomorrow.replace(hour=12, minute=0, second=0, microsecond=0)
 
 
 def main() -> int:
@@ -132,8 +246,12 @@ def main() -> int:
     with served:
         stored, endpoint = s3_server(work)
         with stored:
-            places = [Place("local", str(work / "lake")), Place("S3", f"s3://{BUCKET}/clerk", endpoint)]
-            check = Check(Program(path, work, api_url), places)
+            check = Check(
+                Program(path, work, api_url),
+                local=Place("local", str(work / "lake")),
+                s3=Place("S3", f"s3://{BUCKET}/clerk", endpoint),
+                recording=Place("recording", str(work / "recording"), seldom=True),
+            )
             check.run()
     return 0 if check.report() else 1
 

@@ -21,7 +21,7 @@ MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 class Expected:
-    """What `clerk-lake query` says of a table. Times are microseconds here."""
+    """What `clerk-lake query` says of a table. Times are microseconds here, and days text."""
 
     def __init__(self, table: Table, rows: list[dict]):
         self.table = table
@@ -35,15 +35,24 @@ class Expected:
         """The edges of what is there: the last rows written, one row by its key, the last rows of a partition."""
         table, rows = self.table, list(self.rows.values())
         some = rows[len(rows) // 2]
-        conditions: list[list[Condition]] = [[("_synced_at", ">=", moment(max(self.column("_synced_at"))))]]
-        if table.types[table.key[0]] == "Utf8":
-            conditions.append([(name, "==", some[name]) for name in table.key])
+        conditions: list[list[Condition]] = [
+            [("_synced_at", ">=", self.bound("_synced_at", max(self.column("_synced_at"))))],
+            [(name, "==", self.bound(name, some[name])) for name in table.key],
+        ]
         if table.partition:
             value = some[table.partition]
-            times = sorted(row["created_at"] for row in rows if row[table.partition] == value)
+            when = "created_at" if "created_at" in table.types else "date"
+            times = sorted(row[when] for row in rows if row[table.partition] == value)
             for time in (times[len(times) // 2], times[-1]):
-                conditions.append([(table.partition, "==", value), ("created_at", ">=", moment(time))])
+                conditions.append([(table.partition, "==", value), (when, ">=", self.bound(when, time))])
         return conditions
+
+    def bound(self, column: str, value: object) -> object:
+        """A value as conditions have it."""
+        kind = self.table.types[column]
+        if kind.startswith("Timestamp"):
+            return EPOCH + value * MICROSECOND
+        return datetime.date.fromisoformat(value) if kind.startswith("Date") else value
 
     @cached_property
     def found(self) -> list[int]:
@@ -116,16 +125,15 @@ def partitions_sql(table: Table) -> str | None:
 
 def holds(row: dict, condition: Condition) -> bool:
     column, op, bound = condition
-    value, bound = row[column], in_microseconds(bound)
+    value, bound = row[column], as_compared(bound)
     return value is not None and (value == bound if op == "==" else value >= bound)
 
 
-def moment(microseconds: int) -> datetime.datetime:
-    return EPOCH + microseconds * MICROSECOND
-
-
-def in_microseconds(value: object) -> object:
-    return (value - EPOCH) // MICROSECOND if isinstance(value, datetime.datetime) else value
+def as_compared(bound: object) -> object:
+    """A condition's value as rows have it."""
+    if isinstance(bound, datetime.datetime):
+        return (bound - EPOCH) // MICROSECOND
+    return bound.isoformat() if isinstance(bound, datetime.date) else bound
 
 
 def with_times(value, name: str = ""):
@@ -134,8 +142,8 @@ def with_times(value, name: str = ""):
         return {key: with_times(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
         return [with_times(inner) for inner in value]
-    if name.endswith("_at") and isinstance(value, str):
-        return in_microseconds(datetime.datetime.fromisoformat(value))
+    if name.endswith(("_at", "_timestamp")) and isinstance(value, str):
+        return as_compared(datetime.datetime.fromisoformat(value))
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import re
@@ -15,13 +16,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow
 import pyarrow.fs
+import pyarrow.ipc
 
 USERS = 3000
 ORGANIZATIONS = 60
 KEY = "sk_live_simulated"
 BUCKET = "lake"
 REGION = "us-east-1"
+
+# A time, as `clerk-lake schema` spells its type.
+MOMENT = 'Timestamp(µs, "UTC")'
+
+# What changes of a table have beside the table's own columns.
+CHANGE = {"_change_type": "Utf8", "_commit_version": "Int64", "_commit_timestamp": MOMENT}
 
 # A table that is there only once a row could not be read.
 SOMETIMES = {"clerk_rejected_row"}
@@ -34,6 +43,8 @@ class Place:
     name: str
     lake: str
     endpoint: str | None = None
+    # Whether it is read only after a few of the steps.
+    seldom: bool = False
 
     @property
     def options(self) -> dict[str, str]:
@@ -53,8 +64,13 @@ class Place:
         return f"{self.lake}/{table.name}"
 
     def data_files(self, table: Table) -> str:
-        """A pattern for a table's data files, and not for the checkpoints of its log, which are Parquet too."""
+        """A pattern for a table's data files, and not for the checkpoints of its log and its change data, which are
+        Parquet too."""
         return f"{self.lake}/{table.name}/**/part-*.parquet"
+
+    def file(self, table: Table, ending: str) -> Path:
+        """Where rows are that `clerk-lake query` was asked for and wrote to a file."""
+        return Path(self.lake) / f"{table.name}.{ending}"
 
     def arrow(self, table: Table) -> tuple[pyarrow.fs.FileSystem, str]:
         """A table as PyArrow's file systems know it."""
@@ -77,12 +93,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as `clerk-lake schema` describes it: its columns' types in their order."""
+    """A table as `clerk-lake schema` describes it: its columns' types in their order; or the answer to a question."""
 
     name: str
     key: list[str]
     partition: str | None
     types: dict[str, str]
+    # For what is no table but an answer: the question, and what else `clerk-lake query` is told.
+    question: str | None = None
+    asked: tuple[str, ...] = ()
+
+    @property
+    def sql(self) -> str:
+        return self.question or f"SELECT * FROM {self.name}"
 
     def key_of(self, row: dict) -> tuple:
         return tuple(row[column] for column in self.key)
@@ -101,24 +124,31 @@ class Program:
     api_url: str = ""
 
     def run(self, place: Place | None, *arguments: str) -> str:
+        return self.output(place, *arguments).decode()
+
+    def output(self, place: Place | None, *arguments: str) -> bytes:
         where = ["--lake", place.lake] if place else []
         done = subprocess.run(
             [self.path, *arguments, *where],
             cwd=self.directory,
             env=environment() | (place.options if place else {}) | {"CLERK_SECRET_KEY": KEY},
             capture_output=True,
-            text=True,
         )
         if done.returncode != 0:
-            said = f"{done.stdout}{done.stderr}"
+            said = (done.stdout + done.stderr).decode(errors="replace")
             raise SystemExit(f"clerk-lake {' '.join([*arguments, *where])} exited with {done.returncode}:\n{said}")
         return done.stdout
 
     def sync(self, place: Place, *arguments: str) -> None:
         self.run(place, "sync", "--api-url", self.api_url, "--rate-limit", "off", *arguments)
 
-    def change(self, changes: dict[str, int]) -> None:
-        """Lets so many changes of each kind happen in the simulated instance."""
+    def set_clock(self, now: datetime.datetime) -> None:
+        """Lets the simulated instance's clock stand still at that moment, so that all lakes are synced at the same."""
+        request("POST", f"{self.api_url}/_simulator/clock?now={round(now.timestamp() * 1000)}")
+
+    def change(self, changes: dict[str, int], hours: float = 0.5) -> None:
+        """Lets so many hours pass in the simulated instance, and then so many changes of each kind happen."""
+        request("POST", f"{self.api_url}/_simulator/clock?advance={round(hours * 3_600_000)}")
         for kind, count in changes.items():
             request("POST", f"{self.api_url}/_simulator/change?kind={kind}&count={count}")
 
@@ -131,8 +161,21 @@ class Program:
         ]
 
     def rows(self, place: Place, table: Table) -> list[dict]:
-        out = self.run(place, "query", f"SELECT * FROM {table.name}", "--format", "ndjson")
+        out = self.run(place, "query", table.sql, *table.asked, "--format", "ndjson")
         return [json.loads(line) for line in out.splitlines()]
+
+    def write(self, place: Place, table: Table, file: Path) -> None:
+        """Writes a table's rows to a file, in the format that its ending says."""
+        self.run(place, "query", table.sql, *table.asked, "--output", str(file))
+
+    def changes(self, place: Place, table: Table, since: int) -> pyarrow.Table:
+        """What versions of a table after `since` have changed."""
+        asked = ["--changes-since", str(since), "--format", "arrow"]
+        return pyarrow.ipc.open_stream(self.output(place, "query", table.sql, *asked)).read_all()
+
+    def status(self, place: Place) -> dict[str, dict]:
+        """What `clerk-lake status` says, by table."""
+        return {it["name"]: it for it in json.loads(self.run(place, "status", "--json"))["tables"]}
 
 
 class Server:

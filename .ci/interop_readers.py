@@ -347,21 +347,16 @@ def load_first_from(directory: str) -> None:
     sys.path.insert(0, directory)
 
 
-def see(number: int, place: Place, table: Table, questions: Questions) -> Seen:
-    return READERS[number].see(place, table, questions)
-
-
-def ask(number: int, place: Place, table: Table, questions: Questions) -> Seen:
-    """Lets a reader of `READERS` see a table.
+def ask(reader: Reader, place: Place, table: Table, questions: Questions) -> Seen:
+    """Lets a reader see a table.
 
     Raises `Skip` where that is not possible here.
     """
-    reader = READERS[number]
     if place.endpoint and reader.only_local:
         raise Skip(reader.only_local)
     if reader.packaged:
-        return packaged_duckdb().submit(see, number, place, table, questions).result()
-    return see(number, place, table, questions)
+        return packaged_duckdb().submit(reader.see, place, table, questions).result()
+    return reader.see(place, table, questions)
 
 
 def full_name(reader: Reader) -> str:
