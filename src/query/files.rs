@@ -20,7 +20,7 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{self, Location};
@@ -156,13 +156,15 @@ fn open_store(state: &SessionState, url: &ListingTableUrl, name: &str) -> Result
 async fn ending(state: &SessionState, url: &ListingTableUrl, name: &str) -> Result<Ending> {
     let refused = |error: &DataFusionError| lake::store_error(&format!("the file {name:?} cannot be read"), error);
     let store = state.runtime_env().object_store(url).map_err(|error| refused(&error))?;
-    let listed = url.list_all_files(state, store.as_ref(), "").await.map_err(|error| refused(&error))?;
-    let paths = listed.map_ok(|file| file.location.to_string());
-    let paths: Vec<String> = paths.try_collect().await.map_err(|error| refused(&error))?;
-    if paths.iter().any(|path| path.contains("_delta_log/")) {
+    let log = url.prefix().clone().join("_delta_log");
+    if matches!(store.list(Some(&log)).next().await, Some(Ok(_))) {
         return Err(Error::new(ErrorKind::Query, format!("{name:?} holds a Delta table, not plain files"))
             .with_hint("a lake's tables go by their names; ask another lake with --lake"));
     }
+    let listed = url.list_all_files(state, store.as_ref(), "").await.map_err(|error| refused(&error))?;
+    let paths = listed.map_ok(|file| file.location.to_string());
+    let mut paths: Vec<String> = paths.try_collect().await.map_err(|error| refused(&error))?;
+    paths.sort();
     common_ending(name, &paths)
 }
 

@@ -11,7 +11,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::{Encoder, Out, sent};
+use super::{Encoder, Out, plain, sent};
 use crate::cli::terminal::written;
 
 /// Rows in a row group: enough for an engine to skip by, few enough to be held in memory.
@@ -22,6 +22,7 @@ const ROW_GROUP_BYTES: usize = 64 * 1024 * 1024;
 
 /// A Parquet file, compressed with zstd.
 pub struct Parquet<'a> {
+    schema: SchemaRef,
     writer: ArrowWriter<Out<'a>>,
 }
 
@@ -33,14 +34,16 @@ impl<'a> Parquet<'a> {
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
             .set_created_by(concat!("clerk-lake ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
-        let writer = ArrowWriter::try_new(out, SchemaRef::clone(schema), Some(properties));
-        Ok(Self { writer: writer.map_err(refused)? })
+        let schema = plain::schema(schema);
+        let writer = ArrowWriter::try_new(out, SchemaRef::clone(&schema), Some(properties));
+        Ok(Self { writer: writer.map_err(refused)?, schema })
     }
 }
 
 impl Encoder for Parquet<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        encoded(self.writer.write(batch))
+        let batch = plain::batch(batch, &self.schema).map_err(ParquetError::from).map_err(refused)?;
+        encoded(self.writer.write(&batch))
     }
 
     fn has_begun(&self) -> bool {
@@ -75,19 +78,21 @@ fn refused(error: ParquetError) -> Error {
 
 /// An Arrow IPC file: with a footer, by which a reader finds every batch.
 pub struct ArrowFile<'a> {
+    schema: SchemaRef,
     writer: FileWriter<Out<'a>>,
 }
 
 impl<'a> ArrowFile<'a> {
     pub fn new(schema: &SchemaRef, out: Out<'a>) -> Result<Self> {
-        let writer = FileWriter::try_new(out, schema);
-        Ok(Self { writer: writer.map_err(|error| Error::new(ErrorKind::Query, error.to_string()))? })
+        let schema = plain::schema(schema);
+        let writer = FileWriter::try_new(out, &schema);
+        Ok(Self { writer: writer.map_err(|error| Error::new(ErrorKind::Query, error.to_string()))?, schema })
     }
 }
 
 impl Encoder for ArrowFile<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        sent(self.writer.write(batch))
+        sent(plain::batch(batch, &self.schema).and_then(|batch| self.writer.write(&batch)))
     }
 
     fn has_begun(&self) -> bool {
@@ -102,19 +107,21 @@ impl Encoder for ArrowFile<'_> {
 
 /// An Arrow IPC stream, to be read as it comes.
 pub struct ArrowStream<'a> {
+    schema: SchemaRef,
     writer: StreamWriter<Out<'a>>,
 }
 
 impl<'a> ArrowStream<'a> {
     pub fn new(schema: &SchemaRef, out: Out<'a>) -> Result<Self> {
-        let writer = StreamWriter::try_new(out, schema);
-        Ok(Self { writer: writer.map_err(|error| Error::new(ErrorKind::Query, error.to_string()))? })
+        let schema = plain::schema(schema);
+        let writer = StreamWriter::try_new(out, &schema);
+        Ok(Self { writer: writer.map_err(|error| Error::new(ErrorKind::Query, error.to_string()))?, schema })
     }
 }
 
 impl Encoder for ArrowStream<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        sent(self.writer.write(batch))
+        sent(plain::batch(batch, &self.schema).and_then(|batch| self.writer.write(&batch)))
     }
 
     fn has_begun(&self) -> bool {

@@ -2,6 +2,7 @@
 
 mod binary;
 mod file;
+mod plain;
 mod table;
 mod text;
 

@@ -101,7 +101,7 @@ fn columns(table: &TableSpec) -> Vec<Column> {
 /// A type in a word.
 pub fn kind(data_type: &DataType) -> String {
     match data_type {
-        DataType::Utf8 => "text".to_owned(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int64 => "bigint".to_owned(),
         DataType::Int32 => "int".to_owned(),
