@@ -107,7 +107,7 @@ async fn what_is_wrong_with_a_file_is_said_with_its_name_and_line() {
         .await;
     desk.write("bad.sql", "-- title: Bad\n\n-- parameter: days\nSELECT 1\n");
     desk.fails(&["--list"], 7, &["mine/bad.sql, line 3", "name = number"]).await;
-    desk.write("bad.sql", "-- title: Bad\nSELECT 1\nFROM (\n");
+    desk.write("bad.sql", "-- title: Bad\nSELECT 1\nFROM )\n");
     desk.fails(&["--name", "bad"], 7, &["mine/bad.sql: ", "Line: "]).await;
     desk.fails(&["--name", "worse"], 2, &["there is no query called \"worse\"", ", bad, "]).await;
     let missing = desk.world.run(&["query", "--queries", "nowhere", "--list"]).await;

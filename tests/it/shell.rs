@@ -42,7 +42,7 @@ async fn statements_from_standard_input_are_run_one_after_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_statement_that_fails_ends_it() {
     let world = synced().await;
-    let failed = fed(&world, "SELECT 1 AS a;\n\nSELECT 2\nFROM (;\nSELECT 3 AS c;", &["--format", "csv"]).await;
+    let failed = fed(&world, "SELECT 1 AS a;\n\nSELECT 2\nFROM );\nSELECT 3 AS c;", &["--format", "csv"]).await;
     assert_eq!((failed.status.code(), stdout(&failed)), (Some(7), "a\n1\n".to_owned()));
     assert!(stderr(&failed).contains("Line: 4"), "{}", stderr(&failed));
     for text in ["", " \n", "-- nothing\n;;"] {
