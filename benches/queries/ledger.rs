@@ -81,7 +81,9 @@ fn habits(users: &Users, first: NaiveDate, activity: usize, random: &mut ChaCha8
     let mut habits: Vec<Habit> = users.created_at.iter().map(habit).collect();
     let expected: u64 = habits.iter().map(Habit::expected).sum::<u64>() / 1000;
     let thousandths = (activity as u64).saturating_mul(CERTAIN) / expected.max(1);
-    habits.iter_mut().for_each(|habit| habit.scaled(thousandths));
+    for habit in &mut habits {
+        habit.scaled(thousandths);
+    }
     habits
 }
 

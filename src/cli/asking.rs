@@ -14,7 +14,7 @@ use datafusion::dataframe::DataFrame;
 use super::output::{Sink, Target};
 
 /// For how long a snapshot is asked by somebody who types.
-const FRESH_FOR: Duration = Duration::from_secs(60);
+const FRESH_FOR: Duration = Duration::from_mins(1);
 
 /// The queries that come with the program, and those of the user's folder.
 pub fn catalogue(directory: Option<&Path>) -> Result<Catalogue> {

@@ -107,7 +107,7 @@ impl Table {
     /// The change data files of one version, and when it was committed.
     fn changes_in(&self, version: u64, entry: &Bytes, newest: u64) -> Result<Vec<(AddCDCFile, Option<DateTime<Utc>>)>> {
         let name = self.spec.name;
-        let (mut changes, mut at, mut changed) = (Vec::new(), None, false);
+        let (mut changes, mut at, mut is_written) = (Vec::new(), None, false);
         for action in actions(name, version, entry)? {
             match action {
                 Action::CommitInfo(info) => at = info.in_commit_timestamp.or(info.timestamp),
@@ -116,12 +116,12 @@ impl Table {
                     return Err(Error::new(ErrorKind::Query, text).with_hint(anew(newest)));
                 }
                 Action::Cdc(file) => changes.push(file),
-                Action::Add(file) => changed |= file.data_change,
-                Action::Remove(file) => changed |= file.data_change,
+                Action::Add(file) => is_written |= file.data_change,
+                Action::Remove(file) => is_written |= file.data_change,
                 _ => {}
             }
         }
-        if changes.is_empty() && changed {
+        if changes.is_empty() && is_written {
             let text = format!("version {version} of {name} changed rows and did not record which");
             let hint = format!("another program has written to the lake; {}", anew(newest));
             return Err(Error::new(ErrorKind::Query, text).with_hint(hint));

@@ -148,7 +148,9 @@ impl StagedStore {
             return Err(error);
         }
         let mut waiting = lock(&self.staged);
-        staged.iter().for_each(|location| drop(waiting.remove(location)));
+        for location in &staged {
+            waiting.remove(location);
+        }
         Ok(named)
     }
 

@@ -130,9 +130,9 @@ mod tests {
             writer.write_all(b"new").and_then(|()| writer.flush()).expect("bytes");
             assert_eq!(fs::read_to_string(&path).expect("a file"), "old");
             if keeps {
-                file.put_in_place().expect("its place")
+                file.put_in_place().expect("its place");
             } else {
-                drop(file)
+                drop(file);
             }
             assert_eq!(fs::read_to_string(&path).expect("a file"), if keeps { "new" } else { "old" });
             assert_eq!(names(folder.path()), ["rows.csv"]);

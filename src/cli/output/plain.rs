@@ -19,9 +19,9 @@ pub fn schema(schema: &Schema) -> SchemaRef {
 /// [`ArrowError`] where a value does not fit, which is a bug.
 pub fn batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
-        true => Ok(Arc::clone(column)),
-        false => cast(column, field.data_type()),
+    let columns = columns.map(|(column, field)| {
+        let is_plain = column.data_type() == field.data_type();
+        if is_plain { Ok(Arc::clone(column)) } else { cast(column, field.data_type()) }
     });
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?, &options)

@@ -132,7 +132,9 @@ impl Drawn {
         }
         for (date, users) in &self.ledger {
             let date = date.to_string();
-            users.iter().for_each(|user| tables.active(&format!("user_{user}"), &[&date]));
+            for user in users {
+                tables.active(&format!("user_{user}"), &[&date]);
+            }
         }
         for (date, known) in &self.known {
             let date = date.to_string();
@@ -230,7 +232,7 @@ async fn growth_is_what_counting_finds() {
                 Some(date) => monday(date) == week,
                 None => !drawn.active(first, week - days(1)).contains(user),
             };
-            let (new, back): (Users, Users) = active.difference(&before).partition(|user| has_signed_up(*user));
+            let (new, back): (Users, Users) = active.difference(&before).partition(|user| has_signed_up(user));
             json!({"week": week, "new": new.len(), "retained": active.intersection(&before).count(),
                 "reactivated": back.len(), "churned": before.difference(&active).count(), "active": active.len(),
                 "complete": (-7..7).all(|after| drawn.is_complete(week + days(after)))})

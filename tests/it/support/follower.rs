@@ -164,7 +164,7 @@ pub async fn assert_change_data_are_named(store: &Arc<dyn ObjectStore>, lake: &s
         let table = format!("{lake}/{}", spec.name);
         let mut named = BTreeSet::new();
         for path in paths(store, &format!("{table}/_delta_log")).await {
-            if !path.as_ref().ends_with(".json") {
+            if path.extension() != Some("json") {
                 continue;
             }
             let entry = store.get(&path).await.expect("an entry").bytes().await.expect("its text");

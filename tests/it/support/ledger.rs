@@ -73,7 +73,7 @@ pub async fn rows(lake: &Lake) -> Active {
     let batches = Box::pin(ask(lake, &USER_ACTIVITY.table, sql)).await.unwrap_or_default();
     for batch in &batches {
         let texts = [2, 3].map(|column| cast(batch.column(column), &DataType::Utf8).expect("text"));
-        let [months, sources] = texts.each_ref().map(|text| text.as_string::<i32>());
+        let [months, sources] = texts.each_ref().map(AsArray::as_string::<i32>);
         let days = batch.column(1).as_primitive::<Date32Type>();
         for row in 0..batch.num_rows() {
             let date = days.value_as_date(row).expect("a day").to_string();
