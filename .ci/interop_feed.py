@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow
 
 from interop_compare import MOST_ROWS, Expected, difference, records, spelled, with_times
-from interop_lakes import CHANGE, MOMENT, Place, Program, Table
+from interop_lakes import CHANGE, Place, Program, Table
 from interop_readers import Skip, delta_table
 
 # What can become of a row: what it was before, and what it is after.
@@ -25,8 +25,8 @@ class FeedReader:
     package: str
     name: str
     see: Callable[[Place, Table, int], pyarrow.Table]
-    # What its `_commit_timestamp` is.
-    moment: str = MOMENT
+    # Where its columns have types of its own.
+    types: dict[str, str] = field(default_factory=dict)
     packaged: bool = False
 
 
@@ -41,7 +41,12 @@ def spark_feed(place: Place, table: Table, since: int) -> pyarrow.Table:
 
 
 FEED_READERS = [
-    FeedReader("deltalake", "load_cdf", deltalake_feed, moment='Timestamp(ms, "None")'),
+    FeedReader(
+        "deltalake",
+        "load_cdf",
+        deltalake_feed,
+        types={"_commit_version": "uint64", "_commit_timestamp": 'Timestamp(ms, "None")'},
+    ),
     FeedReader("pyspark", "readChangeFeed", spark_feed),
 ]
 
@@ -52,7 +57,7 @@ class Changes:
     def __init__(self, table: Table, since: int, seen: pyarrow.Table):
         self.table = table
         self.since = since
-        self.type_differences = type_differences(table, seen.schema, MOMENT)
+        self.type_differences = type_differences(table, seen.schema, {})
         self.rows = rows_of(seen)
 
     def missing(self) -> list[str]:
@@ -62,7 +67,7 @@ class Changes:
     def differences(self, reader: FeedReader, place: Place) -> list[str]:
         """How another reader's changes differ."""
         seen = reader.see(place, self.table, self.since)
-        found = self.type_differences or type_differences(self.table, seen.schema, reader.moment)
+        found = self.type_differences or type_differences(self.table, seen.schema, reader.types)
         if found:
             return found
         expected, got = (Counter(map(as_text, rows)) for rows in (self.rows, rows_of(seen)))
@@ -72,8 +77,8 @@ class Changes:
         return found
 
 
-def type_differences(table: Table, schema: pyarrow.Schema, moment: str) -> list[str]:
-    expected = table.types | CHANGE | {"_commit_timestamp": moment}
+def type_differences(table: Table, schema: pyarrow.Schema, own: dict[str, str]) -> list[str]:
+    expected = table.types | CHANGE | own
     found = difference("columns of changes", sorted(expected), sorted(schema.names))
     if found:
         return found

@@ -20,7 +20,7 @@ import pyarrow
 import pyarrow.fs
 import pyarrow.ipc
 
-USERS = 3000
+USERS = 2000
 ORGANIZATIONS = 60
 KEY = "sk_live_simulated"
 BUCKET = "lake"
@@ -43,8 +43,6 @@ class Place:
     name: str
     lake: str
     endpoint: str | None = None
-    # Whether it is read only after a few of the steps.
-    seldom: bool = False
 
     @property
     def options(self) -> dict[str, str]:
@@ -115,6 +113,10 @@ class Table:
         return self.partition is not None and self.types[self.partition] == "Int32"
 
 
+class Failed(Exception):
+    """The program exited with an error."""
+
+
 @dataclass(frozen=True)
 class Program:
     """clerk-lake, in an environment that says nothing else about Clerk or AWS."""
@@ -136,7 +138,7 @@ class Program:
         )
         if done.returncode != 0:
             said = (done.stdout + done.stderr).decode(errors="replace")
-            raise SystemExit(f"clerk-lake {' '.join([*arguments, *where])} exited with {done.returncode}:\n{said}")
+            raise Failed(f"clerk-lake {' '.join([*arguments, *where])} exited with {done.returncode}:\n{said}")
         return done.stdout
 
     def sync(self, place: Place, *arguments: str) -> None:
@@ -166,6 +168,7 @@ class Program:
 
     def write(self, place: Place, table: Table, file: Path) -> None:
         """Writes a table's rows to a file, in the format that its ending says."""
+        file.parent.mkdir(exist_ok=True)
         self.run(place, "query", table.sql, *table.asked, "--output", str(file))
 
     def changes(self, place: Place, table: Table, since: int) -> pyarrow.Table:
