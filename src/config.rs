@@ -53,8 +53,15 @@ pub fn with_file(command: Command, file: Option<&Path>) -> Result<Command> {
         Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(command),
         Err(error) => return Err(wrong(&path, &error.to_string())),
     };
-    let settings: Table = text.parse().map_err(|error: toml::de::Error| wrong(&path, error.message()))?;
+    let settings: Table = text.parse().map_err(|error| not_toml(&path, &text, &error))?;
     settings.iter().try_fold(command, |command, (name, value)| with_default(command, &path, name, value))
+}
+
+fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    wrong(path, &format!("line {line}: {}", error.message()))
+        .with_hint("a setting is a line such as rate_limit = 100, and text stands between quotes: history = \"7d\"")
 }
 
 fn with_default(command: Command, path: &Path, name: &str, value: &Value) -> Result<Command> {

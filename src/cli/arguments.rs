@@ -121,9 +121,10 @@ pub struct Sync {
 /// How the lake is looked after.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Keep {
-    /// For how long replaced files stay, for `query --at` and slow readers: 12h, 7d, …; 0: not at all
-    #[arg(long, env = "CLERK_LAKE_HISTORY", default_value = "0", value_name = "TIME", value_parser = period)]
-    pub history: TimeDelta,
+    /// For how long replaced files stay, for `query --at` and slow readers: 12h, 7d, …; 0: not at all. Where nothing is
+    /// said a table goes on as before, and a new one keeps none
+    #[arg(long, env = "CLERK_LAKE_HISTORY", value_name = "TIME", value_parser = period)]
+    pub history: Option<TimeDelta>,
     /// Put the small files of a partition together once there are so many; 0: never
     #[arg(long, env = "CLERK_LAKE_COMPACT_FILES", default_value_t = Keeping::default().compact_files, value_name = "N")]
     pub compact_files: usize,
@@ -183,7 +184,8 @@ pub struct Query {
     /// A folder of your own queries, NAME.sql: added to the catalogue, in place of those of the same name
     #[arg(long, env = "CLERK_LAKE_QUERIES", value_name = "DIR")]
     pub queries: Option<PathBuf>,
-    /// Ask the lake as it was then: a version of the tables, a day, or a moment (needs a lake with --history)
+    /// Ask the lake as it was then: a version of the tables, a moment, or a day (as it began, UTC); a moment is what
+    /// $now and $today are too (needs a lake with --history)
     #[arg(long, value_name = "VERSION|TIME", value_parser = at)]
     pub at: Option<At>,
     /// Ask about the rows that have been inserted, updated and deleted since this version of the table that the query
@@ -216,6 +218,9 @@ pub struct Report {
     /// A folder of your own queries, NAME.sql: added to the catalogue, in place of those of the same name
     #[arg(long, env = "CLERK_LAKE_QUERIES", value_name = "DIR")]
     pub queries: Option<PathBuf>,
+    /// Where the queries run: here, or on a Ballista cluster, ballista://host:port
+    #[arg(long, env = "CLERK_LAKE_ENGINE", default_value = "local", value_name = "ENGINE")]
+    pub engine: String,
     /// A value for a parameter, in all queries that have it; may be given more than once
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
     pub param: Vec<(String, i64)>,

@@ -72,9 +72,12 @@ impl Asking {
         &self.catalogue
     }
 
-    /// What time it is.
+    /// What time it is, or was at the moment that is asked for.
     pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        match self.at {
+            Some(At::Moment(moment)) => moment,
+            Some(At::Version(_)) | None => self.clock.now(),
+        }
     }
 
     /// The lakes as they are, or were at the moment that is asked for.
@@ -89,7 +92,7 @@ impl Asking {
                 (snapshot, since)
             }
             _ => {
-                let now = self.clock.now();
+                let now = self.now();
                 let opening = Snapshot::open(&self.lakes, self.at, &self.engine, &self.catalogue, now);
                 (Box::pin(opening).await?, Instant::now())
             }

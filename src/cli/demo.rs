@@ -10,7 +10,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clerk_lake::api::{Client, ClientConfig, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::query::{self, Catalogue, Parameters, catalogue};
+use clerk_lake::query::{self, Catalogue, Engine, Parameters, catalogue};
 use clerk_lake::resource::TABLES;
 use clerk_lake::simulator::{Simulator, SimulatorConfig};
 use clerk_lake::sync::{Sync, SyncOptions};
@@ -113,7 +113,7 @@ async fn chart(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
 /// Writes the report beside the tables.
 async fn report(terminal: &mut Terminal, lake: &Lake, file: &Path) -> Result<()> {
     let lakes = std::slice::from_ref(lake);
-    let report = Box::pin(super::report::make(lakes, &Catalogue::builtin()?, &[])).await?;
+    let report = Box::pin(super::report::make(lakes, &Engine::Local, &Catalogue::builtin()?, &[])).await?;
     super::report::write(&report, file)?;
     say(terminal, &format!("\nThe report, for a browser: {}", file.display()))?;
     super::report::warn(terminal, &report);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
-use clerk_lake::query::Catalogue;
+use clerk_lake::query::{Catalogue, Engine};
 use clerk_lake::report::{Report, collect};
 use clerk_lake::{Error, ErrorKind, Result, config};
 
@@ -22,7 +22,8 @@ const WIDTH: usize = 80;
 
 pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments::Report) -> Result<()> {
     let catalogue = catalogue(arguments.queries.as_deref())?;
-    let report = Box::pin(make(lakes, &catalogue, &arguments.param)).await?;
+    let engine = Engine::parse(&arguments.engine)?;
+    let report = Box::pin(make(lakes, &engine, &catalogue, &arguments.param)).await?;
     if arguments.terminal {
         let text = report.terminal(width(), has_colours());
         written(terminal.out().write_all(text.as_bytes()))?;
@@ -42,12 +43,17 @@ pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments:
     terminal.flushed()
 }
 
-/// Asks all queries of `catalogue` over `lakes`, as they are now.
+/// Asks all queries of `catalogue` over `lakes`, as they are now, on `engine`.
 ///
 /// # Errors
 /// As [`collect()`], and [`Query`](ErrorKind::Query) where every query fails.
-pub async fn make(lakes: &[Lake], catalogue: &Catalogue, parameters: &[(String, i64)]) -> Result<Report> {
-    collect(lakes, catalogue, parameters, Clock::system().now()).await?.if_any()
+pub async fn make(
+    lakes: &[Lake],
+    engine: &Engine,
+    catalogue: &Catalogue,
+    parameters: &[(String, i64)],
+) -> Result<Report> {
+    collect(lakes, engine, catalogue, parameters, Clock::system().now()).await?.if_any()
 }
 
 /// Writes the page to `file`, which is there whole or as it was before; gives its size in bytes.

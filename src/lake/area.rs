@@ -13,13 +13,16 @@ use std::sync::atomic::AtomicU32;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::checkpoint::FILE as CHECKPOINT;
 use super::{Lake, store_error};
 use crate::error::{Error, Result};
 
 const STAGED: &str = "_staged";
+
+/// What a run on a store without locks writes to see what time it is there.
+const MARKER: &str = "now";
 
 /// After how long a run on a store without locks counts as dead beyond doubt.
 const DEAD_AFTER: TimeDelta = TimeDelta::days(1);
@@ -141,9 +144,22 @@ impl RunArea {
     /// What time it is by the store's own clock: the age of a marker that is written now is none.
     async fn now(&self) -> Result<DateTime<Utc>> {
         let refused = |error| store_error("the lake cannot be written", &error);
-        let marker = self.prefix_for("now");
+        let marker = self.prefix_for(MARKER);
         self.root.put(&marker, "".into()).await.map_err(refused)?;
         Ok(self.root.head(&marker).await.map_err(refused)?.last_modified)
+    }
+
+    /// Proves that the store refuses to put what is there already, as commits need: the marker, once more.
+    async fn prove_conditions(&self) -> Result<()> {
+        let new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let why = match self.root.put_opts(&self.prefix_for(MARKER), "".into(), new).await {
+            Err(object_store::Error::AlreadyExists { .. }) => return Ok(()),
+            Err(error @ object_store::Error::NotImplemented { .. }) => error.to_string(),
+            Err(error) => return Err(store_error("the lake cannot be written", &error)),
+            Ok(_) => "it puts an object in place of another although it is asked not to (If-None-Match)".to_owned(),
+        };
+        Err(Error::settings(format!("the store cannot keep two runs apart: {why}"))
+            .with_hint("use one with conditional writes, such as S3, MinIO or R2; leave AWS_CONDITIONAL_PUT alone"))
     }
 
     /// Removes areas whose runs are dead beyond doubt, and checkpoints that are too old. This is also the proof
@@ -151,6 +167,7 @@ impl RunArea {
     async fn remove_dead_on_store(&self) -> Result<()> {
         let refused = |error| store_error("what was staged cannot be listed", &error);
         let now = self.now().await?;
+        self.prove_conditions().await?;
         for run in self.root.list_with_delimiter(Some(&self.all)).await.map_err(refused)?.common_prefixes {
             let objects: Vec<_> = self.root.list(Some(&run)).try_collect().await.map_err(refused)?;
             let silent_for = |span| objects.iter().all(|object| now - object.last_modified > span);
@@ -198,7 +215,8 @@ impl LocalLock {
         // The lock's name appears only once the lock is held, so that nobody takes this run for dead.
         let unnamed = staged.join(format!("{run}.new"));
         let lock = create_in(&staged, &unnamed).map_err(|error| refused(&error))?;
-        lock.try_lock().map_err(|error| refused(&error.into()))?;
+        // Whoever looks whether it is held holds it for that instant.
+        lock.lock().map_err(|error| refused(&error))?;
         std::fs::rename(&unnamed, staged.join(format!("{run}.lock"))).map_err(|error| refused(&error))?;
         std::fs::create_dir(staged.join(run)).map_err(|error| refused(&error))?;
         Ok(Self { directory: directory.to_owned(), created, staged, run: run.to_owned(), _lock: lock })

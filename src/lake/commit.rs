@@ -19,7 +19,7 @@ use super::change::{Change, CommitOutcome, Counts, Upsert};
 use super::feed::properties_from_the_beginning;
 use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, UNREADABLE, WATERMARK};
 use super::writer::{StagedRows, writer_properties};
-use super::{compare, store_error};
+use super::{compare, store_error, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often a table is loaded again after a commit.
@@ -116,7 +116,7 @@ impl Table {
         let change = Change { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info };
         let outcome = self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await?;
         let version = outcome.committed(self.spec.name)?;
-        if self.version() == Some(version) {
+        if self.version() >= Some(version) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Unreachable, format!("the table {} cannot be read again", self.spec.name))
@@ -158,7 +158,7 @@ impl Table {
         let instance = change.instance.clone().filter(|_| self.instance().is_none());
         let instance = instance.map(|instance| (INSTANCE.to_owned(), instance));
         let new = |(name, value): &(String, String)| self.property(name).as_deref() != Some(value);
-        let kept: Vec<_> = self.lake.keeping.properties(self.spec).into_iter().filter(new).collect();
+        let kept: Vec<_> = upkeep::properties(self.spec, self.kept_for()).into_iter().filter(new).collect();
         let changed: Vec<_> = instance.into_iter().chain(kept).collect();
         if changed.is_empty() {
             return None;
@@ -179,8 +179,9 @@ impl Table {
             ("clerk_lake.source".to_owned(), Some(self.spec.source.to_owned())),
         ]);
         properties_of_table.insert(INSTANCE.to_owned(), change.instance.clone());
-        properties_of_table
-            .extend(self.lake.keeping.properties(self.spec).into_iter().map(|(name, value)| (name, Some(value))));
+        properties_of_table.extend(
+            upkeep::properties(self.spec, self.kept_for()).into_iter().map(|(name, value)| (name, Some(value))),
+        );
         if self.lake.keeping.change_data_feed == Some(true) {
             properties_of_table.extend(properties_from_the_beginning());
         }
@@ -283,7 +284,7 @@ impl Table {
     /// Removes the files that the table had at `base` and has no longer, and what a crash had left before the
     /// table's first commit.
     async fn remove_superseded(&mut self, base: &Base) {
-        if self.lake.keeping.keeps_history() {
+        if self.keeps_history() {
             return;
         }
         let now: HashSet<String> = self.files().map(|file| file.path).collect();

@@ -25,6 +25,7 @@ impl Table {
     pub async fn make_ready(&mut self) -> Result<usize> {
         self.add_new_columns().await?;
         Box::pin(self.switch_feed()).await?;
+        Box::pin(self.note_history()).await?;
         self.sweep().await
     }
 

@@ -76,6 +76,13 @@ pub(crate) fn is_missing_file(error: &(dyn std::error::Error + 'static)) -> bool
     text.contains("Object at location") && text.contains("not found")
 }
 
+/// Whether `error` is the store's own: it fails, cannot be reached, or refuses. That a file is not there is none.
+pub(crate) fn is_of_store(error: &(dyn std::error::Error + 'static)) -> bool {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let mut own = chain.filter_map(|error| error.downcast_ref::<object_store::Error>());
+    own.next().is_some_and(|error| !matches!(error, object_store::Error::NotFound { .. }))
+}
+
 /// A failure of the store, as the user must see it.
 pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let detail = chain(error);

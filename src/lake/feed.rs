@@ -7,21 +7,18 @@
 //! log tells of their version.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use deltalake::kernel::Action;
-use deltalake::kernel::transaction::CommitProperties;
 use deltalake::logstore::{LogStore, get_actions};
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::commit::Base;
 use super::entry::{CHANGE_DATA, version_of, version_of_change_data};
 use super::store_error;
-use super::table::{RUN_INFO, Table};
+use super::table::Table;
 use crate::error::Result;
 
 /// The table property by which every program that writes to the table knows that changes are to be recorded.
@@ -76,28 +73,16 @@ impl Table {
         if wanted {
             properties.insert(BEGINS.to_owned(), (version + 1).to_string());
         }
-        let base = Base::of(self);
-        let mode = if wanted { "feed on" } else { "feed off" };
-        let info = serde_json::json!({ "mode": mode });
-        let once = CommitProperties::default().with_max_retries(0).with_metadata([(RUN_INFO.to_owned(), info)]);
-        let done = self
-            .delta
-            .clone()
-            .set_tbl_properties()
-            .with_properties(properties)
-            .with_raise_if_not_exists(false)
-            .with_commit_properties(once)
-            .await;
-        let version = self.settle(base, done.map(|_| ())).await?.committed(self.spec.name)?;
+        let version = self.set_properties(properties, if wanted { "feed on" } else { "feed off" }).await?;
         tracing::info!(table = self.spec.name, version, on = wanted, "the change data feed was switched");
         Ok(())
     }
 
-    /// The log's entries of these versions, in order; none where the log has let one go.
-    pub(super) fn entries(
+    /// The log's entries of these versions, in their order; none where the log has let one go.
+    pub(super) fn entries<V: IntoIterator<Item = u64>>(
         &self,
-        versions: RangeInclusive<u64>,
-    ) -> impl Stream<Item = Result<(u64, Option<Bytes>)>> + use<> {
+        versions: V,
+    ) -> impl Stream<Item = Result<(u64, Option<Bytes>)>> + use<V> {
         let (log, name) = (self.log_store(), self.spec.name);
         let read = move |version: u64| {
             let log = Arc::clone(&log);

@@ -23,6 +23,7 @@ mod record;
 mod staged;
 mod table;
 mod upkeep;
+mod upload;
 mod writer;
 
 use std::sync::Arc;
@@ -31,16 +32,16 @@ use datafusion::execution::context::SessionContext;
 use datafusion::prelude::SessionConfig;
 use object_store::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::table::TableSpec;
 
 pub use area::RunArea;
 pub use change::{Change, CommitOutcome, Counts, Upsert};
 pub use checkpoint::Checkpoint;
-pub(crate) use failure::{is_missing_file, store_error};
+pub(crate) use failure::{is_missing_file, is_of_store, store_error};
 pub use location::Location;
-pub use past::{At, CommitEntry};
-pub use table::{CommitRecord, Table};
+pub use past::{At, CommitRecord};
+pub use table::Table;
 pub use upkeep::{Compaction, Keeping, TableUpkeep, look_after};
 pub use writer::{StagedRows, Writer, writer_properties};
 
@@ -136,15 +137,7 @@ impl Lake {
     /// [`Settings`](crate::ErrorKind::Settings) that names both instances.
     pub async fn check_instance(&self, instance: &str, specs: &[&'static TableSpec]) -> Result<()> {
         for spec in specs {
-            if let Some(owner) = self.table(spec).await?.instance()
-                && owner != instance
-            {
-                return Err(Error::settings(format!(
-                    "the lake {} belongs to the Clerk instance {owner}, and this key to {instance}",
-                    self.location
-                ))
-                .with_hint("use that instance's key, or another --lake for this one"));
-            }
+            self.table(spec).await?.check_instance(instance)?;
         }
         Ok(())
     }

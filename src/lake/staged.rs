@@ -22,10 +22,11 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
 use super::entry::{Entry, version_of};
+use super::upload::{Failure, Upload};
 
 /// How often it is looked up whether a commit whose answer was lost has happened.
 const LOOKS: u32 = 4;
@@ -43,14 +44,13 @@ pub(super) struct StagedStore {
     table_prefix: Path,
     /// Where new data files are staged; none for a reader, which stages nothing.
     staging: Option<Path>,
+    /// Whether it is a disk of this machine: nothing is carried out there after it has failed.
+    is_local: bool,
     staged: Arc<Staged>,
     /// The last version that was committed through this store; -1 for none.
     committed: AtomicI64,
-    failure: Arc<Failure>,
+    failure: Failure,
 }
-
-/// Why a data file could not be staged, if one could not.
-type Failure = Mutex<Option<object_store::Error>>;
 
 /// The staged files of a table: where each of them will be, and where it is now.
 type Staged = Mutex<HashMap<Path, Path>>;
@@ -61,12 +61,18 @@ impl StagedStore {
         Self {
             table: PrefixStore::new(Arc::clone(&root), table_prefix.clone()),
             staging,
+            is_local: false,
             table_prefix,
             staged: Arc::default(),
             committed: AtomicI64::new(-1),
-            failure: Arc::default(),
+            failure: Failure::default(),
             root,
         }
+    }
+
+    /// The same store, on a disk of this machine or not.
+    pub(super) fn on_disk(self, is_local: bool) -> Self {
+        Self { is_local, ..self }
     }
 
     /// The same store staging at another place; both know what either has staged.
@@ -76,18 +82,16 @@ impl StagedStore {
             table: PrefixStore::new(Arc::clone(&self.root), self.table_prefix.clone()),
             table_prefix: self.table_prefix.clone(),
             staging: Some(staging),
+            is_local: self.is_local,
             staged: Arc::clone(&self.staged),
             committed: AtomicI64::new(-1),
-            failure: Arc::default(),
+            failure: Failure::default(),
         }
     }
 
-    /// Why a data file could not be staged since this was last asked, if one could not.
-    ///
-    /// The library that writes Parquet gives up an upload whose last step failed in a way that panics. So that
-    /// last step never fails here; whoever has written asks afterwards, and a commit does.
+    /// Why a data file could not be staged since this was last asked, if one could not; see [`Upload`].
     pub(super) fn take_failure(&self) -> Option<object_store::Error> {
-        lock(&self.failure).take()
+        self.failure.take()
     }
 
     /// The version that was committed through this store since this was last asked, whatever was said of it
@@ -173,25 +177,38 @@ impl StagedStore {
         }
         let Entry { text, files } = Entry::new(&Bytes::from(payload), version, |path| self.staged_at(path).is_some());
         let published = self.publish(files).await?;
-        let error = match self.table.put_opts(location, text.clone().into(), opts).await {
-            Ok(result) => {
-                self.note_committed(version);
-                return Ok(result);
+        let mut tries = 0;
+        loop {
+            let error = match self.table.put_opts(location, text.clone().into(), opts.clone()).await {
+                Ok(result) => {
+                    self.note_committed(version);
+                    return Ok(result);
+                }
+                Err(error) => error,
+            };
+            match self.read_patiently(location).await {
+                Ok(found) if found == text => {
+                    self.note_committed(version);
+                    return Ok(PutResult { e_tag: None, version: None });
+                }
+                // S3 refuses a put on a condition with 409, too, while it serves another request about the same name.
+                found
+                    if is_absent(&found)
+                        && matches!(error, object_store::Error::AlreadyExists { .. })
+                        && tries < LOOKS =>
+                {
+                    tries += 1;
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+                // Another commit is there, or ours was refused: it has not happened and never will.
+                found if found.is_ok() || (is_absent(&found) && (self.is_local || is_refusal(&error))) => {
+                    self.withdraw(&published).await;
+                    return Err(error);
+                }
+                // Nobody can say, and what has been sent may yet arrive: the files must stay. The next run commits
+                // before it clears up (see [`super::Table::sweep`]), and finds this commit or is there first.
+                _ => return Err(error),
             }
-            Err(error) => error,
-        };
-        match self.read_patiently(location).await {
-            Ok(found) if found == text => {
-                self.note_committed(version);
-                Ok(PutResult { e_tag: None, version: None })
-            }
-            // Another commit is there, or none: ours did not happen.
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => {
-                self.withdraw(&published).await;
-                Err(error)
-            }
-            // Nobody can say: the files must stay, in case the commit is there after all.
-            Err(_) => Err(error),
         }
     }
 
@@ -212,29 +229,26 @@ impl StagedStore {
     }
 }
 
-/// An upload of a data file whose last step does not fail; see [`StagedStore::take_failure`].
-#[derive(Debug)]
-struct StagedUpload {
-    upload: Box<dyn MultipartUpload>,
-    failure: Arc<Failure>,
+fn is_absent(found: &Result<Bytes>) -> bool {
+    matches!(found, Err(object_store::Error::NotFound { .. }))
 }
 
-#[async_trait]
-impl MultipartUpload for StagedUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.upload.put_part(data)
-    }
-
-    async fn complete(&mut self) -> Result<PutResult> {
-        self.upload.complete().await.or_else(|error| {
-            *lock(&self.failure) = Some(error);
-            Ok(PutResult { e_tag: None, version: None })
-        })
-    }
-
-    async fn abort(&mut self) -> Result<()> {
-        self.upload.abort().await
-    }
+/// Whether a put that failed like this has been refused: it will not be carried out later, as one may be whose answer
+/// did not come in time.
+fn is_refusal(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    matches!(
+        error,
+        E::AlreadyExists { .. }
+            | E::Precondition { .. }
+            | E::NotModified { .. }
+            | E::NotFound { .. }
+            | E::NotSupported { .. }
+            | E::NotImplemented { .. }
+            | E::PermissionDenied { .. }
+            | E::Unauthenticated { .. }
+            | E::InvalidPath { .. }
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -270,13 +284,10 @@ impl ObjectStore for StagedStore {
             return self.commit(location, version, payload, opts).await;
         }
         let put = self.root.put_opts(&self.new_place(location), payload, opts).await;
-        match put {
-            Err(error) if self.staged_at(location).is_some() => {
-                *lock(&self.failure) = Some(error);
-                Ok(PutResult { e_tag: None, version: None })
-            }
-            put => put,
+        if self.staged_at(location).is_none() {
+            return put;
         }
+        Ok(self.failure.noted(put))
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -284,7 +295,7 @@ impl ObjectStore for StagedStore {
         if self.staged_at(location).is_none() {
             return Ok(upload);
         }
-        Ok(Box::new(StagedUpload { upload, failure: Arc::clone(&self.failure) }))
+        Ok(Box::new(Upload::new(upload, &self.failure)))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

@@ -57,15 +57,6 @@ pub struct Table {
     pub(super) leftovers: Vec<Path>,
 }
 
-/// What a commit says of the run that made it.
-#[derive(Clone, Debug)]
-pub struct CommitRecord {
-    /// When it was made, by the clock of the machine that made it.
-    pub at: Option<DateTime<Utc>>,
-    /// The run's figures, as it recorded them.
-    pub info: serde_json::Value,
-}
-
 impl Table {
     /// Opens `spec`'s table in `lake`, for reading or, with an `area` to stage in, for writing.
     ///
@@ -83,7 +74,8 @@ impl Table {
         let prefix = lake.table_prefix(spec.name);
         let staging = area.map(|area| area.prefix_for(spec.name));
         let merging = staging.as_ref().map(|staging| join(staging, &Path::from("merged")));
-        let store = Arc::new(StagedStore::new(Arc::clone(&location.root), prefix.clone(), merging));
+        let store = StagedStore::new(Arc::clone(&location.root), prefix.clone(), merging);
+        let store = Arc::new(store.on_disk(location.directory().is_some()));
         let as_store: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
         let url = location.url_of(&prefix)?;
         let log_store = default_logstore(as_store, Arc::clone(&location.root), &url, &StorageConfig::default());
@@ -210,6 +202,19 @@ impl Table {
         self.property(INSTANCE)
     }
 
+    /// Refuses a table that belongs to another instance than `instance`.
+    ///
+    /// # Errors
+    /// [`Settings`](crate::ErrorKind::Settings) that names both instances.
+    pub fn check_instance(&self, instance: &str) -> Result<()> {
+        let Some(owner) = self.instance().filter(|owner| owner != instance) else { return Ok(()) };
+        let lake = self.lake.location();
+        Err(Error::settings(format!(
+            "the lake {lake} belongs to the Clerk instance {owner}, and this key to {instance}"
+        ))
+        .with_hint("use that instance's key, or another --lake for this one"))
+    }
+
     /// Up to when its rows are complete, by Clerk's clock; none where it has not been written yet.
     ///
     /// # Errors
@@ -235,27 +240,6 @@ impl Table {
         let Ok(state) = self.delta.snapshot() else { return Ok(None) };
         let version = state.transaction_version(self.log_store().as_ref(), name).await;
         version.map_err(|error| store_error(&format!("what {} is complete up to", self.spec.name), &error))
-    }
-
-    /// What the last `count` commits say of their runs, newest first.
-    ///
-    /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
-    pub async fn history(&self, count: usize) -> Result<Vec<CommitRecord>> {
-        if !self.exists() {
-            return Ok(Vec::new());
-        }
-        let commits: Vec<_> = self
-            .delta
-            .history(Some(count))
-            .try_collect()
-            .await
-            .map_err(|error| store_error("the table's history cannot be read", &error))?;
-        let record = |commit: deltalake::kernel::CommitInfo| CommitRecord {
-            at: commit.timestamp.and_then(DateTime::from_timestamp_millis),
-            info: commit.info.get(RUN_INFO).cloned().unwrap_or_default(),
-        };
-        Ok(commits.into_iter().map(record).collect())
     }
 
     /// The table as DataFusion reads it, at the version it is open at.
@@ -321,7 +305,7 @@ impl Table {
             return Ok(0);
         }
         let old = self.remove_old_changes().await?;
-        if self.lake.keeping.keeps_history() {
+        if self.keeps_history() {
             // What no version names looks like what older ones do: it goes with them, by its age.
             return Ok(old + self.remove_expired().await?);
         }

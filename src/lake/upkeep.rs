@@ -10,8 +10,10 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::operations::vacuum::VacuumMode;
-use deltalake::{DeltaTableError, FilterOp, FilterValue};
+use deltalake::{DeltaTableError, FilterOp, FilterValue, checkpoints};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use serde::Deserialize;
 
 use super::change::CommitOutcome;
 use super::commit::Base;
@@ -31,8 +33,12 @@ const TARGET_BYTES: u64 = 128 * 1024 * 1024;
 /// fewer commits than that.
 const CHECKPOINT_EVERY: u32 = 10;
 
-/// How long removed files stay known to checkpoints where no history is asked for: they are gone by then.
-const REMOVED_KNOWN: TimeDelta = TimeDelta::hours(1);
+/// How long removed files stay known to checkpoints where no history is asked for: they are gone by then, and whoever
+/// opens the table reads past each of them.
+const REMOVED_KNOWN: TimeDelta = TimeDelta::minutes(1);
+
+/// The table property that says for how many seconds superseded files stay.
+const HISTORY: &str = "clerk_lake.history";
 
 /// How long entries stay in the log at least: `status` shows the last runs, and readers follow a table by its log.
 const LOG_KNOWN: TimeDelta = TimeDelta::days(7);
@@ -42,7 +48,8 @@ const LOG_KNOWN: TimeDelta = TimeDelta::days(7);
 pub struct Keeping {
     /// For how long files that a commit has superseded stay, for time travel and for readers that take their time.
     /// Zero: they go right after the commit, and a plain Parquet reader sees the committed rows and nothing else.
-    pub history: TimeDelta,
+    /// None: a table goes on as it is, and a new one keeps nothing.
+    pub history: Option<TimeDelta>,
     /// So many small files in one partition are put together into few; 0: never by itself.
     pub compact_files: usize,
     /// Whether tables record which rows each commit inserts, updates and deletes; none: a table goes on as it is, and
@@ -52,26 +59,21 @@ pub struct Keeping {
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { history: TimeDelta::zero(), compact_files: 32, change_data_feed: None }
+        Self { history: None, compact_files: 32, change_data_feed: None }
     }
 }
 
-impl Keeping {
-    /// Whether old versions can be read.
-    pub(super) fn keeps_history(self) -> bool {
-        self.history > TimeDelta::zero()
-    }
-
-    /// The properties that tell delta-rs, and other engines that write to the table, the same.
-    pub(super) fn properties(self, spec: &TableSpec) -> Vec<(String, String)> {
-        let interval = |of: TimeDelta| format!("interval {} seconds", of.num_seconds());
-        vec![
-            ("delta.checkpointInterval".to_owned(), CHECKPOINT_EVERY.to_string()),
-            ("delta.dataSkippingStatsColumns".to_owned(), spec.told_columns().join(",")),
-            ("delta.deletedFileRetentionDuration".to_owned(), interval(self.history.max(REMOVED_KNOWN))),
-            ("delta.logRetentionDuration".to_owned(), interval(self.history.max(LOG_KNOWN))),
-        ]
-    }
+/// What tells delta-rs, and other engines that write to a table of `spec`, that it is kept for `history`; this program
+/// reads the last of them.
+pub(super) fn properties(spec: &TableSpec, history: TimeDelta) -> Vec<(String, String)> {
+    let interval = |of: TimeDelta| format!("interval {} seconds", of.num_seconds());
+    vec![
+        ("delta.checkpointInterval".to_owned(), CHECKPOINT_EVERY.to_string()),
+        ("delta.dataSkippingStatsColumns".to_owned(), spec.told_columns().join(",")),
+        ("delta.deletedFileRetentionDuration".to_owned(), interval(history.max(REMOVED_KNOWN))),
+        ("delta.logRetentionDuration".to_owned(), interval(history.max(LOG_KNOWN))),
+        (HISTORY.to_owned(), history.num_seconds().to_string()),
+    ]
 }
 
 /// What putting small files together did to a table.
@@ -126,13 +128,82 @@ async fn look_after_one(lake: &Lake, spec: &'static TableSpec, area: &RunArea) -
     }
     let mut removed = table.make_ready().await?;
     let compaction = table.compact(2).await?;
-    if compaction.is_some() && lake.keeping.keeps_history() {
+    if compaction.is_some() && table.keeps_history() {
         removed += table.remove_expired().await?;
     }
+    table.tidy_log().await?;
     Ok(Some(TableUpkeep { name: spec.name, files: table.file_count(), compaction, removed }))
 }
 
 impl Table {
+    /// For how long files that a commit has superseded stay: as was said, or else as the table has been kept so far.
+    pub(super) fn kept_for(&self) -> TimeDelta {
+        self.lake.keeping.history.or_else(|| self.own_history()).unwrap_or_default()
+    }
+
+    fn own_history(&self) -> Option<TimeDelta> {
+        self.property(HISTORY).and_then(|seconds| seconds.parse().ok()).and_then(TimeDelta::try_seconds)
+    }
+
+    /// Whether old versions can be read.
+    pub(super) fn keeps_history(&self) -> bool {
+        self.kept_for() > TimeDelta::zero()
+    }
+
+    /// Writes down for how long the table's past is kept from now on, where that is said and not what it says itself:
+    /// runs that say nothing go by it.
+    pub(super) async fn note_history(&mut self) -> Result<()> {
+        let Some(said) = self.lake.keeping.history.filter(|_| self.exists()) else { return Ok(()) };
+        if said == self.own_history().unwrap_or_default() {
+            return Ok(());
+        }
+        let version = self.set_properties(properties(self.spec, said), "history").await?;
+        tracing::info!(table = self.spec.name, version, seconds = said.num_seconds(), "the past is kept for as long");
+        Ok(())
+    }
+
+    /// Commits these properties, and nothing else; gives the version.
+    pub(super) async fn set_properties(
+        &mut self,
+        properties: impl IntoIterator<Item = (String, String)>,
+        mode: &str,
+    ) -> Result<u64> {
+        let base = Base::of(self);
+        let info = serde_json::json!({ "mode": mode });
+        let once = CommitProperties::default().with_max_retries(0).with_metadata([(RUN_INFO.to_owned(), info)]);
+        let done = self
+            .delta
+            .clone()
+            .set_tbl_properties()
+            .with_properties(properties.into_iter().collect())
+            .with_raise_if_not_exists(false)
+            .with_commit_properties(once)
+            .await;
+        self.settle(base, done.map(|_| ())).await?.committed(self.spec.name)
+    }
+
+    /// Writes a checkpoint of the log where the table has gone on since the last one, and lets entries go that are too
+    /// old.
+    async fn tidy_log(&self) -> Result<()> {
+        let failed =
+            |error: DeltaTableError| store_error(&format!("the log of {} cannot be kept", self.spec.name), &error);
+        if self.checkpointed().await != self.version() {
+            checkpoints::create_checkpoint(&self.delta, None).await.map_err(failed)?;
+        }
+        checkpoints::cleanup_metadata(&self.delta, None).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// The version of the last checkpoint; none where that is not known.
+    async fn checkpointed(&self) -> Option<u64> {
+        #[derive(Deserialize)]
+        struct LastCheckpoint {
+            version: u64,
+        }
+        let found = self.store.get(&Path::from("_delta_log/_last_checkpoint")).await.ok()?.bytes().await.ok()?;
+        serde_json::from_slice::<LastCheckpoint>(&found).ok().map(|checkpoint| checkpoint.version)
+    }
+
     /// Puts small files together in every partition that has `at_least` of them, 2 or more. The rows stay as they
     /// are, and so does the watermark. None where no partition has so many, or another run has committed meanwhile.
     ///
@@ -219,7 +290,7 @@ impl Table {
             .clone()
             .vacuum()
             .with_mode(mode)
-            .with_retention_period(self.lake.keeping.history)
+            .with_retention_period(self.kept_for())
             .with_enforce_retention_duration(false)
             .with_dry_run(true)
             .await

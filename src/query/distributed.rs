@@ -36,7 +36,7 @@ use futures::TryStreamExt;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::run::failed;
+use super::run::{failed, register};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{Lake, Table};
 
@@ -145,7 +145,7 @@ impl Cluster {
         let session = SessionContext::new_with_state(state);
         lake.open_to(&session);
         for table in tables {
-            session.register_table(table.spec().name, table.as_files()?).map_err(|error| failed(&error))?;
+            register(&session, table.spec(), table.as_files()?)?;
         }
         Ok(session)
     }

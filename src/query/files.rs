@@ -115,7 +115,7 @@ pub(super) async fn table(state: &SessionState, name: &str) -> Result<Option<Arc
     if !is_file(name) {
         return Ok(None);
     }
-    let url = ListingTableUrl::parse(name).map_err(|error| unreadable(name, &chain(&error)))?;
+    let url = url_of(name).map_err(|error| unreadable(name, &chain(&error)))?;
     open_store(state, &url, name)?;
     let ending = ending(state, &url, name).await?;
     let mut first_failure = None;
@@ -126,6 +126,16 @@ pub(super) async fn table(state: &SessionState, name: &str) -> Result<Option<Arc
         }
     }
     Err(first_failure.map_or_else(|| Error::bug("a file of no kind"), |error| unreadable(name, &chain(&error))))
+}
+
+/// The place that `name` stands for, with the pattern that it may end with.
+fn url_of(name: &str) -> Result<ListingTableUrl, DataFusionError> {
+    // DataFusion looks for patterns in paths alone.
+    let pattern = name.contains("://").then(|| name.find(['*', '?', '['])).flatten();
+    match pattern.and_then(|at| name[..at].rfind('/')) {
+        Some(end) => ListingTableUrl::parse(&name[..=end])?.with_glob(&name[end + 1..]),
+        None => ListingTableUrl::parse(name),
+    }
 }
 
 /// Whether `text` says that a table is not found whose name looks like a file's, taken apart at its dot.

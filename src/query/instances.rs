@@ -21,7 +21,7 @@ use super::parameters::Parameters;
 use super::run::{failed, tables};
 use super::{files, names};
 use crate::error::{Error, Result};
-use crate::lake::{At, Lake, Table};
+use crate::lake::{At, Lake, Location, Table};
 use crate::resource;
 
 /// The column that says which instance a row comes from, where there are several.
@@ -35,6 +35,8 @@ pub struct Instance {
     /// The tables of its lake.
     pub session: SessionContext,
     lake: Lake,
+    /// The tables of its lake that have been written, at the versions that the session reads.
+    tables: Arc<[Table]>,
 }
 
 impl fmt::Debug for Instance {
@@ -44,6 +46,18 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
+    /// Where its lake is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        self.lake.location()
+    }
+
+    /// The tables of its lake that have been written, at the versions that the session reads.
+    #[must_use]
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
     /// Lets SQL name the queries of `catalogue`, at their defaults as of `now`, and files beside the lake.
     pub fn open_names(&self, catalogue: &Catalogue, now: DateTime<Utc>) {
         names::open(&self.session, catalogue.clone(), Parameters::at(now));
@@ -69,7 +83,8 @@ pub async fn instances(lakes: &[Lake], at: Option<At>, engine: &Engine) -> Resul
 async fn open(lake: &Lake, at: Option<At>, engine: &Engine) -> Result<Instance> {
     let tables = tables(lake, at).await?;
     let name = tables.iter().find_map(Table::instance).unwrap_or_else(|| lake.location().to_string());
-    Ok(Instance { name, session: engine.session_of(lake, &tables).await?, lake: lake.clone() })
+    let session = engine.session_of(lake, &tables).await?;
+    Ok(Instance { name, session, lake: lake.clone(), tables: tables.into() })
 }
 
 /// Adds the lake's location to the names of those that are lakes of one instance.

@@ -1,18 +1,23 @@
 //! Running SQL over a lake's tables.
 
+use std::sync::Arc;
+
 use arrow::array::AsArray;
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
+use datafusion::logical_expr::Expr;
 
 use super::files;
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{self, At, Lake, Table};
 use crate::resource::{self, REJECTED_ROWS, Resource};
+use crate::table::TableSpec;
 
 /// A session with every table of the lake that has been written, each at its newest version.
 ///
@@ -36,10 +41,36 @@ pub async fn session_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
 pub(super) async fn session_of(lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
     let session = lake.session();
     for table in tables {
-        let provider = table.provider().await?;
-        session.register_table(table.spec().name, provider).map_err(|error| failed(&error))?;
+        register(&session, table.spec(), table.provider().await?)?;
     }
     Ok(session)
+}
+
+/// Lets `session` ask the table that `provider` reads. A table that was last written by an earlier version lacks the
+/// columns that have come since: they are null, as they will be once it is written again.
+pub(super) fn register(session: &SessionContext, spec: &TableSpec, provider: Arc<dyn TableProvider>) -> Result<()> {
+    let registered = with_new_columns(session, spec, provider)
+        .and_then(|provider| session.register_table(spec.name, provider).map(|_| ()));
+    registered.map_err(|error| failed(&error))
+}
+
+fn with_new_columns(
+    session: &SessionContext,
+    spec: &TableSpec,
+    provider: Arc<dyn TableProvider>,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let (own, there) = (spec.schema(), provider.schema());
+    let is_new = |field: &&FieldRef| there.field_with_name(field.name()).is_err();
+    let new: Vec<&FieldRef> = own.fields().iter().filter(is_new).collect();
+    if new.is_empty() {
+        return Ok(provider);
+    }
+    let mut frame = session.read_table(provider)?;
+    for field in new {
+        let null = ScalarValue::try_from(field.data_type())?;
+        frame = frame.with_column(field.name(), Expr::Literal(null, None))?;
+    }
+    Ok(frame.into_view())
 }
 
 /// Every table of the lake that has been written, each at its newest version, or as it was then.
@@ -135,6 +166,9 @@ pub fn failed(error: &DataFusionError) -> Error {
         return Error::new(ErrorKind::Conflict, "a sync replaced files while they were being read")
             .with_hint("ask again: the question itself is fine");
     }
+    if lake::is_of_store(error) {
+        return lake::store_error("what is asked cannot be read", error);
+    }
     let text = match root {
         DataFusionError::SQL(error, _) => error.to_string(),
         DataFusionError::Plan(text) => text.clone(),
@@ -149,6 +183,8 @@ pub fn failed(error: &DataFusionError) -> Error {
         } else {
             "it has not been synced yet, or not by then: clerk-lake sync writes it"
         }
+    } else if let Some(resource) = resource::ALL.iter().find(|resource| names(&text, resource.name)) {
+        return Error::new(ErrorKind::Query, text).with_hint(format!("the table is called {}", resource.table.name));
     } else if text.contains("not found") && text.contains("table") {
         if files::is_named_in(&text) {
             "put a file's path between quotes: SELECT * FROM 'people.csv'"
@@ -163,4 +199,9 @@ pub fn failed(error: &DataFusionError) -> Error {
         "clerk-lake schema lists the tables and their columns"
     };
     Error::new(ErrorKind::Query, text).with_hint(hint)
+}
+
+/// Whether a failure tells of something that is not in what is called `name`, or of that not being there.
+fn names(text: &str, name: &str) -> bool {
+    text.contains(&format!("'{name}' not found")) || text.contains(&format!("fields are {name}."))
 }

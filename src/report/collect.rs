@@ -9,12 +9,12 @@ use super::{LakeState, Report, TableState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
 use crate::query::{Catalogue, Engine, Instance, Parameters, Query, instances};
-use crate::resource::{TABLES, has_watermark};
+use crate::resource::has_watermark;
 
 /// How many queries run at a time: each takes all processors where it can.
 const AT_A_TIME: usize = 2;
 
-/// Asks all queries of `catalogue` over each of `lakes`, as they are now. Each query takes those of `parameters`
+/// Asks all queries of `catalogue` over each of `lakes`, as they are now, on `engine`. Each query takes those of `parameters`
 /// that it has. A query that fails is a figure that says why, and no failure of the report.
 ///
 /// # Errors
@@ -22,25 +22,22 @@ const AT_A_TIME: usize = 2;
 /// [`Unreachable`](ErrorKind::Unreachable) where a lake cannot be opened.
 pub async fn collect(
     lakes: &[Lake],
+    engine: &Engine,
     catalogue: &Catalogue,
     parameters: &[(String, i64)],
     now: DateTime<Utc>,
 ) -> Result<Report> {
     let queries: Vec<Query> = catalogue.queries().cloned().collect();
     refuse_unknown(&queries, parameters)?;
-    let open = open(lakes, catalogue, now).await?;
+    let mut open = open(lakes, engine, catalogue, now).await?;
     let pairs = (0..queries.len()).flat_map(|query| (0..open.len()).map(move |lake| (query, lake)));
     let asked: Vec<(usize, usize)> = pairs.collect();
     let mut answers = ask(&queries, &open, &asked, parameters, now).await;
-    // A sync has replaced files while they were being read: those queries are asked once more, of what is there now.
     let is_conflict = |answer: &Result<Rows>| answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
-    let again: Vec<usize> = (0..answers.len()).filter(|at| is_conflict(&answers[*at])).collect();
-    if !again.is_empty() {
-        let open = self::open(lakes, catalogue, now).await?;
-        let asked: Vec<_> = again.iter().map(|at| asked[*at]).collect();
-        for (at, answer) in again.into_iter().zip(ask(&queries, &open, &asked, parameters, now).await) {
-            answers[at] = answer;
-        }
+    if answers.iter().any(is_conflict) {
+        // A sync has replaced files while they were being read: all is asked once more, of what is there now.
+        open = self::open(lakes, engine, catalogue, now).await?;
+        answers = ask(&queries, &open, &asked, parameters, now).await;
     }
     let names: Vec<String> = open.iter().map(|instance| instance.name.clone()).collect();
     let mut answers = answers.into_iter();
@@ -49,12 +46,12 @@ pub async fn collect(
         parts: names.iter().zip(answers.by_ref()).map(|(name, rows)| Part { instance: name.clone(), rows }).collect(),
     });
     let figures = figures.collect();
-    Ok(Report { made_at: now, lakes: states(lakes, &names).await?, figures })
+    Ok(Report { made_at: now, lakes: states(&open).await?, figures })
 }
 
 /// The lakes as they are now; queries may name others of the catalogue.
-async fn open(lakes: &[Lake], catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Vec<Instance>> {
-    let open = Box::pin(instances(lakes, None, &Engine::Local)).await?;
+async fn open(lakes: &[Lake], engine: &Engine, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Vec<Instance>> {
+    let open = Box::pin(instances(lakes, None, engine)).await?;
     for instance in &open {
         instance.open_names(catalogue, now);
     }
@@ -96,17 +93,18 @@ fn refuse_unknown(queries: &[Query], parameters: &[(String, i64)]) -> Result<()>
         .with_hint(format!("there are: {}", known.join(", "))))
 }
 
-async fn states(lakes: &[Lake], names: &[String]) -> Result<Vec<LakeState>> {
+/// What the lakes hold, at the versions that were asked.
+async fn states(open: &[Instance]) -> Result<Vec<LakeState>> {
     let mut states = Vec::new();
-    for (lake, instance) in lakes.iter().zip(names) {
+    for instance in open {
         let mut tables = Vec::new();
-        for spec in TABLES {
-            let table = lake.table(spec).await?;
-            let Some(version) = table.version() else { continue };
+        for table in instance.tables() {
+            let (spec, Some(version)) = (table.spec(), table.version()) else { continue };
             let watermark = if has_watermark(spec) { table.watermark().await? } else { None };
             tables.push(TableState { name: spec.name.to_owned(), rows: table.rows(), version, watermark });
         }
-        states.push(LakeState { instance: instance.clone(), location: lake.location().to_string(), tables });
+        let location = instance.location().to_string();
+        states.push(LakeState { instance: instance.name.clone(), location, tables });
     }
     Ok(states)
 }

@@ -230,7 +230,9 @@ impl Figure {
     #[must_use]
     pub fn rows(&self) -> Rows {
         let parts = || self.parts.iter().filter_map(|part| Some((&part.instance, part.rows.as_ref().ok()?)));
-        let Some((_, first)) = parts().next() else { return Rows::default() };
+        // A part without rows may have no columns either.
+        let known = parts().find(|(_, rows)| !rows.columns.is_empty());
+        let Some((_, first)) = known else { return Rows::default() };
         let mut columns: Vec<Column> = first.columns.iter().map(Column::clone_empty).collect();
         let mut instances = Vec::new();
         for (instance, rows) in parts() {
@@ -251,7 +253,8 @@ impl Figure {
 mod tests {
     use chrono::{DateTime, Utc};
 
-    use super::{Column, Kind, Value};
+    use super::{Column, Figure, Kind, Part, Rows, Value};
+    use crate::query::Query;
 
     fn moment(text: &str) -> Value {
         Value::Moment(text.parse::<DateTime<Utc>>().expect("a moment"))
@@ -263,6 +266,16 @@ mod tests {
         assert_eq!((days.kind, days.values[0].shown(false).as_str()), (Kind::Day, "2026-11-23"));
         let moments = Column::new("at", Kind::Moment, vec![moment("2026-11-23T06:00:00Z")]);
         assert_eq!((moments.kind, moments.values[0].shown(false).as_str()), (Kind::Moment, "2026-11-23 06:00:00"));
+    }
+
+    #[test]
+    fn a_lake_without_rows_takes_no_columns_from_another() {
+        let rows = Rows { columns: vec![Column::new("members", Kind::Whole, vec![Value::Whole(3)])] };
+        let part = |instance: &str, rows: Rows| Part { instance: instance.to_owned(), rows: Ok(rows) };
+        let parts = vec![part("empty", Rows::default()), part("full", rows)];
+        let all = Figure { query: Query::ad_hoc("SELECT 1"), parts }.rows();
+        let names: Vec<_> = all.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!((names, all.len()), (vec!["instance", "members"], 1));
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod words;
 
 use chrono::{DateTime, Utc};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 pub use collect::collect;
 pub use figure::{Column, Figure, Kind, Part, Rows, Value};
@@ -110,12 +110,12 @@ impl Report {
     /// The report itself, where at least one figure could be made.
     ///
     /// # Errors
-    /// [`Query`](ErrorKind::Query) where none could, with the reason of the first.
+    /// Where none could: that of the first, with its kind and reason.
     pub fn if_any(self) -> Result<Self> {
         let parts: usize = self.figures.iter().map(|figure| figure.parts.len()).sum();
         let failures = self.failures();
         let Some((name, first)) = failures.first().filter(|_| failures.len() == parts) else { return Ok(self) };
-        let error = Error::new(ErrorKind::Query, format!("no figure could be made; {name}: {first}"));
+        let error = Error::new(first.kind(), format!("no figure could be made; {name}: {first}"));
         Err(error.with_hint(first.hint().unwrap_or("clerk-lake status shows what the lake holds")))
     }
 }

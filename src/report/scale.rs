@@ -100,6 +100,9 @@ fn numbers(along: &Along, first: f64, last: f64) -> Vec<(f64, String)> {
     if along.len() <= MOST_LABELS {
         return along.at.iter().map(|at| (*at, compact(*at))).collect();
     }
+    if last <= first {
+        return vec![(first, compact(first))];
+    }
     let step = round_step((last - first) / 8.0);
     let step = if along.kind == Kind::Whole { step.max(1.0) } else { step };
     let (from, to) = (-floor(-(first / step)), floor(last / step));
@@ -166,6 +169,12 @@ mod tests {
 
     fn words(along: &Along) -> String {
         labels(along).into_iter().map(|(_, label)| label).collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn an_axis_of_one_number_has_one_label() {
+        assert_eq!(words(&along(Kind::Number, vec![2.5; 40])), "2.5");
+        assert_eq!(words(&along(Kind::Whole, vec![7.0; 40])), "7");
     }
 
     #[test]

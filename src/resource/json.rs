@@ -6,11 +6,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::api::RowKey;
 
@@ -88,7 +89,13 @@ fn storable(raw: &str) -> String {
             strip(&mut row);
             row.to_string()
         }
-        Err(_) => raw.to_owned(),
+        // What cannot be taken apart may hold what is never stored: that it was there is all that is kept of it.
+        Err(error) => {
+            let mut hasher = DefaultHasher::new();
+            raw.hash(&mut hasher);
+            json!({ "not_kept": error.to_string(), "bytes": raw.len(), "hash": format!("{:016x}", hasher.finish()) })
+                .to_string()
+        }
     }
 }
 
@@ -189,6 +196,18 @@ mod tests {
         name: Option<Cow<'a, str>>,
         #[serde(default, deserialize_with = "millis")]
         at: Option<i64>,
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_taken_apart_is_set_aside_without_its_text() {
+        let body = br#"[{"id":"a","name":"\ud800","private_metadata":{"plan":"secret"}},{"id":"b","at":1e999}]"#;
+        let page = read_page::<Row<'_>>(body).unwrap();
+        assert_eq!(page.rejected.len(), 2);
+        for rejected in &page.rejected {
+            assert!(!rejected.raw.contains("secret") && rejected.raw.contains("not_kept"), "{}", rejected.raw);
+            assert!(!rejected.name().contains("secret"), "{}", rejected.name());
+        }
+        assert_ne!(page.rejected[0].raw, page.rejected[1].raw);
     }
 
     #[test]

@@ -100,10 +100,21 @@ impl Run<'_> {
                     if swept > 0 {
                         tracing::info!(table = spec.name, files = swept, "removed what an interrupted run had left");
                     }
+                    self.check_instance_of(&table).await?;
                     self.note_base(&table);
                     return Ok(table);
                 }
             }
+        }
+    }
+
+    /// Refuses a table of another instance, which may have come to this lake since the run began: one that is there,
+    /// and where this one is to be the first commit, any other.
+    async fn check_instance_of(&self, table: &Table) -> Result<()> {
+        match &self.instance {
+            Some(own) if table.exists() => table.check_instance(own),
+            Some(own) => self.sync.lake.check_instance(own, &resource::TABLES).await,
+            None => Ok(()),
         }
     }
 

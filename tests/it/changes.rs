@@ -31,7 +31,7 @@ use crate::support::{World, as_json, files, named, plain_rows, stderr, stdout};
 
 /// A lake that records its changes, keeps its past for so many days, and puts any two small files together.
 fn recording(days: i64) -> Keeping {
-    Keeping { history: TimeDelta::days(days), compact_files: 2, change_data_feed: Some(true) }
+    Keeping { history: Some(TimeDelta::days(days)), compact_files: 2, change_data_feed: Some(true) }
 }
 
 /// An instance that stands still, and a lake that is kept in this way.
@@ -197,7 +197,7 @@ impl Prepared {
 
     /// Lets a run die there and another one make up for it; whether it died.
     async fn survives(&self, point: Point, time: u64) -> bool {
-        let case = format!("dies {point:?} ({time}), {:?}, {}", self.world.options.extent, self.keeping.history);
+        let case = format!("dies {point:?} ({time}), {:?}, {:?}", self.world.options.extent, self.keeping.history);
         let store: Arc<dyn ObjectStore> = Arc::new(self.store.fork());
         let mut follower = Follower::default();
         follower.follow(&self.lake(Arc::clone(&store)), &case).await;
@@ -214,7 +214,7 @@ impl Prepared {
         self.syncs(Arc::clone(&store)).await;
         follower.follow(&self.lake(Arc::clone(&store)), &case).await;
         assert_change_data_are_named(&store, "lake", &case).await;
-        if self.keeping.history.is_zero() {
+        if self.keeping.history.is_some_and(|history| history.is_zero()) {
             for resource in resource::ALL {
                 assert_plain(&store, &self.lake(Arc::clone(&store)), resource).await;
             }

@@ -286,6 +286,19 @@ async fn what_a_dead_run_has_settled_is_true_for_ever() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_a_dead_run_has_counted_is_not_counted_again() {
+    for commits in 1..=3 {
+        let stage = Stage::new().await;
+        stage.then(at(SECOND, 14, 0), be_active, 1);
+        stage.sync_at(at(SECOND, 15, 0)).await;
+        stage.then(at(SECOND, 16, 0), Model::delete_user, 1);
+        set_clock(&stage.world, at(SECOND, 17, 0));
+        die_after(&stage, commits).await;
+        assert_eq!(stage.second_day_settled(0, 5).await, settled(1, 0), "dead after {commits} commits");
+    }
+}
+
 /// Fills the ledger of a copy of the lake while operation number `at` is in `trouble`, and then once more; whether it
 /// came so far.
 async fn survives(stage: &Stage, at: u64, trouble: Trouble) -> bool {

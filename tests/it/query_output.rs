@@ -130,6 +130,15 @@ async fn the_ending_tells_the_format_unless_it_is_given() {
     fails(&world, &["query", sql, "--output", "a.xlsx"], 2, &["a.xlsx", "  help: add --format"]).await;
     fails(&world, &["query", sql, "--output", "nowhere/a.csv"], 2, &["nowhere/a.csv cannot be written"]).await;
     fails(&world, &["query", "SELECT 1; SELECT 2", "--output", "a.csv"], 2, &["2 statements"]).await;
+    fails(&world, &["query", "\\run users\nSELECT 2", "--format", "parquet"], 2, &["2 statements"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_resource_is_told_what_its_table_is_called() {
+    let world = synced().await;
+    fails(&world, &["query", "SELECT email FROM users"], 7, &["  help: the table is called clerk_user\n"]).await;
+    fails(&world, &["query", "SELECT * FROM sessions"], 7, &["  help: the table is called clerk_session\n"]).await;
+    fails(&world, &["query", "SELECT u.e FROM clerk_user u"], 7, &["  help: clerk-lake schema lists"]).await;
 }
 
 /// Numbers, and far behind them something that is none.
@@ -246,7 +255,10 @@ async fn a_file_on_s3_can_be_joined_with_a_lake_on_disk() {
     };
     let done = ask("crm/people.csv").await;
     assert_eq!(stdout(&done), "plan\ngold\n", "{}", stderr(&done));
-    assert_eq!(stdout(&ask("crm/").await), "plan\ngold\n");
+    for some in ["crm/", "crm/*.csv", "crm/p?ople.csv", "*/people.csv"] {
+        let done = ask(some).await;
+        assert_eq!(stdout(&done), "plan\ngold\n", "{some}: {}", stderr(&done));
+    }
     let missing = ask("crm/nobody.csv").await;
     assert_eq!(missing.status.code(), Some(7), "{}", stderr(&missing));
     assert!(stderr(&missing).contains("there is no file"), "{}", stderr(&missing));

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use clerk_lake::query::{self, Catalogue, Chart, Parameters, Query};
+use clerk_lake::query::{self, Catalogue, Chart, Engine, Parameters, Query};
 use clerk_lake::report::{Figure, Kind, Report, Value as Cell, collect};
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
@@ -77,7 +77,7 @@ fn shows(cell: &str, value: &Value) -> bool {
 async fn every_query_of_the_catalogue_has_its_place_with_its_own_numbers() {
     let world = synced().await;
     let catalogue = Catalogue::builtin().expect("the catalogue");
-    let report = collect(&[world.lake()], &catalogue, &[], figures::now()).await.expect("a report");
+    let report = collect(&[world.lake()], &Engine::Local, &catalogue, &[], figures::now()).await.expect("a report");
     let page = report.html();
     assert!(page.len() < LARGEST, "{} bytes", page.len());
     let session = query::session(&world.lake()).await.expect("a lake with tables");

@@ -6,9 +6,12 @@ mod protocol;
 
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
+use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::resource::USER_ACTIVITY;
+use clerk_lake::query::{self, Parameters, Query};
+use clerk_lake::resource::{TABLES, USER_ACTIVITY};
 use clerk_lake::simulator::ChangeKind;
 use clerk_lake::sync::{Extent, ResourceStatus, ResourceSummary, Status, Summary};
 use clerk_lake::{Error, ErrorKind};
@@ -19,7 +22,7 @@ use crate::histories::check::{assert_plain, stored};
 use crate::histories::{Seen, note, run_history};
 use crate::incremental::{HOUR, change, set_clock};
 use crate::support::expected::{self, NOW};
-use crate::support::s3::{BUCKET, Fault, Operation, S3, store_at};
+use crate::support::s3::{BUCKET, Fault, Operation, S3, store_at, store_with_patience};
 use crate::support::stub::nowhere;
 use crate::support::{World, ledger, output, stderr, stdout, tables};
 
@@ -216,6 +219,78 @@ async fn a_run_that_comes_second_to_its_commit_loses_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_arrives_after_its_run_has_given_up_names_nothing_that_is_gone() {
+    let patience = Duration::from_millis(500);
+    let log = "lake/clerk_user/_delta_log/";
+    for arrives_first in [true, false] {
+        let case = format!("before the next run: {arrives_first}");
+        let mut cloud = Cloud::new(60).await;
+        cloud.sync_ok(&case).await;
+        cloud.change(3);
+        cloud.s3.hold(Operation::PutObject, "clerk_user/_delta_log/0000");
+        let summary = cloud.sync_to(lake_in(store_with_patience(&cloud.s3.url(), patience))).await;
+        let error = summary.resources[0].failure.as_ref().unwrap_or_else(|| panic!("{case}: {summary:?}"));
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{case}: {error}");
+        let commits = || cloud.s3.keys().iter().filter(|key| key.starts_with(log) && key.contains(".json")).count();
+        let before = commits();
+        if arrives_first {
+            cloud.s3.let_go();
+            let arrived = async {
+                while commits() == before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_mins(1), arrived).await.expect("the commit arrives");
+        }
+        cloud.sync_ok(&case).await;
+        cloud.s3.let_go();
+        cloud.sync_ok(&case).await;
+        cloud.assert_exact(&case).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_that_meet_in_a_new_lake_do_not_mix() {
+    const OTHER: &str = "ins_another";
+    let cloud = Cloud::new(60).await;
+    let other = expected::still(|config| {
+        config.users = 30;
+        config.organizations = 4;
+        config.instance_id = OTHER.to_owned();
+    });
+    let other = other.await;
+    cloud.s3.hold(Operation::PutObject, "clerk_user/_delta_log/0000");
+    let quick = async {
+        cloud.s3.held().await;
+        let summary = Box::pin(other.sync_with(other.client(), cloud.lake(), other.options.clone())).await;
+        cloud.s3.let_go();
+        summary
+    };
+    let (slow, quick) = tokio::join!(Box::pin(cloud.sync()), Box::pin(quick));
+    assert_eq!(quick.status, Status::Ok, "{quick:?}");
+    assert!(lost(&slow.resources[0]), "{slow:?}");
+    for run in &slow.resources[1..] {
+        let kind = run.failure.as_ref().map(Error::kind);
+        assert_eq!(kind, Some(ErrorKind::Settings), "{run:?}");
+    }
+    for spec in TABLES {
+        let table = cloud.lake().table(spec).await.expect("a table");
+        assert!(!table.exists() || table.instance().as_deref() == Some(OTHER), "{}: {:?}", spec.name, table.instance());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_while_it_is_asked_is_no_mistake_of_the_question() {
+    let cloud = Cloud::new(60).await;
+    cloud.sync_ok("a lake").await;
+    let session = query::session(&cloud.lake()).await.expect("a lake with tables");
+    cloud.s3.set_faults(1, &[Fault::InternalError]);
+    let asked = Query::ad_hoc("SELECT sum(length(first_name)) FROM clerk_user");
+    let error = asked.run(&session, &Parameters::at(Clock::system().now())).await.expect_err("a store that fails");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_runs_at_once_in_one_bucket_lose_and_double_nothing() {
     let mut cloud = Cloud::new(60).await;
     for round in 0..4 {
@@ -235,13 +310,14 @@ async fn two_runs_at_once_in_one_bucket_lose_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_throttles_fails_or_drops_connections_now_and_then_loses_nothing() {
-    use Fault::{AnswerLost, BreaksOff, Dropped, InternalError, SlowDown};
-    let bad_days: [(u64, &[Fault]); 6] = [
+    use Fault::{AnswerLost, BreaksOff, Conflict, Dropped, InternalError, SlowDown};
+    let bad_days: [(u64, &[Fault]); 7] = [
         (3, &[SlowDown]),
         (4, &[InternalError]),
         (4, &[Dropped]),
         (4, &[AnswerLost]),
         (2, &[BreaksOff]),
+        (3, &[Conflict]),
         (3, &[SlowDown, Dropped, AnswerLost, BreaksOff, InternalError]),
     ];
     for (every, faults) in bad_days {

@@ -20,7 +20,7 @@ async fn world(keeping: Keeping) -> World {
 }
 
 fn history(days: i64) -> Keeping {
-    Keeping { history: TimeDelta::days(days), ..Keeping::default() }
+    Keeping { history: Some(TimeDelta::days(days)), ..Keeping::default() }
 }
 
 fn change(world: &World, kind: ChangeKind, count: usize) {
@@ -115,6 +115,15 @@ async fn a_lake_with_history_answers_as_it_was_then() {
             expected::assert_same(&format!("{at:?}"), &unstamped(users_at(&world, at).await), &unstamped(rows.clone()));
         }
     }
+    // A copy of a lake has files that are all of one time.
+    for (file, _) in files(&world.path().join("clerk_user/_delta_log")) {
+        let file = std::fs::File::options().write(true).open(file).expect("a file");
+        file.set_modified(Clock::system().now().into()).expect("a time");
+    }
+    for (moment, rows) in &then {
+        let copied = users_at(&world, At::Moment(*moment)).await;
+        expected::assert_same(&format!("a copy at {moment}"), &unstamped(copied), &unstamped(rows.clone()));
+    }
     let long_ago = DateTime::from_timestamp(1_000_000_000, 0).expect("a moment");
     let nothing = query::session_at(&world.lake(), Some(At::Moment(long_ago))).await;
     let nothing = nothing.err().map(|error| error.to_string()).unwrap_or_default();
@@ -178,7 +187,10 @@ async fn upkeep_lets_go_what_is_no_longer_to_be_kept() {
     assert!(data_files(&world) > users(&world).await.file_count(), "they are too young to go");
     let then = world.run(&["query", "--at", "0", "--format", "csv", "SELECT count(*) AS users FROM clerk_user"]).await;
     assert_eq!(stdout(&then), "users\n300\n", "{}", stderr(&then));
-    let swept = world.run(&["upkeep"]).await;
+    let said_nothing = world.run(&["upkeep"]).await;
+    assert!(said_nothing.status.success(), "{}", stderr(&said_nothing));
+    assert!(data_files(&world) > users(&world).await.file_count(), "a lake is kept as it was told before");
+    let swept = world.run(&["upkeep", "--history", "0"]).await;
     assert!(stdout(&swept).contains("old files removed"), "{}", stdout(&swept));
     assert_eq!(data_files(&world), users(&world).await.file_count(), "without history nothing old stays");
     let gone = world.run(&["query", "--at", "0", "SELECT sum(length(first_name)) FROM clerk_user"]).await;
@@ -186,6 +198,63 @@ async fn upkeep_lets_go_what_is_no_longer_to_be_kept() {
     assert!(stderr(&gone).contains("--history"), "{}", stderr(&gone));
     world.keeping = Keeping::default();
     expected::assert_resource_equals(&world, "users", "after upkeep").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_keeps_its_past_until_it_is_told_otherwise() {
+    let mut world = world(Keeping::default()).await;
+    let table = world.path().join("clerk_user");
+    let old_files = async |world: &World| {
+        let all =
+            files(&table).into_iter().filter(|(path, _)| path.extension().is_some_and(|ending| ending == "parquet"));
+        all.filter(|(path, _)| !path.to_string_lossy().contains("_delta_log")).count() - users(world).await.file_count()
+    };
+    // Each with whether there are old files after it.
+    let said = [(None, false), (Some(7), true), (None, true), (Some(0), false), (None, false)];
+    sync_users(&world).await;
+    for (round, (days, keeps)) in said.into_iter().enumerate() {
+        world.keeping.history = days.map(TimeDelta::days);
+        change(&world, ChangeKind::UpdateProfile, 40);
+        sync_users(&world).await;
+        assert_eq!(old_files(&world).await > 0, keeps, "round {round}: {days:?}");
+    }
+    let commits = users(&world).await.history(100).await.expect("the history");
+    let told = commits.iter().filter(|commit| commit.info["mode"] == "history").count();
+    assert_eq!(told, 2, "{commits:?}");
+    expected::assert_resource_equals(&world, "users", "after all").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upkeep_writes_a_checkpoint_where_the_last_one_is_old() {
+    let world = world(Keeping::default()).await;
+    sync_users(&world).await;
+    for _ in 0..2 {
+        change(&world, ChangeKind::UpdateProfile, 1);
+        sync_users(&world).await;
+        let upkeep = world.run(&["upkeep"]).await;
+        assert!(upkeep.status.success(), "{}", stderr(&upkeep));
+        let version = users(&world).await.version().expect("a version");
+        let last = std::fs::read_to_string(world.path().join("clerk_user/_delta_log/_last_checkpoint"));
+        let last: serde_json::Value = serde_json::from_str(&last.expect("a checkpoint")).expect("JSON");
+        assert_eq!(last["version"], version);
+        expected::assert_resource_equals(&world, "users", "from a checkpoint").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moment_is_what_today_is_too() {
+    let world = world(history(7)).await;
+    sync_users(&world).await;
+    let printed = async |at: &str, sql: &str| {
+        let asked = world.run(&["query", "--at", at, "--format", "csv", sql]).await;
+        assert_eq!(asked.status.code(), Some(0), "{at}: {}", stderr(&asked));
+        stdout(&asked)
+    };
+    let then = Clock::system().now() + TimeDelta::days(3);
+    let today = format!("today\n{}\n", then.date_naive());
+    assert_eq!(printed(&then.to_rfc3339(), "SELECT $today AS today FROM clerk_user LIMIT 1").await, today);
+    let days = printed(&then.to_rfc3339(), "SELECT max(date) AS today FROM daily_active_users").await;
+    assert_eq!(days, today, "the queries go by it too");
 }
 
 #[tokio::test(flavor = "multi_thread")]

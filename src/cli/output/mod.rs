@@ -211,6 +211,8 @@ fn sent(result: Result<(), ArrowError>) -> Result<()> {
         Ok(()) => Ok(()),
         Err(ArrowError::IoError(_, error)) => written(Err(error)),
         Err(ArrowError::CsvError(text)) if text.contains("Broken pipe") => Ok(()),
+        // The writer of CSV passes on the text of what the system says.
+        Err(ArrowError::CsvError(text)) if text.contains("(os error ") => written(Err(std::io::Error::other(text))),
         Err(error) => Err(Error::new(ErrorKind::Query, error.to_string())),
     }
 }

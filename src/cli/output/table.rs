@@ -20,7 +20,13 @@ const ROWS_WAITED_FOR: usize = 10_000;
 fn drawn(batches: &[RecordBatch], schema: &SchemaRef) -> Result<String> {
     let table =
         pretty_format_batches_with_schema(SchemaRef::clone(schema), batches).map_err(|error| refused(&error))?;
-    Ok(table.to_string())
+    Ok(harmless(&table.to_string()))
+}
+
+/// `text` without what a terminal obeys: whoever signs up chooses names. It takes no room, and leaves none.
+fn harmless(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|c| matches!(c, '\n' | '\t') || !(c.is_control() || turns(*c))).collect()
 }
 
 fn refused(error: &ArrowError) -> Error {
@@ -63,7 +69,7 @@ impl<'a> Table<'a> {
         for row in 0..batch.num_rows() {
             let cells = columns.iter().zip(&widths).map(|(column, &width)| {
                 // A line end within a cell would break the row.
-                let text = column.value(row).to_string().replace('\n', " ");
+                let text = harmless(&column.value(row).to_string()).replace('\n', " ");
                 format!(" {text:width$} |")
             });
             let line: String = cells.collect();
@@ -158,6 +164,24 @@ mod tests {
         }
         table.finish().expect("an end");
         assert_eq!(seen.text(), format!("{}\n", drawn(&batches, &schema).expect("a table")));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_left_out() {
+        let schema = SchemaRef::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
+        let name = "A\u{1b}]0;mine\u{7}da\u{202e}\r";
+        let batch = |rows| {
+            let names: StringArray = std::iter::repeat_n(Some(name), rows).collect();
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(names)]).expect("a batch")
+        };
+        let seen = Seen::default();
+        let mut table = Box::new(Table::new(&schema, Box::new(seen.clone())));
+        for rows in [ROWS_WAITED_FOR + 1, 1] {
+            table.write(&batch(rows)).expect("rows");
+        }
+        table.finish().expect("an end");
+        let lines: std::collections::BTreeSet<&str> = seen.text().leak().lines().collect();
+        assert_eq!(lines.into_iter().collect::<Vec<_>>(), ["+----------+", "| A]0;mineda |", "| name     |"]);
     }
 
     #[test]

@@ -61,6 +61,9 @@ fn print(table: &TableSpec, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "  {}\n", place(table))?;
     for Column { name, data_type, meaning } in columns(table) {
         writeln!(out, "  {name:<28} {:<14} {meaning}", kind(&data_type))?;
+        if let Some(fields) = fields(&data_type) {
+            writeln!(out, "  {:<28} {:<14} {fields}", "", "")?;
+        }
     }
     writeln!(out)
 }
@@ -107,9 +110,22 @@ pub fn kind(data_type: &DataType) -> String {
         DataType::Int32 => "int".to_owned(),
         DataType::Date32 => "date".to_owned(),
         DataType::Timestamp(..) => "timestamp".to_owned(),
-        DataType::List(_) => "list of struct".to_owned(),
+        DataType::List(element) => format!("list of {}", kind(element.data_type())),
         DataType::Struct(_) => "struct".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// What a struct, or a list of them, has in it; none of any other type.
+pub fn fields(data_type: &DataType) -> Option<String> {
+    match data_type {
+        DataType::List(element) => fields(element.data_type()),
+        DataType::Struct(fields) => {
+            let fields: Vec<_> =
+                fields.iter().map(|field| format!("{} {}", field.name(), kind(field.data_type()))).collect();
+            Some(format!("Fields: {}.", fields.join(", ")))
+        }
+        _ => None,
     }
 }
 

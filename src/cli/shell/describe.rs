@@ -11,7 +11,7 @@ use datafusion::common::TableReference;
 
 use super::completion::Words;
 use crate::cli::arguments::Format;
-use crate::cli::schema::kind;
+use crate::cli::schema::{fields, kind};
 
 /// How wide a line is at most.
 const WIDTH: usize = 100;
@@ -86,8 +86,11 @@ pub async fn columns(
         .fields()
         .iter()
         .map(|field| {
-            let meaning = meaning(table, field.name());
-            (format!("{}  {}", field.name(), kind(field.data_type())), vec![meaning])
+            let texts = match (meaning(table, field.name()), fields(field.data_type())) {
+                (meaning, Some(fields)) if meaning.is_empty() => vec![fields],
+                (meaning, fields) => std::iter::once(meaning).chain(fields).collect(),
+            };
+            (format!("{}  {}", field.name(), kind(field.data_type())), texts)
         })
         .collect();
     let above = about.iter().try_for_each(|line| writeln!(out, "{line}"));

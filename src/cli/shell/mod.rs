@@ -85,13 +85,13 @@ impl<'t> Shell<'t> {
     /// are several results and only one fits where they are to go.
     pub async fn run_all(mut self, text: Query) -> Result<()> {
         let pieces = Statements::all(&text.sql);
-        let statements = pieces.iter().filter(|piece| matches!(piece, Piece::Sql(_))).count();
+        let results = results_for_one_place(&pieces);
         if pieces.is_empty() {
             return Err(Error::settings("nothing to ask: give SQL, --name or --file")
                 .with_hint("clerk-lake query 'SELECT count(*) FROM clerk_user', or clerk-lake query --list"));
         }
-        if statements > 1 && self.target.holds_one_result() {
-            return Err(Error::settings(format!("there are {statements} statements, and room for one result"))
+        if results > 1 && self.target.holds_one_result() {
+            return Err(Error::settings(format!("there are {results} statements, and room for one result"))
                 .with_hint("give one statement, or print their rows as csv or ndjson"));
         }
         self.parameters().check_used_in(&text.sql, &text.parameters)?;
@@ -261,6 +261,13 @@ impl<'t> Shell<'t> {
 }
 
 /// What ends in `line`. As people expect it of a shell, two words leave it without a backslash.
+/// How many of `pieces` give rows before any of them says where these are to go.
+fn results_for_one_place(pieces: &[Piece]) -> usize {
+    let is_command = |piece: &Piece, name: &str| matches!(piece, Piece::Command(text) if text.split_whitespace().next() == Some(name));
+    let of_one_place = pieces.iter().take_while(|piece| !is_command(piece, "\\o"));
+    of_one_place.filter(|piece| matches!(piece, Piece::Sql(_)) || is_command(piece, "\\run")).count()
+}
+
 fn pieces_of(statements: &mut Statements, line: &str) -> Vec<Piece> {
     let word = line.trim().trim_end_matches(';');
     if statements.is_free() && matches!(word, "exit" | "quit") {

@@ -73,6 +73,10 @@ impl Statements {
                 self.moves_on(c);
             }
         }
+        if !self.keeps_lines && self.is_free() && (!pieces.is_empty() || self.text.trim().is_empty()) {
+            // What is left of the line in which a statement ended is no line of the next.
+            self.text.clear();
+        }
         pieces
     }
 
@@ -190,6 +194,21 @@ mod tests {
         assert_eq!(pieces, sql.map(|sql| Piece::Sql(sql.to_owned())));
         let below = Piece::Sql("\n\nSELECT 1".to_owned());
         assert_eq!(Statements::all("\n\\d\nSELECT 1")[1..], [below]);
+    }
+
+    #[test]
+    fn a_statement_typed_after_another_begins_with_its_own_line() {
+        let mut statements = Statements::default();
+        for line in ["SELECT 1;", "", "SELECT", "2; -- two", "SELECT 3;"] {
+            let expected = match line {
+                "SELECT 1;" => vec!["SELECT 1"],
+                "2; -- two" => vec!["SELECT\n2"],
+                "SELECT 3;" => vec!["SELECT 3"],
+                _ => vec![],
+            };
+            let expected: Vec<_> = expected.into_iter().map(|sql| Piece::Sql(sql.to_owned())).collect();
+            assert_eq!(statements.take(line), expected, "{line}");
+        }
     }
 
     #[test]

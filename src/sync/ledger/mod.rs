@@ -32,7 +32,7 @@ use serde_json::Value;
 use super::listed::day_of;
 use super::{CLOCKS_APART, ResourceSummary, Run};
 use crate::error::{Error, Result};
-use crate::lake::{Change, CommitEntry, Table, Upsert};
+use crate::lake::{Change, CommitRecord, Table, Upsert};
 use crate::resource::{ACTIVITY_DAYS, Resource, SESSIONS, USERS, day_columns};
 use crate::table::columns;
 use days::{Days, View, day};
@@ -74,8 +74,10 @@ struct Sources {
     users_at: Option<DateTime<Utc>>,
     sessions_at: Option<DateTime<Utc>>,
     /// What was done to them since the ledger was last filled; none where that cannot be told.
-    users_commits: Option<Vec<CommitEntry>>,
-    sessions_commits: Option<Vec<CommitEntry>>,
+    users_commits: Option<Vec<CommitRecord>>,
+    /// The version of the users that the days were last filled from.
+    days_at: Option<u64>,
+    sessions_commits: Option<Vec<CommitRecord>>,
 }
 
 impl Run<'_> {
@@ -88,13 +90,14 @@ impl Run<'_> {
         summary: &mut ResourceSummary,
     ) -> Result<()> {
         let standing = Standing::of(&table).await?;
-        let sources = Sources::open(self, &standing).await?;
+        let mut sources = Sources::open(self, &standing).await?;
         if !sources.users.exists() && !sources.sessions.exists() {
             summary.skip("there is nothing to fill it from: sync users and sessions first".to_owned());
             return Ok(());
         }
         self.sync.progress.started(resource.name, None);
         let days_table = self.open(&ACTIVITY_DAYS).await?;
+        sources.days_at = version_at(&days_table, USERS_VERSION).await?;
         let snapshots = Snapshots::open(self, &sources, &table, &days_table).await?;
         let scope = Scope::of(since, &standing, &sources);
         summary.mode = if scope.is_everything() { "full" } else { "incremental" };
@@ -103,12 +106,13 @@ impl Run<'_> {
         let unread = sources.unread(standing.unread).await?;
         let is_behind = standing.days != days_table.version();
         let days = Box::pin(self.days(&snapshots, &standing, &sources, &new, is_behind, unread)).await?;
+        // Where nobody says what time it is, nobody can say which days those deleted from now on may have seen.
+        let users_version = if self.dated { version_of(&sources.users) } else { NO_VERSION };
         let change = Change { watermark: sources.users_at, ..self.change(summary) };
+        let change = change.with_position(USERS_VERSION, users_version);
         let days_version = Box::pin(self.commit_days(days_table, &days, change)).await?;
         let upsert = Upsert::of_new(new.staged);
         summary.take_counts(upsert.counts());
-        // Where nobody says what time it is, nobody can say which days those deleted from now on may have seen.
-        let users_version = if self.dated { version_of(&sources.users) } else { NO_VERSION };
         let change = Change { watermark: sources.users_at, ..self.change(summary) }
             .with_unreadable(unread)
             .with_position(USERS_VERSION, users_version)
@@ -156,6 +160,9 @@ impl Run<'_> {
         // A clock that was set back tells nothing of what happened between two of its moments.
         let is_known = self.dated && before.is_some_and(|before| before <= at);
         let commits = sources.users_commits.as_deref().filter(|_| is_known);
+        // A run that has committed the days and not the ledger has counted those deleted until then.
+        let counted = sources.days_at.zip(standing.users).map_or(0, |(days, ledger)| days.saturating_sub(ledger));
+        let commits = commits.map(|commits| commits.get(usize::try_from(counted).unwrap_or(0)..).unwrap_or_default());
         let today = day(at);
         Some(View {
             at,
@@ -208,6 +215,7 @@ impl Sources {
             users_at: users.watermark().await?.filter(|at| *at > DateTime::UNIX_EPOCH),
             sessions_at: sessions.watermark().await?,
             users_commits: commits_since(&users, standing.users).await?,
+            days_at: None,
             sessions_commits: commits_since(&sessions, standing.sessions).await?,
             users,
             sessions,
@@ -234,7 +242,7 @@ async fn version_at(ledger: &Table, position: &str) -> Result<Option<u64>> {
     Ok(ledger.position(position).await?.and_then(|version| u64::try_from(version).ok()))
 }
 
-async fn commits_since(table: &Table, version: Option<u64>) -> Result<Option<Vec<CommitEntry>>> {
+async fn commits_since(table: &Table, version: Option<u64>) -> Result<Option<Vec<CommitRecord>>> {
     match version {
         Some(version) => table.commits_since(version).await,
         None => Ok(None),
@@ -246,8 +254,8 @@ fn version_of(table: &Table) -> i64 {
 }
 
 /// How many rows these commits have removed; none where another program made one of them.
-fn rows_deleted(commits: &[CommitEntry]) -> Option<i64> {
-    let deleted = |commit: &CommitEntry| match commit.info.as_object()?.get("rowsDeleted") {
+fn rows_deleted(commits: &[CommitRecord]) -> Option<i64> {
+    let deleted = |commit: &CommitRecord| match commit.info.as_object()?.get("rowsDeleted") {
         Some(rows) => rows.as_i64(),
         // A compaction, a sweep, new columns.
         None => Some(0),
@@ -257,7 +265,7 @@ fn rows_deleted(commits: &[CommitEntry]) -> Option<i64> {
 
 /// From when on rows may be stamped (`_synced_at`) that these commits have written, Unix microseconds; none where
 /// another program made one of them.
-fn stamped_from(commits: &[CommitEntry]) -> Option<i64> {
+fn stamped_from(commits: &[CommitRecord]) -> Option<i64> {
     commits.iter().try_fold(NEVER, |from, commit| {
         commit.info.as_object()?;
         let stamp = commit.watermark.map_or(NEVER, |at| (at - CLOCKS_APART).timestamp_micros());
@@ -272,9 +280,9 @@ mod tests {
 
     use super::*;
 
-    fn commit(info: Value, minutes: Option<i64>) -> CommitEntry {
+    fn commit(info: Value, minutes: Option<i64>) -> CommitRecord {
         let watermark = minutes.map(|minutes| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes));
-        CommitEntry { watermark, info }
+        CommitRecord { at: None, watermark, info }
     }
 
     #[test]

@@ -107,6 +107,17 @@ async fn who_may_not_write_may_read_and_is_told_what_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_keep_two_runs_apart_is_refused() {
+    let cloud = Cloud::new(20).await;
+    cloud.s3.ignore_conditions();
+    refuses(&cloud, cloud.command(&SYNC), &["cannot keep two runs apart", "  help: use one with conditional writes"])
+        .await;
+    let mut switched_off = cloud.command(&SYNC);
+    switched_off.env("AWS_CONDITIONAL_PUT", "disabled");
+    refuses(&cloud, switched_off, &["cannot keep two runs apart", "AWS_CONDITIONAL_PUT"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_secret_is_in_no_output_of_runs_that_succeed() {
     let cloud = Cloud::new(20).await;
     for arguments in [&SYNC[..], &["sync", "-vvv", "--json"], &["status", "--json"], &["query", "SELECT 1"]] {

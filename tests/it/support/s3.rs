@@ -23,7 +23,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use object_store::aws::AmazonS3Builder;
-use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -55,6 +55,8 @@ pub enum Fault {
     SlowDown,
     /// It is refused with 500.
     InternalError,
+    /// A put on a condition is refused with 409, as if another request were under way; nothing befalls other requests.
+    Conflict,
     /// Nothing is done, and the connection is closed.
     Dropped,
     /// It is done, and the connection is closed without an answer.
@@ -89,11 +91,16 @@ struct State {
 impl State {
     fn answer(&mut self, call: &Call) -> (Answer, Option<Fault>) {
         *self.counts.entry(call.operation).or_default() += 1;
-        let fault = self.fault(call.operation);
+        let fault = self.fault(call);
         let answer = match fault {
             Some(Fault::SlowDown) => Answer::error(503, "SlowDown", "Please reduce your request rate."),
             Some(Fault::InternalError) => {
                 Answer::error(500, "InternalError", "We encountered an internal error. Please try again.")
+            }
+            Some(Fault::Conflict) => {
+                let message =
+                    "The conditional request cannot succeed due to a conflicting operation against this resource.";
+                Answer::error(409, "ConditionalRequestConflict", message)
             }
             Some(Fault::Dropped) => Answer::of(204, ""),
             Some(Fault::AnswerLost | Fault::BreaksOff) | None => {
@@ -103,7 +110,7 @@ impl State {
         (answer, fault)
     }
 
-    fn fault(&mut self, operation: Operation) -> Option<Fault> {
+    fn fault(&mut self, call: &Call) -> Option<Fault> {
         self.requests += 1;
         let (every, faults) = &self.faults;
         if *every == 0 || !self.requests.is_multiple_of(*every) || faults.is_empty() {
@@ -111,7 +118,12 @@ impl State {
         }
         let turn = usize::try_from(self.requests / every).ok()?;
         let fault = faults[turn % faults.len()];
-        (fault != Fault::BreaksOff || operation == Operation::GetObject).then_some(fault)
+        let befalls = match fault {
+            Fault::BreaksOff => call.operation == Operation::GetObject,
+            Fault::Conflict => call.operation == Operation::PutObject && call.header("if-none-match").is_some(),
+            _ => true,
+        };
+        befalls.then_some(fault)
     }
 
     /// What refuses a call, if anything does.
@@ -242,6 +254,11 @@ impl S3 {
         self.shared.state().bucket.unfinished_uploads()
     }
 
+    /// Lets puts on a condition do as others do, as some compatible stores do.
+    pub fn ignore_conditions(&self) {
+        self.shared.state().bucket.ignores_conditions = true;
+    }
+
     /// How often it was asked for this.
     pub fn count(&self, operation: Operation) -> u64 {
         self.shared.state().counts.get(&operation).copied().unwrap_or_default()
@@ -256,12 +273,22 @@ impl Drop for S3 {
 
 /// A way to the bucket at `url`, with short waits between tries.
 pub fn store_at(url: &str) -> Arc<dyn ObjectStore> {
+    Arc::new(builder_at(url).build().expect("a store"))
+}
+
+/// The same for somebody who waits for no answer longer than this.
+pub fn store_with_patience(url: &str, patience: Duration) -> Arc<dyn ObjectStore> {
+    let options = ClientOptions::new().with_allow_http(true).with_timeout(patience);
+    Arc::new(builder_at(url).with_client_options(options).build().expect("a store"))
+}
+
+fn builder_at(url: &str) -> AmazonS3Builder {
     let (init_backoff, max_backoff) = (Duration::from_millis(1), Duration::from_millis(20));
     let backoff = BackoffConfig { init_backoff, max_backoff, base: 2.0 };
     let retry = RetryConfig { backoff, max_retries: 10, retry_timeout: Duration::from_secs(20) };
     let builder = AmazonS3Builder::new().with_endpoint(url).with_allow_http(true).with_retry(retry);
     let builder = builder.with_access_key_id(ACCESS_KEY).with_secret_access_key(SECRET);
-    Arc::new(builder.with_region(REGION).with_bucket_name(BUCKET).build().expect("a store"))
+    builder.with_region(REGION).with_bucket_name(BUCKET)
 }
 
 /// Takes connections until it is aborted; its connections end with it.
@@ -283,13 +310,13 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { respond(&shared, request).await }
+        async move { respond(shared, request).await }
     });
     let server = auto::Builder::new(TokioExecutor::new());
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Response<Body>> {
+async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let (head, body) = request.into_parts();
     // All of it is read first: a connection that is closed before that is reset, which tells the client less.
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -300,17 +327,22 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
         Ok(call) => call,
         Err(answer) => return Ok(answer.response(false, false)),
     };
-    let is_held = shared.state().holds(&call);
-    if is_held {
-        shared.held.notify_one();
-        shared.let_go.notified().await;
-    }
-    let (answer, fault) = shared.state().answer(&call);
+    let is_head = call.operation == Operation::HeadObject;
+    let answering = async move {
+        let waits = shared.state().holds(&call);
+        if waits {
+            shared.held.notify_one();
+            shared.let_go.notified().await;
+        }
+        shared.state().answer(&call)
+    };
+    // What has arrived is carried out, whether or not anybody still waits for the answer.
+    let (answer, fault) = tokio::spawn(answering).await.map_err(io::Error::other)?;
     match fault {
         Some(Fault::Dropped | Fault::AnswerLost) => {
             Err(io::Error::new(io::ErrorKind::ConnectionAborted, "dropped on purpose"))
         }
-        _ => Ok(answer.response(call.operation == Operation::HeadObject, fault == Some(Fault::BreaksOff))),
+        _ => Ok(answer.response(is_head, fault == Some(Fault::BreaksOff))),
     }
 }
 
