@@ -240,6 +240,12 @@ impl Client {
         self.base.as_str()
     }
 
+    /// A name for the key that does not show it; see [`SecretKey::fingerprint`].
+    #[must_use]
+    pub fn key_fingerprint(&self) -> String {
+        self.key.fingerprint()
+    }
+
     /// The request budget that all clones share.
     #[must_use]
     pub fn quota(&self) -> &Quota {

@@ -94,7 +94,7 @@ impl From<ApiError> for Error {
                 (ErrorKind::Answer, "is --api-url Clerk's Backend API? Nothing was written from this answer".to_owned())
             }
         };
-        Self::new(kind, error.to_string()).with_hint(hint)
+        Self::new(kind, error.to_string()).with_hint(hint).with_source(error)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The key: it can be sent, and nothing else. No `Debug`, error or log line shows it.
 
-use std::fmt;
+use std::fmt::{self, Write};
+
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -45,6 +47,17 @@ impl SecretKey {
         if self.0.starts_with("sk_live_") { KeyKind::Live } else { KeyKind::Test }
     }
 
+    /// A name for the key from which the key cannot be recovered: the first 16 hexadecimal digits of a SHA-256 over
+    /// it. Two keys have different names, so that work begun with one is not continued with another.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::new().chain_update("clerk-lake key fingerprint\n").chain_update(&self.0).finalize();
+        digest.iter().take(8).fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
     /// `text` with every occurrence of the key blacked out: for text that a server wrote.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
@@ -64,5 +77,19 @@ pub const WHERE_FROM: &str = "copy the secret key from the Clerk Dashboard (API 
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey([key])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart_and_does_not_show_them() {
+        let [one, other] = ["sk_test_one", "sk_test_other"].map(|text| SecretKey::new(text).unwrap().fingerprint());
+        assert_eq!(one.len(), 16);
+        assert_ne!(one, other);
+        assert_eq!(one, SecretKey::new(" sk_test_one\n").unwrap().fingerprint());
+        assert!(!one.contains("one"));
     }
 }

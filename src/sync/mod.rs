@@ -21,6 +21,7 @@ mod sessions;
 mod staging;
 mod summary;
 mod tables;
+mod unreadable;
 mod watermark;
 
 use std::collections::HashMap;
@@ -240,8 +241,10 @@ impl Run<'_> {
             table.forget_checkpoints(&self.area).await;
         }
         let begun = match (resource.reading, since) {
-            (Reading::Cursor { .. }, Some(since)) => self.changes(resource, since, client, table, summary).await?,
-            (Reading::Cursor { .. }, None) | (Reading::Offset { .. }, _) => {
+            (Reading::Cursor { .. }, Some(since)) if !self.has_refused_listing(resource, &table).await? => {
+                self.changes(resource, since, client, table, summary).await?
+            }
+            (Reading::Cursor { .. } | Reading::Offset { .. }, _) => {
                 self.whole(resource, client, table, summary).await?
             }
             (Reading::PerUser { path }, _) => self.sessions(resource, path, since, client, table, summary).await?,
@@ -261,6 +264,13 @@ impl Run<'_> {
         }
     }
 
+    /// Whether a complete listing waits to be committed, because the run that read it was not allowed to remove as many
+    /// rows as this one is.
+    async fn has_refused_listing(&self, resource: &'static Resource, table: &Table) -> Result<bool> {
+        let source = self.source_of(resource);
+        table.has_refused_listing(&self.area, &source, self.sync.options.max_shrink).await
+    }
+
     /// Reads what changed since `begun`, on top of what this run has just committed.
     async fn catch_up(
         &self,
@@ -273,12 +283,13 @@ impl Run<'_> {
         while let Some(since) = begun {
             let table = self.open(&resource.table).await?;
             let before = summary.clone();
-            begun = match resource.reading {
-                Reading::Cursor { .. } => self.changes(resource, since, client, table, summary).await?,
-                Reading::PerUser { path } => self.sessions(resource, path, Some(since), client, table, summary).await?,
-                Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
+            let read = match resource.reading {
+                Reading::Cursor { .. } => self.changes(resource, since, client, table, summary).await,
+                Reading::PerUser { path } => self.sessions(resource, path, Some(since), client, table, summary).await,
+                Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => Ok(None),
             };
             summary.add(&before);
+            begun = read?;
         }
         Ok(())
     }

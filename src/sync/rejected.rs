@@ -35,6 +35,7 @@ impl Run<'_> {
             }
             // That a row is set aside now says nothing of those to come: this table is complete up to no moment.
             let change = Change { watermark: None, ..self.change_of("append", rows.len() as u64) };
+            self.claim_lake(&table).await?;
             let outcome = table.commit_upsert(insert, change).await?;
             if let CommitOutcome::Committed { .. } = outcome {
                 return Ok(inserted);

@@ -29,7 +29,7 @@ pub enum ResourceStatus {
     Ok,
     /// This instance does not have it, or the lake does not have yet what it is filled from.
     Skipped,
-    /// It failed; its table is as it was.
+    /// It failed; its table is as the run's last successful commit left it.
     Failed,
 }
 
@@ -73,6 +73,9 @@ pub struct ResourceSummary {
     /// The failure itself.
     #[serde(skip)]
     pub failure: Option<Error>,
+    /// What the commit that is being prepared will do.
+    #[serde(skip)]
+    prepared: Counts,
 }
 
 /// What a run did. Serialized, it is what `sync --json` prints.
@@ -114,6 +117,7 @@ impl ResourceSummary {
             version: None,
             error: None,
             failure: None,
+            prepared: Counts::default(),
         }
     }
 
@@ -122,17 +126,13 @@ impl ResourceSummary {
     }
 
     pub(super) fn into_failed(self, error: Error) -> Self {
-        let unchanged = Self { rows_inserted: 0, rows_updated: 0, rows_deleted: 0, ..self };
-        Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..unchanged }
+        Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..self }
     }
 
-    /// Adds what `before` did to the rows: both belong to one run.
+    /// Adds what `before` read: both belong to one run.
     pub(super) fn add(&mut self, before: &Self) {
         self.mode = before.mode;
         self.rows_read += before.rows_read;
-        self.rows_inserted += before.rows_inserted;
-        self.rows_updated += before.rows_updated;
-        self.rows_deleted += before.rows_deleted;
         self.rows_rejected = self.rows_rejected.max(before.rows_rejected);
     }
 
@@ -148,10 +148,9 @@ impl ResourceSummary {
         self.error = Some(why);
     }
 
+    /// What the next commit does to the rows, if it succeeds.
     pub(super) fn take_counts(&mut self, counts: Counts) {
-        self.rows_inserted = counts.inserted;
-        self.rows_updated = counts.updated;
-        self.rows_deleted = counts.deleted;
+        self.prepared = counts;
     }
 
     pub(super) fn take_traffic(&mut self, traffic: Traffic, elapsed: Duration) {
@@ -166,6 +165,10 @@ impl ResourceSummary {
         self.watermark = watermark.map(rfc3339);
         self.version = Some(version);
         self.rows_total = rows_total;
+        let done = std::mem::take(&mut self.prepared);
+        self.rows_inserted += done.inserted;
+        self.rows_updated += done.updated;
+        self.rows_deleted += done.deleted;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ledger of activity: what it takes in, what it never loses, and which days it may call complete.
 
 mod life;
+mod odd;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

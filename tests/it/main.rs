@@ -19,6 +19,7 @@ mod lanes;
 mod ledger;
 mod leftovers;
 mod operations;
+mod outcomes;
 mod parquet_readers;
 mod queries;
 mod query_output;

@@ -54,6 +54,8 @@ pub struct Page<T> {
     pub keys: Vec<RowKey>,
     /// How many rows the server says the whole listing has.
     pub total_count: Option<u64>,
+    /// The position of the page's first row in the list, counted from 0; `None` for a page read by cursor.
+    pub offset: Option<u64>,
 }
 
 /// How to walk through a listing.
@@ -142,6 +144,7 @@ impl<D> Listing<D> {
         while !self.walk.is_done() {
             let mut query = self.request.query.clone();
             query.extend(self.walk.query());
+            let offset = self.walk.offset();
             let answer = self.client.get(&self.request.path, &query, &self.decode).await;
             let decoded = match answer {
                 Ok(decoded) => decoded,
@@ -159,7 +162,7 @@ impl<D> Listing<D> {
             let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| stuck(&self.request.path, why))?;
             let fresh_count = fresh.iter().filter(|fresh| **fresh).count();
             let fresh = (fresh_count < fresh.len()).then_some(fresh);
-            return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count }));
+            return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count, offset }));
         }
         Ok(None)
     }
