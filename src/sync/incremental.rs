@@ -293,22 +293,29 @@ async fn walk_changes(
     most: u64,
     staging: &mut Staging<'_>,
 ) -> Result<Walked, ListingFailure> {
-    let (mut walked, mut tied, mut last) = (0, false, None);
+    // How many rows of the list the pages have covered, when the last of them was changed, and whether the row after it
+    // was changed at the same moment.
+    let (mut covered, mut last, mut tied) = (0, None, false);
     // The rows of this walk that are staged, and how many the list has down to the bound.
-    let (mut staged, mut there) = (Fingerprints::default(), 0);
+    let (mut staged, mut there, mut walked) = (Fingerprints::default(), 0, 0);
     while let Some(page) = next(listing).await? {
         let times: Vec<_> = moments(&page.rows, changed).collect();
         let listed = page.fresh.clone().unwrap_or_else(|| vec![true; times.len()]);
-        // Only rows that the listing vouches for tell how far it has come.
-        let first = times.iter().zip(&listed).find(|(_, fresh)| **fresh).and_then(|(at, _)| *at);
-        tied |= first.is_some() && first == last;
+        let start = page.offset.unwrap_or_default();
+        let after = usize::try_from(covered - start.min(covered)).ok().and_then(|at| times.get(at).copied().flatten());
+        tied |= after.is_some() && after == last;
+        if start + times.len() as u64 > covered {
+            (covered, last) = (start + times.len() as u64, times.last().copied().flatten());
+        }
         let is_older = |at: &Option<i64>| at.is_some_and(|at| at < bound);
+        // Only rows that the listing vouches for tell how far it has come.
         let ended = times.iter().zip(&listed).any(|(at, fresh)| *fresh && is_older(at));
         let fresh: Vec<_> = times.iter().zip(&listed).map(|(at, fresh)| *fresh && !is_older(at)).collect();
-        last = times.iter().zip(&listed).rev().find(|(_, fresh)| **fresh).map_or(last, |(at, _)| *at);
         walked += fresh.iter().filter(|fresh| **fresh).count() as u64;
         let newer = times.iter().take_while(|at| !is_older(at)).count();
-        there = page.offset.unwrap_or_default() + newer as u64;
+        if newer > 0 {
+            there = start + newer as u64;
+        }
         let keys: Vec<_> = page.keys.iter().take(newer).map(|key| key.id.clone()).collect();
         staging.take(Page { fresh: Some(fresh), ..page }).await?;
         for id in keys.iter().filter(|id| staging.has(id)) {

@@ -7,7 +7,9 @@ use clerk_lake::ErrorKind;
 use clerk_lake::api::{Client, ClientConfig, SecretKey};
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::simulator::{ChangeKind, Changes, Corruption, FaultKind, Faults};
-use clerk_lake::sync::{Extent, ResourceStatus, Status, SyncOptions};
+use clerk_lake::sync::{
+    CancellationToken, Extent, Progress, ResourceStatus, ResourceSummary, Status, Summary, SyncOptions,
+};
 use tokio::runtime::Handle;
 
 use crate::faults::{OnPage, impatient, sync_watched};
@@ -27,6 +29,13 @@ async fn users_in_pages(users: usize) -> World {
     world.options.extent = Extent::Changes;
     world.options.resources = vec![named("users")];
     world
+}
+
+/// Syncs with a client that asks once, while `progress` watches.
+async fn sync_with_progress(world: &World, progress: Arc<dyn Progress>) -> Summary {
+    let (client, lake, options) = (impatient(world), world.lake(), world.options.clone());
+    let (clock, stop) = (world.clock(), CancellationToken::new());
+    clerk_lake::sync::Sync { client, lake, clock, options, progress, stop }.run().await
 }
 
 /// Requests for pages of users so far.
@@ -283,25 +292,31 @@ async fn a_failure_of_clerk_is_not_a_conflict_with_another_run() {
             inner.simulator.set_faults(Faults::always(FaultKind::Reset));
         });
     });
-    let sync = clerk_lake::sync::Sync {
-        client: impatient(&world),
-        lake: world.lake(),
-        clock: clerk_lake::clock::Clock::system(),
-        options: world.options.clone(),
-        progress: Arc::new(progress),
-        stop: clerk_lake::sync::CancellationToken::new(),
-    };
-    let summary = tokio::task::block_in_place(|| Handle::current().block_on(sync.run()));
+    let sync = sync_with_progress(&world, Arc::new(progress));
+    let summary = tokio::task::block_in_place(|| Handle::current().block_on(sync));
     assert_eq!(summary.worst().map(clerk_lake::Error::kind), Some(ErrorKind::Unreachable), "{summary:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_run_committed_before_it_failed_is_in_its_summary() {
-    let world = users_in_pages(3000).await;
+    /// Lets Clerk fail once changes are read: these come without a number of rows to expect.
+    struct FailAtChanges(Arc<World>);
+    impl Progress for FailAtChanges {
+        fn started(&self, _: &str, expected: Option<u64>) {
+            if expected.is_none() {
+                self.0.simulator.set_faults(Faults::always(FaultKind::Reset).on("/v1/users"));
+            }
+        }
+        fn advanced(&self, _: &str, _: u64) {}
+        fn finished(&self, _: &ResourceSummary) {}
+        fn note(&self, _: &str) {}
+        fn warn(&self, _: &str) {}
+    }
+    let world = Arc::new(users_in_pages(3000).await);
     drop_at(&world, "users", 2600).await;
     // The resumed run commits the listing, and then fails to read what changed since it began.
-    world.simulator.set_faults(Faults { path: Some("/v1/users".to_owned()), ..Faults::every(14, [FaultKind::Reset]) });
-    let summary = world.sync_with(impatient(&world), world.lake(), world.options.clone()).await;
+    let progress = Arc::new(FailAtChanges(Arc::clone(&world)));
+    let summary = sync_with_progress(&world, progress).await;
     world.simulator.set_faults(Faults::default());
     let users = &summary.resources[0];
     let stored = expected::stored(&world, "users").await.len() as u64;
