@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Run;
+use super::odd_fields::OddFields;
 use crate::api::{ApiError, Decoded, Fingerprints, Page};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::checkpoint::columns_of;
@@ -56,6 +57,8 @@ pub(super) struct Staging<'a> {
     /// Rows that could not be read, by their id or text: a page boundary may bring one twice.
     rejected_rows: Fingerprints,
     set_aside: Vec<Rejected>,
+    /// Fields that are NULL because they were of another type than the contract promises.
+    pub odd: OddFields,
     /// The ids of rows that could not be read.
     unreadable_ids: Vec<String>,
     /// Whether another run could go on with these rows: they are all from the beginning of a list.
@@ -87,6 +90,7 @@ impl<'a> Staging<'a> {
             seen: None,
             rejected_rows: Fingerprints::default(),
             set_aside: Vec::new(),
+            odd: OddFields::default(),
             unreadable_ids: Vec::new(),
             resumable: true,
             rows_before: 0,
@@ -135,7 +139,8 @@ impl<'a> Staging<'a> {
             let fresh = page.keys.iter().zip(listed).map(|(key, listed)| listed && seen.insert(&key.id));
             page.fresh = Some(fresh.collect());
         }
-        let PageRows { batch, rejected } = page.rows;
+        let PageRows { batch, rejected, odd } = page.rows;
+        self.odd.take(odd);
         for row in rejected {
             tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
             if self.rejected_rows.insert(row.name()) {
@@ -187,7 +192,9 @@ impl<'a> Staging<'a> {
     pub(super) async fn take_over(&mut self) -> Result<Option<Value>> {
         let source = self.source();
         let Some((checkpoint, staged)) = self.table.take_over(&self.run.area, &source).await? else { return Ok(None) };
-        let set_aside: Vec<Rejected> = serde_json::from_value(checkpoint.set_aside).unwrap_or_default();
+        let (set_aside, odd): (Vec<Rejected>, OddFields) =
+            serde_json::from_value(checkpoint.set_aside).unwrap_or_default();
+        self.odd = odd;
         self.rejected = set_aside.iter().filter(|row| self.rejected_rows.insert(row.name())).count() as u64;
         self.unreadable_ids = set_aside.iter().filter_map(|row| row.key.as_ref()).map(|key| key.id.clone()).collect();
         self.set_aside = set_aside;
@@ -217,7 +224,7 @@ impl<'a> Staging<'a> {
     pub(super) async fn checkpoint(&mut self, position: Value) -> Result<()> {
         self.finish_checkpoint().await?;
         self.checked = Instant::now();
-        let set_aside = serde_json::to_value(&self.set_aside).unwrap_or_default();
+        let set_aside = serde_json::to_value((&self.set_aside, &self.odd)).unwrap_or_default();
         let files = if self.writer.rows() > 0 {
             let writer = std::mem::replace(&mut self.writer, self.table.writer()?);
             tokio::spawn(async move { writer.finish().await.map(Some) })
@@ -277,7 +284,7 @@ impl<'a> Staging<'a> {
             Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
         };
         serde_json::json!({
-            "instance": instance, "columns": columns_of(&self.resource.table), "lookback": lookback, "layout": 1,
+            "instance": instance, "columns": columns_of(&self.resource.table), "lookback": lookback, "layout": 2,
         })
     }
 
