@@ -241,7 +241,7 @@ impl History {
             } else {
                 lake_over(Arc::new(store))
             },
-            clock: Clock::fixed(moment(expected::NOW)),
+            clock: self.world.clock(),
             options: SyncOptions {
                 extent: *extent,
                 fresh: *fresh,

@@ -34,7 +34,8 @@ pub(in crate::resource) fn fields_of<'de, T: Deserialize<'de>>() -> Vec<&'static
     names
 }
 
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only what is read of it is tested")]
 struct Row<'a> {
     #[serde(borrow, deserialize_with = "id")]
     id: Cow<'a, str>,
@@ -51,7 +52,8 @@ struct Row<'a> {
     parts: Option<Vec<Part<'a>>>,
 }
 
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only what is read of it is tested")]
 struct Part<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
@@ -59,7 +61,8 @@ struct Part<'a> {
     nested: Option<Nested<'a>>,
 }
 
-#[derive(Deserialize, Debug)]
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only what is read of it is tested")]
 struct Nested<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     status: Option<Cow<'a, str>>,
