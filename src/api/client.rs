@@ -191,6 +191,12 @@ impl Client {
         self.latency_micros.store(smoothed, Ordering::Relaxed);
     }
 
+    /// A number by which two keys can be told apart.
+    #[must_use]
+    pub fn key_fingerprint(&self) -> u64 {
+        self.key.fingerprint()
+    }
+
     /// The address that it asks.
     #[must_use]
     pub fn address(&self) -> &str {

@@ -127,7 +127,7 @@ impl From<ApiError> for Error {
             ),
             Refusal::Interrupted => return Self::interrupted(),
             Refusal::Malformed => {
-                (ErrorKind::Answer, "is --api-url Clerk's Backend API, without a proxy or gateway that answers itself? Nothing was written from \
+                (ErrorKind::Answer, "is --api-url Clerk's Backend API? A proxy or gateway may have answered instead. Nothing was written from \
                  this answer"
                     .to_owned())
             }

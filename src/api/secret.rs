@@ -1,6 +1,7 @@
 //! The key: it can be sent, and nothing else. No `Debug`, error or log line shows it.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::{Error, Result};
 
@@ -28,6 +29,12 @@ impl SecretKey {
         if text.is_empty() {
             return Err(Error::settings("the Clerk secret key is empty").with_hint(WHERE_FROM));
         }
+        if text.starts_with(['"', '\'']) {
+            return Err(Error::settings(
+                "the Clerk secret key begins with a quotation mark, which is not part of a key",
+            )
+            .with_hint("docker --env-file takes quotation marks literally: write CLERK_SECRET_KEY=sk_live_…"));
+        }
         if text.starts_with("pk_") {
             return Err(Error::settings("this is a publishable key (pk_…); a sync needs the secret key (sk_…)")
                 .with_hint(WHERE_FROM));
@@ -49,6 +56,14 @@ impl SecretKey {
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         text.replace(&self.0, "[key]")
+    }
+
+    /// A number by which two keys can be told apart, and from which nothing of a key can be learned.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The value of the `Authorization` header.

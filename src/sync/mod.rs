@@ -49,8 +49,12 @@ const FIRST_CONTACT: Duration = Duration::from_secs(20);
 /// How far the clocks of Clerk's servers may be apart.
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
 
-/// How far Clerk's clock may be from this machine's to be taken for its own.
-const CLOCK_TRUSTED: TimeDelta = TimeDelta::days(1);
+/// How far Clerk's clock may be ahead of this machine's to be taken for its own: a watermark that is too late hides
+/// changes.
+const CLOCK_AHEAD: TimeDelta = TimeDelta::days(1);
+
+/// How far it may be behind: a watermark that is too early costs requests only.
+const CLOCK_BEHIND: TimeDelta = TimeDelta::weeks(1);
 
 /// How much of each resource a run reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,11 +202,11 @@ impl Sync {
             return None;
         };
         let own = self.clock.now();
-        if clerks.signed_duration_since(own).abs() <= CLOCK_TRUSTED {
+        if (own - CLOCK_BEHIND..=own + CLOCK_AHEAD).contains(&clerks) {
             return Some(clerks);
         }
         self.progress.warn(&format!(
-            "the Date of Clerk's answers ({clerks}) is more than a day from this machine's clock ({own}): {FALLBACK}"
+            "the Date of Clerk's answers ({clerks}) is too far from this machine's clock ({own}): {FALLBACK}"
         ));
         None
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Run;
 use super::odd_fields::OddFields;
-use crate::api::{ApiError, Decoded, Fingerprints, Page};
+use crate::api::{API_VERSION, ApiError, Decoded, Fingerprints, Page};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::checkpoint::columns_of;
 use crate::lake::{Checkpoint, StagedRows, Table, Writer};
@@ -284,7 +284,14 @@ impl<'a> Staging<'a> {
             Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
         };
         serde_json::json!({
-            "instance": instance, "columns": columns_of(&self.resource.table), "lookback": lookback, "layout": 2,
+            "instance": instance,
+            // What cannot be known by the instance's id: another key may be another instance's.
+            "key": run.client.key_fingerprint(),
+            "api": API_VERSION,
+            "columns": columns_of(&self.resource.table),
+            "lookback": lookback,
+            // To be raised if rows are decoded otherwise.
+            "layout": 2,
         })
     }
 

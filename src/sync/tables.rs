@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{CLOCK_TRUSTED, CLOCKS_APART, ResourceSummary, Run};
+use super::{CLOCK_AHEAD, CLOCKS_APART, ResourceSummary, Run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome, Table};
 use crate::resource::{self, ACTIVITY_DAYS, Reading, Resource, SESSIONS, USERS};
@@ -144,7 +144,7 @@ impl Run<'_> {
         let elapsed = TimeDelta::from_std(self.begun.elapsed()).unwrap_or_default();
         let latest = self.now + elapsed;
         // A date far from that is not Clerk's own.
-        let said = self.client.server_latest().filter(|said| *said <= latest + CLOCK_TRUSTED);
+        let said = self.client.server_latest().filter(|said| *said <= latest + CLOCK_AHEAD);
         latest.max(said.unwrap_or(latest)) + CLOCKS_APART
     }
 
