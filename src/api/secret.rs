@@ -30,6 +30,12 @@ impl SecretKey {
         if text.is_empty() {
             return Err(Error::settings("the Clerk secret key is empty").with_hint(WHERE_FROM));
         }
+        if text.starts_with(['"', '\'']) {
+            return Err(Error::settings(
+                "the Clerk secret key begins with a quotation mark, which is not part of a key",
+            )
+            .with_hint("docker --env-file takes quotation marks literally: write CLERK_SECRET_KEY=sk_live_…"));
+        }
         if text.starts_with("pk_") {
             return Err(Error::settings("this is a publishable key (pk_…); a sync needs the secret key (sk_…)")
                 .with_hint(WHERE_FROM));

@@ -138,8 +138,14 @@ pub async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<Strin
         return Ok(Vec::new());
     }
     let values = vec![("resource".to_owned(), ScalarValue::Utf8(Some(resource.name.to_owned())))];
-    let sql = "SELECT row FROM clerk_rejected_row WHERE resource = $resource AND row NOT LIKE '{%' ORDER BY row";
-    texts(lake, &table, sql, values).await
+    // A table of an earlier version may not have the column yet: all of its rows were left out.
+    let is_known = table.provider().await?.schema().column_with_name("fields").is_some();
+    let left_out = if is_known { "AND fields IS NULL" } else { "" };
+    let sql = format!(
+        "SELECT row FROM clerk_rejected_row WHERE resource = $resource AND row NOT LIKE '{{%' \
+         AND row NOT LIKE 'hash:%' {left_out} ORDER BY row"
+    );
+    texts(lake, &table, &sql, values).await
 }
 
 /// The first column of what `sql` gives over `table`, as text, nulls left out.

@@ -67,6 +67,7 @@ impl Run<'_> {
         let read = self.read_changes(resource, since, client, &table, &mut staging).await;
         summary.rows_read = staging.rows;
         summary.rows_rejected = staging.rejected();
+        summary.fields_nulled = staging.odd.counts.clone();
         let counted = match read {
             Ok(counted) => counted,
             Err(ListingFailure::Api(error)) if matches!(error.refusal, Refusal::Parameter) => {

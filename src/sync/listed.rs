@@ -161,6 +161,7 @@ impl Run<'_> {
         let read = self.read_to_the_count(resource, client, source, &mut staging).await;
         summary.rows_read = staging.rows - staging.taken_over;
         summary.rows_rejected = staging.rejected();
+        summary.fields_nulled = staging.odd.counts.clone();
         if let Err(failure) = read {
             staging.checkpoint_at(&failure, source.position()).await;
             return Err(staging.placed(failure));
@@ -233,13 +234,14 @@ impl Run<'_> {
     pub(super) async fn count(&self, resource: &Resource, client: &Client) -> Result<Option<u64>, ListingFailure> {
         #[derive(Deserialize)]
         struct Body {
-            total_count: u64,
+            total_count: serde_json::Number,
         }
         let Reading::Cursor { count, .. } = resource.reading else { return Ok(None) };
         let count = client.get(count, &[], |body| {
-            serde_json::from_slice::<Body>(body).map_err(|error| format!("not a count: {error}"))
+            let body = serde_json::from_slice::<Body>(body).map_err(|_| "not a count of users".to_owned())?;
+            whole(&body.total_count).ok_or_else(|| "the count of users is not a whole number".to_owned())
         });
-        Ok(Some(count.await?.total_count))
+        Ok(Some(count.await?))
     }
 
     /// Refuses a replacement that would remove more of the table than `max_shrink` allows, and more than a few rows.
@@ -264,6 +266,13 @@ impl Run<'_> {
 #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
 fn share_deleted(table: &Table, counts: Counts) -> f64 {
     counts.deleted as f64 / table.rows().max(1) as f64
+}
+
+/// Returns the whole number that `number` is, be it written as `7` or as `7.0`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and its size is checked")]
+fn whole(number: &serde_json::Number) -> Option<u64> {
+    let float = || number.as_f64().filter(|it| it.fract() == 0.0 && (0.0..1e15).contains(it)).map(|it| it as u64);
+    number.as_u64().or_else(float)
 }
 
 /// What lists all of a resource: in one lane by offset, or in several by cursor.

@@ -43,6 +43,7 @@ impl Run<'_> {
         let read = read.map_err(|failure| staging.placed(failure));
         summary.rows_read = staging.rows - staging.taken_over;
         summary.rows_rejected = staging.rejected();
+        summary.fields_nulled = staging.odd.counts.clone();
         match read {
             Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent => {
                 self.sync.progress.warn(&format!("sessions skipped, this instance does not list them: {error}"));
@@ -245,7 +246,7 @@ fn plain(path: &str) -> ListRequest {
 /// Whether Clerk's answer means "not without a user", as opposed to a refused key or a failure on the way.
 fn refuses_plain(error: &ApiError) -> bool {
     let kind = Error::from(error.clone()).kind();
-    kind == ErrorKind::Answer && error.status.is_some_and(|status| (400..500).contains(&status))
+    kind == ErrorKind::Answer && error.is_clerks() && error.status.is_some_and(|status| (400..500).contains(&status))
 }
 
 fn is_whole(staging: &Staging<'_>) -> bool {

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Run;
+use super::odd_fields::OddFields;
 use super::unreadable::UnreadableRows;
 use crate::api::{API_VERSION, ApiError, Decoded, Fingerprints, Page};
 use crate::error::{Error, ErrorKind, Result};
@@ -58,6 +59,8 @@ pub(super) struct Staging<'a> {
     watermark: DateTime<Utc>,
     seen: Option<Fingerprints>,
     unreadable: UnreadableRows,
+    /// Fields that are NULL because they were of another type than the contract promises.
+    pub odd: OddFields,
     /// Whether another run can resume from these rows: they are all from the beginning of a list, and none was lost on
     /// its way to a file.
     pub resumable: bool,
@@ -85,6 +88,7 @@ impl<'a> Staging<'a> {
             watermark: run.watermark,
             seen: None,
             unreadable: UnreadableRows::default(),
+            odd: OddFields::default(),
             resumable: true,
             rows_before: 0,
             rows: 0,
@@ -136,7 +140,8 @@ impl<'a> Staging<'a> {
             let fresh = page.keys.iter().zip(listed).map(|(key, listed)| listed && seen.insert(&key.id));
             page.fresh = Some(fresh.collect());
         }
-        let PageRows { batch, rejected } = page.rows;
+        let PageRows { batch, rejected, odd } = page.rows;
+        self.odd.take(odd);
         self.take_rejected(rejected);
         if !self.unreadable.ids().is_empty() {
             page.keys.iter().for_each(|key| self.unreadable.has_been_read(&key.id));
@@ -201,7 +206,9 @@ impl<'a> Staging<'a> {
         let (source, max_shrink) = (self.run.source_of(self.resource), self.run.sync.options.max_shrink);
         let taken = self.table.take_over(&self.run.area, &source, max_shrink).await?;
         let Some((checkpoint, staged)) = taken else { return Ok(None) };
-        self.unreadable = UnreadableRows::restore(checkpoint.set_aside);
+        let (unreadable, odd) = serde_json::from_value(checkpoint.set_aside).unwrap_or_default();
+        self.unreadable = UnreadableRows::restore(unreadable);
+        self.odd = odd;
         self.rows = checkpoint.rows;
         self.taken_over = checkpoint.rows;
         self.watermark = checkpoint.watermark;
@@ -223,12 +230,17 @@ impl<'a> Staging<'a> {
         self.resumable && due
     }
 
+    /// What a resume point keeps of rows that could not be read, and of fields.
+    fn set_aside_so_far(&self) -> Value {
+        serde_json::to_value((self.unreadable.save(), &self.odd)).unwrap_or_default()
+    }
+
     /// Begins to close the files, and to write down that the listing stands at `position`: reading goes on
     /// meanwhile.
     pub(super) async fn checkpoint(&mut self, position: Value) -> Result<()> {
         self.finish_checkpoint().await?;
         self.checked = Instant::now();
-        let set_aside = self.unreadable.save();
+        let set_aside = self.set_aside_so_far();
         let files = if self.writer.rows() > 0 {
             let writer = std::mem::replace(&mut self.writer, self.table.writer()?);
             tokio::spawn(async move { writer.finish().await.map(Some) })
@@ -303,7 +315,7 @@ impl<'a> Staging<'a> {
         self.closed.push(self.writer.finish().await?);
         let position = if self.resumable { position } else { Value::Null };
         let source = self.run.source_of(self.resource);
-        let resume_point = Checkpoint::new(source, self.watermark, position, self.unreadable.save(), &self.closed);
+        let resume_point = Checkpoint::new(source, self.watermark, position, self.set_aside_so_far(), &self.closed);
         Ok(Finished { parts: self.closed, resume_point })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::odd_fields::NulledFields;
 use crate::api::Traffic;
 use crate::error::Error;
 use crate::lake::{Counts, Table};
@@ -54,6 +55,8 @@ pub struct ResourceSummary {
     pub rows_total: u64,
     /// Rows that could not be read.
     pub rows_rejected: u64,
+    /// Fields that are NULL in some rows because Clerk sent another type than its contract promises.
+    pub fields_nulled: NulledFields,
     /// Requests sent, repeated ones included.
     pub requests: u64,
     /// Requests that repeated one before.
@@ -108,6 +111,7 @@ impl ResourceSummary {
             rows_deleted: 0,
             rows_total: 0,
             rows_rejected: 0,
+            fields_nulled: NulledFields::new(),
             requests: 0,
             retries: 0,
             throttled: 0,
@@ -134,6 +138,10 @@ impl ResourceSummary {
         self.mode = before.mode;
         self.rows_read += before.rows_read;
         self.rows_rejected = self.rows_rejected.max(before.rows_rejected);
+        for (field, nulled) in &before.fields_nulled {
+            let rows = &mut self.fields_nulled.entry(field.clone()).or_insert(nulled.clone()).rows;
+            *rows = nulled.rows.max(*rows);
+        }
     }
 
     /// What the table has before the run touches it.

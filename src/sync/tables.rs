@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{CLOCKS_APART, ResourceSummary, Run};
+use super::{CLOCK_AHEAD, CLOCKS_APART, ResourceSummary, Run};
 use crate::api::ApiError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome, Table};
@@ -156,8 +156,10 @@ impl Run<'_> {
     /// The latest that it can be at Clerk by now: whatever has been read was read before.
     pub(super) fn latest(&self) -> DateTime<Utc> {
         let elapsed = TimeDelta::from_std(self.begun.elapsed()).unwrap_or_default();
-        let latest = (self.now + elapsed).max(self.client.server_latest().unwrap_or(self.now));
-        latest + CLOCKS_APART
+        let latest = self.now + elapsed;
+        // A date far from that is not Clerk's own.
+        let said = self.client.server_latest().filter(|said| *said <= latest + CLOCK_AHEAD);
+        latest.max(said.unwrap_or(latest)) + CLOCKS_APART
     }
 
     pub(super) fn synced_at_micros(&self) -> i64 {

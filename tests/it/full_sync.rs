@@ -1,6 +1,6 @@
 //! A full sync gives the instance's truth, row by row, and its figures.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 

@@ -401,7 +401,7 @@ async fn a_user_whose_row_cannot_be_read_makes_days_uncertain_and_is_taken_in_la
     set_clock(&stage.world, at(SECOND, 12, 0));
     stage.world.simulator.with_model(|model| {
         be_active(model, &user);
-        model.corrupt.insert(user.clone(), Corruption::NumberAsText);
+        model.corrupt.insert(user.clone(), Corruption::NoId);
     });
     let options = SyncOptions { max_rejected: 0.5, ..stage.world.options.clone() };
     let sync = async |moment: i64| {

@@ -210,7 +210,8 @@ where
 
 /// A deleted row may be refused as a cursor; nobody knows with which status.
 fn refuses_cursor(error: &ApiError) -> bool {
-    matches!(error.refusal, Refusal::Parameter) || (error.refusal == Refusal::Absent && error.status == Some(404))
+    let is_unknown = matches!(error.refusal, Refusal::Absent | Refusal::Missing | Refusal::Denied);
+    error.refusal == Refusal::Parameter || (is_unknown && error.status == Some(404))
 }
 
 fn stuck(path: &str, why: &str) -> ApiError {
