@@ -9,6 +9,7 @@ use std::fs::File;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
@@ -43,6 +44,25 @@ pub struct RunArea {
     writers: Arc<AtomicU32>,
     /// After how long without a word a run on a store without locks may be taken over.
     silent_for: TimeDelta,
+    sparing: Sparing,
+}
+
+/// Which orphan files a sweep leaves alone: those written after this moment, by the store's own clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sparing {
+    /// When the run's area was opened, by the store's clock.
+    opened: DateTime<Utc>,
+    /// The same moment by a monotonic clock.
+    since: Instant,
+    spared_for: TimeDelta,
+}
+
+impl Sparing {
+    /// Whether a sweep may remove an orphan file that was `written` then.
+    pub(super) fn allows(&self, written: DateTime<Utc>) -> bool {
+        let elapsed = TimeDelta::from_std(self.since.elapsed()).unwrap_or_default();
+        self.spared_for <= TimeDelta::zero() || self.opened + elapsed - written >= self.spared_for
+    }
 }
 
 #[derive(Debug)]
@@ -67,18 +87,23 @@ impl RunArea {
         let run = uuid::Uuid::new_v4().simple().to_string();
         let location = lake.location();
         let staged = super::staged::join(&location.prefix, &Path::from(STAGED));
-        let area = Self {
+        let local = location.directory().map(|directory| LocalLock::take(directory, &run)).transpose()?;
+        let mut area = Self {
             prefix: super::staged::join(&staged, &Path::from(run.as_str())),
             root: Arc::clone(&location.root),
-            local: location.directory().map(|directory| LocalLock::take(directory, &run)).transpose()?,
             writers: Arc::default(),
             silent_for: location.silent_for,
+            sparing: Sparing { opened: DateTime::UNIX_EPOCH, since: Instant::now(), spared_for: location.spared_for },
             all: staged,
             run,
+            local,
         };
-        if area.local.is_none() {
-            area.remove_dead_on_store().await?;
-        }
+        area.sparing = match &area.local {
+            // Whatever lies there is of a dead run if no other is alive.
+            Some(local) if !local.has_company() => Sparing { spared_for: TimeDelta::zero(), ..area.sparing },
+            Some(local) => Sparing { opened: local.opened(), ..area.sparing },
+            None => Sparing { opened: area.remove_dead_on_store().await?, since: Instant::now(), ..area.sparing },
+        };
         Ok(area)
     }
 
@@ -86,6 +111,11 @@ impl RunArea {
     #[must_use]
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    /// Which orphan files this run's sweeps leave alone.
+    pub(super) fn sparing(&self) -> Sparing {
+        self.sparing
     }
 
     /// How many writers there have been; whoever opens one more counts it.
@@ -163,8 +193,8 @@ impl RunArea {
     }
 
     /// Removes areas whose runs are dead beyond doubt, and checkpoints that are too old. This is also the proof
-    /// that the store can be written.
-    async fn remove_dead_on_store(&self) -> Result<()> {
+    /// that the store can be written. Returns what time it is by the store's clock.
+    async fn remove_dead_on_store(&self) -> Result<DateTime<Utc>> {
         let refused = |error| store_error("what was staged cannot be listed", &error);
         let now = self.now().await?;
         self.prove_conditions().await?;
@@ -177,7 +207,7 @@ impl RunArea {
                 self.remove_but_checkpoints(&run).await;
             }
         }
-        Ok(())
+        Ok(now)
     }
 
     /// Removes what lies in the area at `run`, but for tables' parts that hold a checkpoint.
@@ -227,6 +257,20 @@ impl LocalLock {
     /// Whether the run called `run` is alive.
     fn is_held(&self, run: &str) -> bool {
         is_locked(&self.staged.join(format!("{run}.lock")))
+    }
+
+    /// Whether another run is alive.
+    fn has_company(&self) -> bool {
+        let own = format!("{}.lock", self.run);
+        let entries = std::fs::read_dir(&self.staged).into_iter().flatten().flatten();
+        let is_lock = |path: &FilePath| path.extension().is_some_and(|extension| extension == "lock");
+        entries.map(|entry| entry.path()).any(|path| is_lock(&path) && !path.ends_with(&own) && is_locked(&path))
+    }
+
+    /// When this run began, by the clock of the disk.
+    fn opened(&self) -> DateTime<Utc> {
+        let lock = std::fs::metadata(self.staged.join(format!("{}.lock", self.run)));
+        lock.and_then(|found| found.modified()).map(DateTime::from).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
     /// Removes the area of a dead run once nothing is left in it.

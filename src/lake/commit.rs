@@ -248,8 +248,11 @@ impl Table {
     /// Takes in the outcome: on success the new version is loaded and what it superseded is removed. What fails
     /// after the commit is put into the log (a checkpoint, say) does not undo it.
     pub(super) async fn settle(&mut self, base: Base, result: Result<(), DeltaTableError>) -> Result<CommitOutcome> {
-        let made = self.store.take_committed();
+        let (made, is_unknown) = (self.store.take_committed(), self.store.take_unknown());
         match (result, made) {
+            (Err(error), None) if is_unknown => {
+                Ok(CommitOutcome::Unknown { error: store_error("what the store said", &error) })
+            }
             (Err(error), None) if is_conflict(&error) => Ok(CommitOutcome::Conflicted { base: base.version }),
             (Err(error), None) => Err(store_error(&format!("the commit to {} failed", self.spec.name), &error)),
             (Ok(()), None) => Err(Error::bug(format!("a commit to {} was made behind its store", self.spec.name))),

@@ -17,6 +17,10 @@ use crate::error::{Error, Result};
 /// See [`Location::taken_over_after`]: a run writes down how far it has come every few seconds.
 const SILENT_FOR: TimeDelta = TimeDelta::minutes(5);
 
+/// See [`Location::orphans_spared_for`]: a commit that a store carries out late comes within seconds, and no run waits
+/// longer between moving files into place and committing them.
+const SPARED_FOR: TimeDelta = TimeDelta::minutes(15);
+
 /// A lake's place: the store, and the prefix in it.
 #[derive(Clone, Debug)]
 pub struct Location {
@@ -30,6 +34,8 @@ pub struct Location {
     pub(super) directory: Option<PathBuf>,
     /// After how long without a word a run counts as dead, in a store without locks.
     pub(super) silent_for: TimeDelta,
+    /// See [`Location::orphans_spared_for`].
+    pub(super) spared_for: TimeDelta,
     shown: String,
 }
 
@@ -71,6 +77,7 @@ impl Location {
             prefix,
             directory: Some(directory),
             silent_for: SILENT_FOR,
+            spared_for: SPARED_FOR,
             shown,
         })
     }
@@ -109,6 +116,7 @@ impl Location {
             prefix,
             directory: None,
             silent_for: SILENT_FOR,
+            spared_for: SPARED_FOR,
             shown: text.to_owned(),
         })
     }
@@ -126,6 +134,7 @@ impl Location {
             prefix: Path::from("lake"),
             directory: None,
             silent_for: SILENT_FOR,
+            spared_for: SPARED_FOR,
             shown: "memory:///lake".to_owned(),
         })
     }
@@ -135,6 +144,14 @@ impl Location {
     #[must_use]
     pub fn taken_over_after(self, silent_for: TimeDelta) -> Self {
         Self { silent_for, ..self }
+    }
+
+    /// The same place, in which a sweep leaves orphan files alone until they are as old as `spared_for`. A younger one
+    /// may belong to a run that is about to commit it, or to a commit whose outcome is unknown. On local disk this
+    /// counts only while another run is alive.
+    #[must_use]
+    pub fn orphans_spared_for(self, spared_for: TimeDelta) -> Self {
+        Self { spared_for, ..self }
     }
 
     /// The same place with its store wrapped, for instance by one that fails on purpose.

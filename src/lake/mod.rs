@@ -11,6 +11,7 @@ pub mod checkpoint;
 mod commit;
 mod compare;
 mod data_files;
+mod durable;
 mod entry;
 mod evolve;
 mod failure;

@@ -11,8 +11,9 @@ use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake::{DeltaTable, DeltaTableError};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::area::Sparing;
 use super::entry::is_change_data;
 use super::staged::{StagedStore, is_data_file, join};
 use super::{Lake, RunArea, Writer, compare, store_error};
@@ -53,6 +54,8 @@ pub struct Table {
     staging: Option<Path>,
     /// How many writers there have been in the run: each has a place of its own, whichever table it is for.
     writers: Arc<AtomicU32>,
+    /// Which orphan files a sweep leaves alone; `None` for a reader, which sweeps nothing.
+    pub(super) sparing: Option<Sparing>,
     /// Data files that lay there before the table's first commit: what a crash left.
     pub(super) leftovers: Vec<Path>,
 }
@@ -86,6 +89,7 @@ impl Table {
             delta: DeltaTable::new(log_store),
             staging,
             writers: area.map(RunArea::writers).unwrap_or_default(),
+            sparing: area.map(RunArea::sparing),
             leftovers: Vec::new(),
         })
     }
@@ -291,11 +295,13 @@ impl Table {
         (name, prefix)
     }
 
-    /// Removes data files that no version names (where old versions are kept: those that have been kept for long
+    /// Removes data files that no version names (if old versions are kept: those that have been kept for long
     /// enough), and change data likewise: what a crash left between moving files and committing them,
-    /// or between committing and clearing up. Before anything is removed an empty commit is made, so that a
-    /// run which is committing those files right now loses to it instead of naming files that are gone. Before a
-    /// table's first commit nothing is removed: that commit does. Change data that the log no longer tells of go too.
+    /// or between committing and clearing up. A file that may belong to a run at work, or to a commit whose outcome is
+    /// unknown, stays until it is [old enough](super::Location::orphans_spared_for). Before anything is removed an empty
+    /// commit is made: a commit that names those files, under way or carried out late, loses to it instead of naming
+    /// files that are gone. Before a table's first commit nothing is removed: that commit does. Change data of versions
+    /// that the log no longer has are removed too.
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) where another run commits at the same time;
@@ -321,11 +327,16 @@ impl Table {
         Ok(old + orphans.len())
     }
 
+    /// Whether a sweep may remove `orphan`, which no version names: it is old enough.
+    pub(super) fn may_sweep(&self, orphan: &ObjectMeta) -> bool {
+        self.sparing.is_none_or(|sparing| sparing.allows(orphan.last_modified))
+    }
+
     async fn orphans(&self) -> Result<Vec<Path>> {
         let active: HashSet<String> = self.files().map(|file| file.path).collect();
         let listed = self.store.list(None).try_filter(|object| {
             let orphan = self.is_own_file(&object.location) && !active.contains(object.location.as_ref());
-            std::future::ready(orphan)
+            std::future::ready(orphan && self.may_sweep(object))
         });
         let orphans: Result<Vec<Path>, _> = listed.map_ok(|object| object.location).try_collect().await;
         let mut orphans =

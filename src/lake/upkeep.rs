@@ -3,7 +3,7 @@
 //! Checkpoints of the log and the removal of old log entries are delta-rs' own, with each commit; how often is said
 //! in the table's properties.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use chrono::TimeDelta;
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::{DeltaTableError, FilterOp, FilterValue, checkpoints};
-use object_store::ObjectStoreExt;
+use futures::TryStreamExt;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 
 use super::change::CommitOutcome;
@@ -239,6 +240,7 @@ impl Table {
         match self.settle(base, compacted.map(|_| ())).await? {
             CommitOutcome::Conflicted { .. } => Ok(None),
             CommitOutcome::Committed { .. } => Ok(Some(Compaction { files_before, files_after: self.file_count() })),
+            unknown @ CommitOutcome::Unknown { .. } => unknown.committed(self.spec.name).map(|_| None),
         }
     }
 
@@ -277,8 +279,19 @@ impl Table {
 
     async fn unnamed(&self) -> Result<Vec<Path>> {
         let mut unnamed = self.expired(VacuumMode::Full).await?;
+        if !unnamed.is_empty() {
+            let old = self.old_files().await?;
+            unnamed.retain(|path| old.contains(path));
+        }
         unnamed.extend(self.orphaned_changes().await?);
         Ok(unnamed)
+    }
+
+    /// The data files that a sweep may remove if no version names them.
+    async fn old_files(&self) -> Result<HashSet<Path>> {
+        let old = self.store.list(None).try_filter(|object| std::future::ready(self.may_sweep(object)));
+        let old: Result<_, _> = old.map_ok(|object| object.location).try_collect().await;
+        old.map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))
     }
 
     /// What a vacuum would remove. It is asked for, and removed by [`Table::remove_expired`]: delta-rs' own would

@@ -16,6 +16,7 @@ mod incremental_lake;
 mod instances;
 mod kills;
 mod lanes;
+mod late;
 mod ledger;
 mod leftovers;
 mod operations;

@@ -50,7 +50,7 @@ impl Prepared {
     async fn survives(&self, at: u64, trouble: Trouble) -> bool {
         let case = format!("operation {at}, {trouble:?}");
         let store: Arc<dyn ObjectStore> = Arc::new(self.store.fork());
-        let plan = Plan { death: None, troubles: vec![(at..at + 1, trouble)] };
+        let plan = Plan { troubles: vec![(at..at + 1, trouble)], ..Plan::default() };
         let handle = FaultyStore::over(Arc::clone(&store), plan);
         let control = handle.control();
         let run = self.world.sync_with(self.client.clone(), lake_over(Arc::new(handle)), self.options.clone());
@@ -66,6 +66,7 @@ impl Prepared {
         if ended.is_some_and(|summary| summary.resources[0].status == ResourceStatus::Ok) {
             expected::assert_same(&format!("{case}, which did no harm"), &rows, &self.wanted);
         }
+        control.carry_out_late(&store).await;
         let next = Box::pin(self.world.sync_with(self.client.clone(), lake.clone(), self.options.clone())).await;
         assert_eq!(next.status, Status::Ok, "{case}: {next:?}");
         expected::assert_same(&case, &stored(&lake, &USERS).await.expect("a table"), &self.wanted);
@@ -76,7 +77,7 @@ impl Prepared {
 }
 
 /// Puts a copy of a data file beside it, under a name that no commit knows.
-async fn leave_an_orphan(store: &InMemory) {
+pub async fn leave_an_orphan(store: &InMemory) {
     let listed = store.list(Some(&Path::from("lake/clerk_user"))).map_ok(|object| object.location);
     let paths: Vec<Path> = listed.try_collect().await.expect("a list");
     let file = paths.iter().find(|path| path.as_ref().ends_with(".parquet")).expect("a data file");
@@ -102,6 +103,11 @@ async fn any_operation_of_a_sync_may_be_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_operation_of_a_sync_may_lose_its_answer() {
     assert_every_operation_may_be(Trouble::AnswerLost).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_operation_of_a_sync_may_be_carried_out_later() {
+    assert_every_operation_may_be(Trouble::Late).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
