@@ -124,7 +124,7 @@ impl Table {
     }
 
     /// Commits `adds` and `others`: what is removed, and what records the changes. A table's first commit has none.
-    async fn commit(
+    pub(super) async fn commit(
         &mut self,
         adds: Vec<Add>,
         others: Vec<Action>,
@@ -170,7 +170,7 @@ impl Table {
     }
 
     /// The table's first commit: its schema, its rows and the watermark at once.
-    async fn create(&self, adds: Vec<Add>, change: Change) -> Result<u64, DeltaTableError> {
+    pub(super) async fn create(&self, adds: Vec<Add>, change: Change) -> Result<u64, DeltaTableError> {
         let schema: StructType = self.spec.schema().as_ref().try_into_kernel()?;
         let mut properties_of_table: HashMap<String, Option<String>> = HashMap::from([
             (LAYOUT.to_owned(), Some(LAYOUT_VERSION.to_owned())),

@@ -49,7 +49,7 @@ const SIGNS: [Sign; 7] = [
         hint: "the bucket is in another region: set AWS_REGION",
     },
     Sign {
-        says: &["169.254.169.254"],
+        says: &["169.254.169.254", "/latest/api/token", "/latest/meta-data/"],
         kind: ErrorKind::Settings,
         instead: Some("no S3 credentials were found"),
         hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them",

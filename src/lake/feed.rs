@@ -151,7 +151,7 @@ impl Table {
         Ok(files)
     }
 
-    async fn listed_under(&self, directory: &str) -> Result<Vec<ObjectMeta>> {
+    pub(super) async fn listed_under(&self, directory: &str) -> Result<Vec<ObjectMeta>> {
         let listed: Result<_, object_store::Error> = self.store.list(Some(&Path::from(directory))).try_collect().await;
         listed.map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))
     }

@@ -2,13 +2,15 @@
 
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::profile;
@@ -20,6 +22,18 @@ const SILENT_FOR: TimeDelta = TimeDelta::minutes(5);
 /// See [`Location::orphans_spared_for`]: a commit that a store carries out late comes within seconds, and no run waits
 /// longer between moving files into place and committing them.
 const SPARED_FOR: TimeDelta = TimeDelta::minutes(15);
+
+/// How long a store may be asked again and again for one operation.
+const RETRIED_FOR: Duration = Duration::from_mins(1);
+
+/// How long a store may take to answer for the first time.
+const FIRST_CONTACT: Duration = Duration::from_secs(20);
+
+/// After how long that is said.
+const SAID_AFTER: Duration = Duration::from_secs(5);
+
+/// How long the metadata service of a cloud may take to give credentials. Where there is none, nothing answers.
+const CREDENTIALS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A lake's place: the store, and the prefix in it.
 #[derive(Clone, Debug)]
@@ -36,6 +50,10 @@ pub struct Location {
     pub(super) silent_for: TimeDelta,
     /// See [`Location::orphans_spared_for`].
     pub(super) spared_for: TimeDelta,
+    /// Who answers for the store.
+    endpoint: String,
+    /// Whether it has answered yet.
+    reached: Arc<AtomicBool>,
     shown: String,
 }
 
@@ -78,6 +96,8 @@ impl Location {
             directory: Some(directory),
             silent_for: SILENT_FOR,
             spared_for: SPARED_FOR,
+            endpoint: String::new(),
+            reached: Arc::default(),
             shown,
         })
     }
@@ -100,12 +120,14 @@ impl Location {
         let prefix = Path::from_url_path(url.path())
             .map_err(|error| wrong(&format!("has a prefix that cannot be used ({error})")))?;
         let mut builder = profile::complete(AmazonS3Builder::from_env())?.with_bucket_name(bucket);
-        let endpoints = [AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::S3Endpoint];
-        let is_plain = |key| builder.get_config_value(key).is_some_and(|url| url.starts_with("http://"));
-        if endpoints.iter().any(is_plain) {
+        let said = |key| builder.get_config_value(&key);
+        let endpoint = said(AmazonS3ConfigKey::S3Endpoint).or_else(|| said(AmazonS3ConfigKey::Endpoint));
+        let region = said(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+        let endpoint = endpoint.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+        if endpoint.starts_with("http://") {
             builder = builder.with_allow_http(true);
         }
-        let store = builder.build().map_err(|error| {
+        let store = built(builder).map_err(|error| {
             Error::settings(format!("{what} {text:?} cannot be reached: {}", crate::error::chain(&error)))
                 .with_hint("check the AWS_* variables, and the profile in ~/.aws")
         })?;
@@ -117,6 +139,8 @@ impl Location {
             directory: None,
             silent_for: SILENT_FOR,
             spared_for: SPARED_FOR,
+            endpoint,
+            reached: Arc::default(),
             shown: text.to_owned(),
         })
     }
@@ -135,6 +159,8 @@ impl Location {
             directory: None,
             silent_for: SILENT_FOR,
             spared_for: SPARED_FOR,
+            endpoint: String::new(),
+            reached: Arc::default(),
             shown: "memory:///lake".to_owned(),
         })
     }
@@ -177,6 +203,34 @@ impl Location {
         self.directory.as_deref()
     }
 
+    /// Does `work`, which asks the store for something. If the store has not answered at all yet, gives it some seconds:
+    /// a wrong address should be known soon.
+    pub(super) async fn asked<T>(
+        &self,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        if self.directory.is_some() || self.reached.load(Ordering::Relaxed) {
+            return work.await;
+        }
+        let mut work = std::pin::pin!(work);
+        let answered = match tokio::time::timeout(SAID_AFTER, &mut work).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                tracing::warn!(lake = self.shown, endpoint = self.endpoint, "still waiting for the store to answer");
+                let late = tokio::time::timeout(FIRST_CONTACT - SAID_AFTER, work).await;
+                late.unwrap_or_else(|_| {
+                    let source =
+                        format!("{} did not answer within {} s", self.endpoint, FIRST_CONTACT.as_secs()).into();
+                    Err(object_store::Error::Generic { store: "S3", source })
+                })
+            }
+        };
+        if matches!(answered, Ok(_) | Err(object_store::Error::NotFound { .. })) {
+            self.reached.store(true, Ordering::Relaxed);
+        }
+        answered
+    }
+
     /// The URL of something in the lake.
     pub(super) fn url_of(&self, path: &Path) -> Result<Url> {
         let mut url = self.root_url.clone();
@@ -191,6 +245,21 @@ impl Location {
         }
         Ok(url)
     }
+}
+
+/// The store that `builder` describes. Its credentials, if they come from a service, are asked for impatiently; all
+/// else is tried again for a while.
+fn built(builder: AmazonS3Builder) -> object_store::Result<AmazonS3> {
+    let retry = RetryConfig { retry_timeout: RETRIED_FOR, ..RetryConfig::default() };
+    let impatient = RetryConfig { max_retries: 2, retry_timeout: CREDENTIALS_WITHIN, ..RetryConfig::default() };
+    let keys = [AmazonS3ConfigKey::AccessKeyId, AmazonS3ConfigKey::WebIdentityTokenFile];
+    if keys.iter().any(|key| builder.get_config_value(key).is_some()) {
+        return builder.with_retry(retry).build();
+    }
+    let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
+    let asking = builder.clone().with_retry(impatient).with_config(timeout, "2s");
+    let credentials = Arc::clone(asking.build()?.credentials());
+    builder.with_credentials(credentials).with_retry(retry).build()
 }
 
 impl std::fmt::Display for Location {

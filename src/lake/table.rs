@@ -14,6 +14,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::area::Sparing;
+use super::damaged_rows::DamagedRows;
 use super::entry::is_change_data;
 use super::staged::{StagedStore, is_data_file, join};
 use super::{Lake, RunArea, Writer, compare, store_error};
@@ -58,6 +59,10 @@ pub struct Table {
     pub(super) sparing: Option<Sparing>,
     /// Data files that lay there before the table's first commit: what a crash left.
     pub(super) leftovers: Vec<Path>,
+    /// Checkpoints of the log that the table was opened around: they are gone or cut off.
+    pub(super) useless_checkpoints: Vec<Path>,
+    /// Why the table cannot be opened, if it is damaged.
+    pub(super) damaged: Option<Error>,
 }
 
 impl Table {
@@ -72,34 +77,43 @@ impl Table {
         Ok(table)
     }
 
-    fn unopened(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
-        let location = lake.location();
-        let prefix = lake.table_prefix(spec.name);
+    /// The table before anything of it is read.
+    pub(super) fn unopened(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
         let staging = area.map(|area| area.prefix_for(spec.name));
-        let merging = staging.as_ref().map(|staging| join(staging, &Path::from("merged")));
-        let store = StagedStore::new(Arc::clone(&location.root), prefix.clone(), merging);
-        let store = Arc::new(store.on_disk(location.directory().is_some()));
-        let as_store: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
-        let url = location.url_of(&prefix)?;
-        let log_store = default_logstore(as_store, Arc::clone(&location.root), &url, &StorageConfig::default());
+        let (store, delta) = over(lake, spec, staging.as_ref(), Arc::clone(&lake.location().root))?;
         Ok(Self {
             spec,
             lake: lake.clone(),
             store,
-            delta: DeltaTable::new(log_store),
+            delta,
             staging,
             writers: area.map(RunArea::writers).unwrap_or_default(),
             sparing: area.map(RunArea::sparing),
             leftovers: Vec::new(),
+            useless_checkpoints: Vec::new(),
+            damaged: None,
         })
+    }
+
+    /// A table that cannot be opened, as `error` says.
+    pub(super) fn of_damaged(lake: &Lake, spec: &'static TableSpec, error: Error) -> Result<Self> {
+        Ok(Self { damaged: Some(error), ..Self::unopened(lake, spec, None)? })
+    }
+
+    /// Goes on over `root`, which shows the lake's store in another way. The table is to be loaded again.
+    pub(super) fn reopen_over(&mut self, root: Arc<dyn ObjectStore>) -> Result<()> {
+        (self.store, self.delta) = over(&self.lake, self.spec, self.staging.as_ref(), root)?;
+        Ok(())
     }
 
     /// Whether anything has been committed. The two names that a log most likely has are looked for before it is
     /// listed: it may be long.
     async fn has_log(&self) -> Result<bool, DeltaTableError> {
         for name in LIKELY_IN_A_LOG {
-            if self.store.head(&Path::from(name)).await.is_ok() {
-                return Ok(true);
+            match self.lake.location().asked(self.store.head(&Path::from(name))).await {
+                Ok(_) => return Ok(true),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         self.delta.verify_deltatable_existence().await
@@ -119,7 +133,10 @@ impl Table {
                 None => return Err(self.foreign()),
             }
         }
-        self.delta.load().await.map_err(failed)?;
+        if let Err(error) = self.delta.load().await {
+            Box::pin(self.open_around(failed(error))).await?;
+        }
+        self.refuse_empty_entries().await?;
         match self.property(LAYOUT).as_deref() {
             Some(LAYOUT_VERSION) => Ok(()),
             Some(layout) => Err(Error::settings(format!(
@@ -168,6 +185,12 @@ impl Table {
     #[must_use]
     pub fn spec(&self) -> &'static TableSpec {
         self.spec
+    }
+
+    /// Whether it is damaged so that it could not be opened: reading its rows is an error that says why.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.is_some()
     }
 
     /// Whether it has been written yet.
@@ -219,12 +242,14 @@ impl Table {
         .with_hint("use that instance's key, or another --lake for this one"))
     }
 
-    /// Up to when its rows are complete, by Clerk's clock; none where it has not been written yet.
+    /// Up to when its rows are complete, by Clerk's clock; `None` if it has not been written yet, or was repaired.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn watermark(&self) -> Result<Option<DateTime<Utc>>> {
-        Ok(self.position(WATERMARK).await?.and_then(DateTime::from_timestamp_millis))
+        // A repaired table is complete up to no moment: see [`super::repair`].
+        let written = self.position(WATERMARK).await?.filter(|millis| *millis > 0);
+        Ok(written.and_then(DateTime::from_timestamp_millis))
     }
 
     /// How many rows Clerk counts that the table does not hold, since they cannot be read.
@@ -251,6 +276,9 @@ impl Table {
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where it has not been written yet or cannot be read.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
+        if let Some(error) = &self.damaged {
+            return Ok(Arc::new(DamagedRows { schema: self.spec.schema(), error: error.clone() }));
+        }
         let provider = self.delta.table_provider().await;
         provider.map_err(|error| store_error(&format!("the table {} cannot be read", self.spec.name), &error))
     }
@@ -383,6 +411,23 @@ impl Table {
         );
         files.into_iter()
     }
+}
+
+/// The store and the log of `spec`'s table, seen through `root`, for a run that stages at `staging`.
+fn over(
+    lake: &Lake,
+    spec: &TableSpec,
+    staging: Option<&Path>,
+    root: Arc<dyn ObjectStore>,
+) -> Result<(Arc<StagedStore>, DeltaTable)> {
+    let location = lake.location();
+    let prefix = lake.table_prefix(spec.name);
+    let merging = staging.map(|staging| join(staging, &Path::from("merged")));
+    let store = StagedStore::new(Arc::clone(&root), prefix.clone(), merging);
+    let store = Arc::new(store.on_disk(location.directory().is_some()));
+    let url = location.url_of(&prefix)?;
+    let log_store = default_logstore(Arc::clone(&store) as _, root, &url, &StorageConfig::default());
+    Ok((store, DeltaTable::new(log_store)))
 }
 
 /// A data file of a snapshot.

@@ -4,6 +4,7 @@ mod architecture;
 mod catalogue;
 mod changes;
 mod command_line;
+mod damage;
 mod data_files;
 mod errors;
 mod evolution;

@@ -66,7 +66,6 @@ impl Prepared {
         if ended.is_some_and(|summary| summary.resources[0].status == ResourceStatus::Ok) {
             expected::assert_same(&format!("{case}, which did no harm"), &rows, &self.wanted);
         }
-        control.carry_out_late(&store).await;
         let next = Box::pin(self.world.sync_with(self.client.clone(), lake.clone(), self.options.clone())).await;
         assert_eq!(next.status, Status::Ok, "{case}: {next:?}");
         expected::assert_same(&case, &stored(&lake, &USERS).await.expect("a table"), &self.wanted);
@@ -103,11 +102,6 @@ async fn any_operation_of_a_sync_may_be_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_operation_of_a_sync_may_lose_its_answer() {
     assert_every_operation_may_be(Trouble::AnswerLost).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn any_operation_of_a_sync_may_be_carried_out_later() {
-    assert_every_operation_may_be(Trouble::Late).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
