@@ -187,12 +187,15 @@ impl RunArea {
     /// Proves that the store refuses to put what is there already, as commits need: the marker, once more.
     async fn prove_conditions(&self) -> Result<()> {
         let new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let why = match self.root.put_opts(&self.prefix_for(MARKER), "".into(), new).await {
+        let marker = self.prefix_for(MARKER);
+        let why = match self.root.put_opts(&marker, "".into(), new).await {
             Err(object_store::Error::AlreadyExists { .. }) => return Ok(()),
             Err(error @ object_store::Error::NotImplemented { .. }) => error.to_string(),
             Err(error) => return Err(store_error("the lake cannot be written", &error)),
             Ok(_) => "it puts an object in place of another although it is asked not to (If-None-Match)".to_owned(),
         };
+        // Whatever becomes of it: it is a marker, which the next run removes.
+        let _ = self.root.delete(&marker).await;
         Err(Error::settings(format!("the store cannot keep two runs apart: {why}"))
             .with_hint("use one with conditional writes, such as S3, MinIO or R2; leave AWS_CONDITIONAL_PUT alone"))
     }

@@ -59,7 +59,8 @@ pub struct Location {
 
 impl Location {
     /// Reads `--lake`: a path, a `file://` URL, or `s3://bucket/prefix` with the usual `AWS_*` settings taken
-    /// from the environment. Nothing is touched.
+    /// from the environment. A path and a prefix are taken as they are written, whatever characters they have; a
+    /// `file://` URL is one, and may have `%20` for a blank. Nothing is touched.
     ///
     /// # Errors
     /// [`Settings`](crate::ErrorKind::Settings) where it is neither, or the S3 settings do not add up.
@@ -67,6 +68,9 @@ impl Location {
         if let Some((scheme, _)) = text.split_once("://") {
             return match scheme {
                 "s3" | "s3a" => Self::s3("--lake", text),
+                "file" if text.contains(['#', '?', '\\']) || text.trim() != text => {
+                    Err(wrong(text, "has characters that a file URL must encode: give the path instead"))
+                }
                 "file" => {
                     let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
                     path.map_or_else(|| Err(wrong(text, "is not a file URL")), |path| Self::local(&path))
@@ -113,12 +117,18 @@ impl Location {
     /// The place that `text` names, as `what`.
     fn s3(what: &str, text: &str) -> Result<Self> {
         let wrong = |why: &str| wrong_as(what, text, why);
-        let url = Url::parse(text).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
-        let Some(bucket) = url.host_str().filter(|bucket| !bucket.is_empty()) else {
+        let (_, place) = text.split_once("://").ok_or_else(|| wrong("is not a URL"))?;
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        if bucket.is_empty() {
             return Err(wrong("names no bucket"));
-        };
-        let prefix = Path::from_url_path(url.path())
-            .map_err(|error| wrong(&format!("has a prefix that cannot be used ({error})")))?;
+        }
+        let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if !bucket.chars().all(is_of_a_name) {
+            return Err(wrong("names a bucket that cannot be one"));
+        }
+        // As it is written: a URL would lose what follows `#` or `?`.
+        let prefix =
+            Path::parse(prefix).map_err(|error| wrong(&format!("has a prefix that cannot be used ({error})")))?;
         let mut builder = profile::complete(AmazonS3Builder::from_env())?.with_bucket_name(bucket);
         let said = |key| builder.get_config_value(&key);
         let endpoint = said(AmazonS3ConfigKey::S3Endpoint).or_else(|| said(AmazonS3ConfigKey::Endpoint));

@@ -113,6 +113,10 @@ impl Table {
             match self.lake.location().asked(self.store.head(&Path::from(name))).await {
                 Ok(_) => return Ok(true),
                 Err(object_store::Error::NotFound { .. }) => {}
+                // The refusal of a list says more than that of a head.
+                Err(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) => {
+                    break;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

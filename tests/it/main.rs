@@ -22,6 +22,7 @@ mod ledger;
 mod leftovers;
 mod operations;
 mod parquet_readers;
+mod places;
 mod queries;
 mod query_output;
 mod readme;
