@@ -23,6 +23,10 @@ const SILENT_FOR: TimeDelta = TimeDelta::minutes(5);
 /// longer between moving files into place and committing them.
 const SPARED_FOR: TimeDelta = TimeDelta::minutes(15);
 
+/// What is said of a place that does not [survive](survives).
+const CANNOT_BE_CARRIED: &str = "has a % before two digits, or a backslash, which the table format cannot carry; choose another name (a blank is \
+     written as a blank)";
+
 /// How long a store may be asked again and again for one operation.
 const RETRIED_FOR: Duration = Duration::from_mins(1);
 
@@ -93,6 +97,9 @@ impl Location {
         let prefix = Path::from_absolute_path(&directory)
             .map_err(|error| wrong(&shown, &format!("cannot be used as a path ({error})")))?;
         let root_url = Url::parse("file:///").map_err(|error| Error::bug(error.to_string()))?;
+        if !survives(&root_url, &prefix) {
+            return Err(wrong(&shown, CANNOT_BE_CARRIED));
+        }
         Ok(Self {
             root: Arc::new(LocalFileSystem::new()),
             root_url,
@@ -142,6 +149,9 @@ impl Location {
                 .with_hint("check the AWS_* variables, and the profile in ~/.aws")
         })?;
         let root_url = Url::parse(&format!("s3://{bucket}/")).map_err(|error| Error::bug(error.to_string()))?;
+        if !survives(&root_url, &prefix) {
+            return Err(wrong(CANNOT_BE_CARRIED));
+        }
         Ok(Self {
             root: Arc::new(store),
             root_url,
@@ -270,6 +280,14 @@ fn built(builder: AmazonS3Builder) -> object_store::Result<AmazonS3> {
     let asking = builder.clone().with_retry(impatient).with_config(timeout, "2s");
     let credentials = Arc::clone(asking.build()?.credentials());
     builder.with_credentials(credentials).with_retry(retry).build()
+}
+
+/// Whether `prefix` is the same after a way through a URL, as the Delta kernel sends every path of a log: it takes `%41`
+/// for the letter that it stands for in a URL, and on disk a backslash for a slash.
+fn survives(root_url: &Url, prefix: &Path) -> bool {
+    let mut url = root_url.clone();
+    url.set_path(&format!("/{prefix}"));
+    Path::from_url_path(url.path()).is_ok_and(|path| path == *prefix)
 }
 
 impl std::fmt::Display for Location {

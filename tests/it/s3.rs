@@ -166,7 +166,7 @@ async fn the_program_keeps_a_lake_in_a_bucket_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lake_may_be_anywhere_in_a_bucket() {
-    let places = [("s3", "", ""), ("s3", "/lake/", "lake/"), ("s3a", "/deep/er%20prefix", "deep/er prefix/")];
+    let places = [("s3", "", ""), ("s3", "/lake/", "lake/"), ("s3a", "/deep/er prefix", "deep/er prefix/")];
     let mut cloud = Cloud::new(40).await;
     for (scheme, path, prefix) in places {
         let place = format!("{scheme}://{BUCKET}{path}");
