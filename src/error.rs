@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Unreachable,
     /// An answer that cannot be understood, or a replacement that was refused to protect the lake.
     Answer,
+    /// A table of the lake is damaged: repair it with `sync --full` or `maintain --repair`.
+    Damaged,
     /// Another run changed the same table first: run again.
     Conflict,
     /// A query failed: correct the SQL.
@@ -35,7 +37,7 @@ impl ErrorKind {
             Self::Settings => 2,
             Self::KeyRefused => 3,
             Self::Unreachable => 4,
-            Self::Answer => 5,
+            Self::Answer | Self::Damaged => 5,
             Self::Conflict => 6,
             Self::Query => 7,
             Self::Interrupted => 130,
@@ -50,7 +52,7 @@ impl ErrorKind {
             Self::Query => 0,
             Self::Conflict => 1,
             Self::Unreachable => 2,
-            Self::Answer => 3,
+            Self::Answer | Self::Damaged => 3,
             Self::Settings => 4,
             Self::KeyRefused => 5,
             Self::Bug => 6,

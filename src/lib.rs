@@ -79,7 +79,9 @@
 //! 1. One commit is the only visible act: rows, removals and the watermark become visible together or not at
 //!    all. There is no state file; the watermark is a Delta `txn` action in the commit that makes it true.
 //! 2. A plain Parquet reader of a table's directory sees exactly the committed rows: what is staged lies outside
-//!    of it, what was superseded is deleted right after the commit. Recorded changes, where they are asked for, lie
+//!    of it, what was superseded is deleted right after the commit. The exceptions are the instant of a commit, a
+//!    crash in that instant, and a commit whose outcome is unknown, whose files stay until a run that begins 15 minutes
+//!    later. Recorded changes, where they are asked for, lie
 //!    in `_change_data/` under names that no data file has.
 //! 3. A failure never looks like the end of a list, and a listing that may be incomplete is never committed.
 //! 4. A lake belongs to one Clerk instance; another instance's key is refused.
@@ -93,6 +95,10 @@
 //! said in [`sync`].
 //!
 //! # After a crash
+//!
+//! On local disk a commit counts once its files, its log entry and their directories are synced. A commit whose answer
+//! is lost is [unknown](lake::CommitOutcome::Unknown): the store may carry it out late, so its files stay, and the run
+//! that sweeps them takes the version first.
 //!
 //! Killed at any point, every table is at its last commit. The next run goes on with a long listing from its last
 //! [checkpoint](lake::checkpoint), removes whatever else was staged, and sweeps the two places where a crash can

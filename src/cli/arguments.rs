@@ -45,8 +45,9 @@ pub enum Command {
     Report(Report),
     /// Say what each table holds, and how old it is
     Status(Status),
-    /// Put small files together and let old versions go, beyond what each sync does by itself
-    Upkeep(Upkeep),
+    /// Compact small files, vacuum old versions, and repair damaged tables
+    #[command(alias = "upkeep")]
+    Maintain(Maintain),
     /// Describe the tables and their columns
     Schema(Schema),
     /// Run a simulated Clerk instance
@@ -234,9 +235,12 @@ pub struct Status {
     pub json: bool,
 }
 
-/// Arguments of `upkeep`.
+/// Arguments of `maintain`.
 #[derive(Debug, Args)]
-pub struct Upkeep {
+pub struct Maintain {
+    /// Repair damaged tables with what can still be read
+    #[arg(long, env = "CLERK_LAKE_REPAIR", value_parser = BoolishValueParser::new())]
+    pub repair: bool,
     /// How the lake is looked after
     #[command(flatten)]
     pub keep: Keep,

@@ -137,7 +137,13 @@ impl Asking {
                     again -= 1;
                     self.forget();
                 }
-                printed => return printed.and_then(|()| sink.finish()),
+                Ok(()) => return sink.finish(),
+                Err(error) => {
+                    return Err(match &self.open {
+                        Some((snapshot, _)) => snapshot.damage_behind(error).await,
+                        None => error,
+                    });
+                }
             }
         }
     }

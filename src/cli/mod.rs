@@ -3,6 +3,7 @@
 mod arguments;
 mod asking;
 mod demo;
+mod maintain;
 mod output;
 mod progress;
 mod query;
@@ -13,7 +14,6 @@ mod simulate;
 mod status;
 mod sync;
 mod terminal;
-mod upkeep;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -96,9 +96,9 @@ async fn command(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) -> 
         Command::Query(arguments) => Box::pin(query::run(terminal, all(&lakes)?, arguments)).await,
         Command::Report(arguments) => Box::pin(report::run(terminal, &all(&lakes)?, &arguments)).await,
         Command::Status(arguments) => status::run(terminal, &only(&lakes)?, &arguments).await,
-        Command::Upkeep(arguments) => {
+        Command::Maintain(arguments) => {
             let lake = only(&lakes)?.keeping(arguments.keep.into());
-            Box::pin(upkeep::run(terminal, &lake)).await
+            Box::pin(maintain::run(terminal, &lake, arguments.repair)).await
         }
         Command::Schema(arguments) => schema::run(terminal, &arguments),
         Command::Simulate(arguments) => simulate::run(terminal, &arguments).await,

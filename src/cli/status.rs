@@ -20,6 +20,14 @@ struct Document {
     lake: String,
     instance: Option<String>,
     tables: Vec<TableStatus>,
+    /// Tables that cannot be opened, and why.
+    damaged: Vec<Damaged>,
+}
+
+#[derive(Serialize)]
+struct Damaged {
+    name: &'static str,
+    damage: String,
 }
 
 #[derive(Serialize)]
@@ -45,9 +53,14 @@ struct RunStatus {
 
 pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Result<()> {
     let now = Clock::system().now();
-    let mut document = Document { lake: lake.location().to_string(), instance: None, tables: Vec::new() };
+    let mut document =
+        Document { lake: lake.location().to_string(), instance: None, tables: Vec::new(), damaged: Vec::new() };
     for spec in resource::TABLES {
-        let table = lake.table(spec).await?;
+        let table = lake.table_to_query(spec, None).await?;
+        if table.is_damaged() {
+            let damage = table.damage().await.map(|error| error.to_string()).unwrap_or_default();
+            document.damaged.push(Damaged { name: spec.name, damage });
+        }
         if let Some(version) = table.version() {
             document.instance = document.instance.or(table.instance());
             document.tables.push(status(&table, version, now).await?);
@@ -84,6 +97,16 @@ fn run_status(record: CommitRecord) -> RunStatus {
 }
 
 fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
+    for table in &document.damaged {
+        writeln!(
+            out,
+            "{}\n  clerk-lake sync --full reads it anew; clerk-lake maintain --repair needs no Clerk\n",
+            table.damage
+        )?;
+    }
+    if document.tables.is_empty() && !document.damaged.is_empty() {
+        return Ok(());
+    }
     if document.tables.is_empty() {
         return writeln!(out, "{} has no tables yet: run clerk-lake sync", document.lake);
     }

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
@@ -16,7 +17,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::checkpoint::FILE as CHECKPOINT;
-use super::{Lake, store_error};
+use super::{Lake, Location, store_error};
 use crate::error::{Error, Result};
 
 const STAGED: &str = "_staged";
@@ -26,6 +27,9 @@ const MARKER: &str = "now";
 
 /// After how long a run on a store without locks counts as dead beyond doubt.
 const DEAD_AFTER: TimeDelta = TimeDelta::days(1);
+
+/// How often a run tries to make its area while another removes the directory.
+const TRIES: u32 = 100;
 
 /// For how long a checkpoint is kept.
 const RESUMABLE_FOR: TimeDelta = TimeDelta::days(7);
@@ -39,10 +43,30 @@ pub struct RunArea {
     all: Path,
     prefix: Path,
     root: Arc<dyn ObjectStore>,
+    location: Arc<Location>,
     local: Option<LocalLock>,
     writers: Arc<AtomicU32>,
     /// After how long without a word a run on a store without locks may be taken over.
     silent_for: TimeDelta,
+    sparing: Sparing,
+}
+
+/// Which orphan files a sweep leaves alone: those written after this moment, by the store's own clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sparing {
+    /// When the run's area was opened, by the store's clock.
+    opened: DateTime<Utc>,
+    /// The same moment by a monotonic clock.
+    since: Instant,
+    spared_for: TimeDelta,
+}
+
+impl Sparing {
+    /// Whether a sweep may remove an orphan file that was `written` then.
+    pub(super) fn allows(&self, written: DateTime<Utc>) -> bool {
+        let elapsed = TimeDelta::from_std(self.since.elapsed()).unwrap_or_default();
+        self.spared_for <= TimeDelta::zero() || self.opened + elapsed - written >= self.spared_for
+    }
 }
 
 #[derive(Debug)]
@@ -67,18 +91,24 @@ impl RunArea {
         let run = uuid::Uuid::new_v4().simple().to_string();
         let location = lake.location();
         let staged = super::staged::join(&location.prefix, &Path::from(STAGED));
-        let area = Self {
+        let local = location.directory().map(|directory| LocalLock::take(directory, &run)).transpose()?;
+        let mut area = Self {
             prefix: super::staged::join(&staged, &Path::from(run.as_str())),
             root: Arc::clone(&location.root),
-            local: location.directory().map(|directory| LocalLock::take(directory, &run)).transpose()?,
+            location: Arc::clone(&lake.location),
             writers: Arc::default(),
             silent_for: location.silent_for,
+            sparing: Sparing { opened: DateTime::UNIX_EPOCH, since: Instant::now(), spared_for: location.spared_for },
             all: staged,
             run,
+            local,
         };
-        if area.local.is_none() {
-            area.remove_dead_on_store().await?;
-        }
+        area.sparing = match &area.local {
+            // Whatever lies there is of a dead run if no other is alive.
+            Some(local) if !local.has_company() => Sparing { spared_for: TimeDelta::zero(), ..area.sparing },
+            Some(local) => Sparing { opened: local.opened(), ..area.sparing },
+            None => Sparing { opened: area.remove_dead_on_store().await?, since: Instant::now(), ..area.sparing },
+        };
         Ok(area)
     }
 
@@ -86,6 +116,11 @@ impl RunArea {
     #[must_use]
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    /// Which orphan files this run's sweeps leave alone.
+    pub(super) fn sparing(&self) -> Sparing {
+        self.sparing
     }
 
     /// How many writers there have been; whoever opens one more counts it.
@@ -145,26 +180,29 @@ impl RunArea {
     async fn now(&self) -> Result<DateTime<Utc>> {
         let refused = |error| store_error("the lake cannot be written", &error);
         let marker = self.prefix_for(MARKER);
-        self.root.put(&marker, "".into()).await.map_err(refused)?;
+        self.location.asked(self.root.put(&marker, "".into())).await.map_err(refused)?;
         Ok(self.root.head(&marker).await.map_err(refused)?.last_modified)
     }
 
     /// Proves that the store refuses to put what is there already, as commits need: the marker, once more.
     async fn prove_conditions(&self) -> Result<()> {
         let new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let why = match self.root.put_opts(&self.prefix_for(MARKER), "".into(), new).await {
+        let marker = self.prefix_for(MARKER);
+        let why = match self.root.put_opts(&marker, "".into(), new).await {
             Err(object_store::Error::AlreadyExists { .. }) => return Ok(()),
             Err(error @ object_store::Error::NotImplemented { .. }) => error.to_string(),
             Err(error) => return Err(store_error("the lake cannot be written", &error)),
             Ok(_) => "it puts an object in place of another although it is asked not to (If-None-Match)".to_owned(),
         };
+        // Whatever becomes of it: it is a marker, which the next run removes.
+        let _ = self.root.delete(&marker).await;
         Err(Error::settings(format!("the store cannot keep two runs apart: {why}"))
             .with_hint("use one with conditional writes, such as S3, MinIO or R2; leave AWS_CONDITIONAL_PUT alone"))
     }
 
     /// Removes areas whose runs are dead beyond doubt, and checkpoints that are too old. This is also the proof
-    /// that the store can be written.
-    async fn remove_dead_on_store(&self) -> Result<()> {
+    /// that the store can be written. Returns what time it is by the store's clock.
+    async fn remove_dead_on_store(&self) -> Result<DateTime<Utc>> {
         let refused = |error| store_error("what was staged cannot be listed", &error);
         let now = self.now().await?;
         self.prove_conditions().await?;
@@ -177,7 +215,7 @@ impl RunArea {
                 self.remove_but_checkpoints(&run).await;
             }
         }
-        Ok(())
+        Ok(now)
     }
 
     /// Removes what lies in the area at `run`, but for tables' parts that hold a checkpoint.
@@ -209,24 +247,74 @@ impl LocalLock {
     fn take(directory: &FilePath, run: &str) -> Result<Self> {
         let staged = directory.join(STAGED);
         let created = !directory.exists();
-        let refused = |error: &std::io::Error| cannot_write(directory, error);
-        std::fs::create_dir_all(&staged).map_err(|error| refused(&error))?;
-        remove_dead(&staged);
-        // The lock's name appears only once the lock is held, so that nobody takes this run for dead.
-        let unnamed = staged.join(format!("{run}.new"));
-        let lock = create_in(&staged, &unnamed).map_err(|error| refused(&error))?;
-        // Whoever looks whether it is held holds it for that instant.
-        lock.lock().map_err(|error| refused(&error))?;
-        std::fs::rename(&unnamed, staged.join(format!("{run}.lock"))).map_err(|error| refused(&error))?;
-        std::fs::create_dir(staged.join(run)).map_err(|error| refused(&error))?;
-        Ok(Self { directory: directory.to_owned(), created, staged, run: run.to_owned(), _lock: lock })
+        let lock = take_lock(&staged, run).map_err(|error| cannot_write(directory, &error))?;
+        let lock = Self { directory: directory.to_owned(), created, staged, run: run.to_owned(), _lock: lock };
+        prove_links(&lock.staged.join(run), |from, to| std::fs::hard_link(from, to))
+            .map_err(|why| cannot_keep_apart(directory, &why))?;
+        Ok(lock)
     }
+}
+
+/// Makes `run`'s area, and a lock that is held for as long as the file is open.
+fn take_lock(staged: &FilePath, run: &str) -> std::io::Result<File> {
+    let mut tries = 0;
+    loop {
+        match try_lock(staged, run) {
+            // A run that ends right now removes the directory, which is empty.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && tries < TRIES => tries += 1,
+            taken => return taken,
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+fn try_lock(staged: &FilePath, run: &str) -> std::io::Result<File> {
+    std::fs::create_dir_all(staged)?;
+    remove_dead(staged);
+    // The lock's name appears only once the lock is held, so that nobody takes this run for dead.
+    let unnamed = staged.join(format!("{run}.new"));
+    let lock = File::create(&unnamed)?;
+    // Whoever looks whether it is held holds it for that instant.
+    lock.lock()?;
+    std::fs::rename(&unnamed, staged.join(format!("{run}.lock")))?;
+    std::fs::create_dir(staged.join(run))?;
+    Ok(lock)
+}
+
+/// Proves that the file system refuses to `link` a file in place of another, as commits need.
+fn prove_links(area: &FilePath, link: impl Fn(&FilePath, &FilePath) -> std::io::Result<()>) -> Result<(), String> {
+    let (file, name) = (area.join("probe"), area.join("probe.link"));
+    let said = |error: std::io::Error| format!("it has no hard links ({error})");
+    let proof =
+        File::create(&file).and_then(|_| link(&file, &name)).map_err(said).and_then(|()| match link(&file, &name) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(said(error)),
+            Ok(()) => Err("it links a file in place of another although it must not".to_owned()),
+        });
+    for probe in [file, name] {
+        let _ = std::fs::remove_file(probe);
+    }
+    proof
 }
 
 impl LocalLock {
     /// Whether the run called `run` is alive.
     fn is_held(&self, run: &str) -> bool {
         is_locked(&self.staged.join(format!("{run}.lock")))
+    }
+
+    /// Whether another run is alive.
+    fn has_company(&self) -> bool {
+        let own = format!("{}.lock", self.run);
+        let entries = std::fs::read_dir(&self.staged).into_iter().flatten().flatten();
+        let is_lock = |path: &FilePath| path.extension().is_some_and(|extension| extension == "lock");
+        entries.map(|entry| entry.path()).any(|path| is_lock(&path) && !path.ends_with(&own) && is_locked(&path))
+    }
+
+    /// When this run began, by the clock of the disk.
+    fn opened(&self) -> DateTime<Utc> {
+        let lock = std::fs::metadata(self.staged.join(format!("{}.lock", self.run)));
+        lock.and_then(|found| found.modified()).map(DateTime::from).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
     /// Removes the area of a dead run once nothing is left in it.
@@ -279,17 +367,6 @@ fn remove_empty(directory: &FilePath) {
     }
 }
 
-/// Creates a file in `staged`, which a run that ends right now may be removing.
-fn create_in(staged: &FilePath, file: &FilePath) -> std::io::Result<File> {
-    for _ in 0..10 {
-        match File::create(file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(staged)?,
-            other => return other,
-        }
-    }
-    File::create(file)
-}
-
 fn is_locked(lock: &FilePath) -> bool {
     File::open(lock).is_ok_and(|file| file.try_lock().is_err())
 }
@@ -315,13 +392,47 @@ fn remove_dead(staged: &FilePath) {
     }
 }
 
+fn cannot_keep_apart(directory: &FilePath, why: &str) -> Error {
+    Error::settings(format!("the file system of {} cannot keep two runs apart: {why}", directory.display()))
+        .with_hint("use a local disk or a share with hard links and file locks, or an object store")
+}
+
 fn cannot_write(directory: &FilePath, error: &std::io::Error) -> Error {
     use std::io::ErrorKind;
+    if error.kind() == ErrorKind::Unsupported || error.to_string().contains("No locks available") {
+        return cannot_keep_apart(directory, &format!("it has no file locks ({error})"));
+    }
     let message = format!("the lake {} cannot be written: {error}", directory.display());
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             Error::new(crate::error::ErrorKind::Unreachable, message).with_hint("make room on the disk, then run again")
         }
         _ => Error::settings(message).with_hint("choose another --lake, or give this user the right to write there"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error as IoError, ErrorKind as IoErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_hard_links_is_refused_by_name() {
+        let area = tempfile::tempdir().unwrap();
+        let refused = prove_links(area.path(), |_, _| Err(IoError::from(IoErrorKind::Unsupported))).unwrap_err();
+        assert!(refused.contains("no hard links"), "{refused}");
+        let error = cannot_keep_apart(area.path(), &refused);
+        assert_eq!(error.kind(), crate::ErrorKind::Settings);
+        assert!(prove_links(area.path(), |_, _| Ok(())).is_err(), "links that replace a file keep nobody apart");
+        assert_eq!(prove_links(area.path(), |from, to| std::fs::hard_link(from, to)), Ok(()));
+        assert_eq!(std::fs::read_dir(area.path()).unwrap().count(), 0, "the probe is gone");
+    }
+
+    #[test]
+    fn a_file_system_without_locks_is_refused_by_name() {
+        let error = cannot_write(FilePath::new("/share"), &IoError::from(IoErrorKind::Unsupported));
+        assert_eq!(error.kind(), crate::ErrorKind::Settings);
+        assert!(error.message().contains("/share") && error.message().contains("no file locks"), "{error}");
     }
 }

@@ -87,7 +87,7 @@ impl Upsert {
 
 /// What became of a commit.
 #[must_use]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum CommitOutcome {
     /// It is visible.
     Committed {
@@ -99,13 +99,20 @@ pub enum CommitOutcome {
         /// The version that this one was computed from.
         base: Option<u64>,
     },
+    /// The store did not say whether the commit happened, and may still carry it out. Its files stay, and so do the
+    /// files that it supersedes. The next run finds out: see [`Table::sweep`](super::Table::sweep).
+    Unknown {
+        /// What the store said instead.
+        error: Error,
+    },
 }
 
 impl CommitOutcome {
-    /// The version, or the error that a conflict is to somebody who gives up.
+    /// Returns the version, or the error that the outcome is to a caller that gives up.
     ///
     /// # Errors
-    /// [`Conflict`](ErrorKind::Conflict).
+    /// [`Conflict`](ErrorKind::Conflict) if another run committed first; [`Unreachable`](ErrorKind::Unreachable) if
+    /// the outcome is unknown.
     pub fn committed(self, table: &str) -> Result<u64> {
         match self {
             Self::Committed { version } => Ok(version),
@@ -117,6 +124,11 @@ impl CommitOutcome {
                 ),
             )
             .with_hint("nothing is lost or doubled: run again, and let only one run at a time write to a lake")),
+            Self::Unknown { error } => Err(Error::new(
+                ErrorKind::Unreachable,
+                format!("the store did not say whether the commit to {table} happened; its files were kept ({error})"),
+            )
+            .with_hint("run again: the next run finds out")),
         }
     }
 }

@@ -154,6 +154,7 @@ impl Table {
         let mut staged = Vec::new();
         for segment in &mut checkpoint.segments {
             let (place, prefix) = self.new_place(&area.prefix_for(self.spec.name));
+            let mut files = Vec::new();
             for add in &mut segment.adds {
                 let parse = |path: &str| Path::from_url_path(path).map_err(|error| Error::bug(error.to_string()));
                 let old = parse(&add.path)?;
@@ -163,12 +164,13 @@ impl Table {
                 let (from, to) = (join(&join(from, &Path::from(segment.place.as_str())), &old), join(&prefix, &name));
                 let copied = self.lake.location().root.copy(&from, &to).await;
                 copied.map_err(|error| store_error("staged rows could not be taken over", &error))?;
-                self.store.note_staged(name, to);
+                self.store.note_staged(name, to.clone());
+                files.push(to);
             }
             segment.place = place;
             staged.push(StagedRows {
                 adds: segment.adds.clone(),
-                places: vec![prefix],
+                files,
                 place: segment.place.clone(),
                 rows: segment.rows,
             });

@@ -124,7 +124,7 @@ impl Table {
     }
 
     /// Commits `adds` and `others`: what is removed, and what records the changes. A table's first commit has none.
-    async fn commit(
+    pub(super) async fn commit(
         &mut self,
         adds: Vec<Add>,
         others: Vec<Action>,
@@ -170,7 +170,7 @@ impl Table {
     }
 
     /// The table's first commit: its schema, its rows and the watermark at once.
-    async fn create(&self, adds: Vec<Add>, change: Change) -> Result<u64, DeltaTableError> {
+    pub(super) async fn create(&self, adds: Vec<Add>, change: Change) -> Result<u64, DeltaTableError> {
         let schema: StructType = self.spec.schema().as_ref().try_into_kernel()?;
         let mut properties_of_table: HashMap<String, Option<String>> = HashMap::from([
             (LAYOUT.to_owned(), Some(LAYOUT_VERSION.to_owned())),
@@ -248,8 +248,11 @@ impl Table {
     /// Takes in the outcome: on success the new version is loaded and what it superseded is removed. What fails
     /// after the commit is put into the log (a checkpoint, say) does not undo it.
     pub(super) async fn settle(&mut self, base: Base, result: Result<(), DeltaTableError>) -> Result<CommitOutcome> {
-        let made = self.store.take_committed();
+        let (made, is_unknown) = (self.store.take_committed(), self.store.take_unknown());
         match (result, made) {
+            (Err(error), None) if is_unknown => {
+                Ok(CommitOutcome::Unknown { error: store_error("what the store said", &error) })
+            }
             (Err(error), None) if is_conflict(&error) => Ok(CommitOutcome::Conflicted { base: base.version }),
             (Err(error), None) => Err(store_error(&format!("the commit to {} failed", self.spec.name), &error)),
             (Ok(()), None) => Err(Error::bug(format!("a commit to {} was made behind its store", self.spec.name))),

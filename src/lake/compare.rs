@@ -12,21 +12,28 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
+use chrono::DateTime;
+use datafusion::common::Statistics;
 use datafusion::common::hash_utils::QualityRandomState;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::common::stats::Precision;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::{col, lit};
+use deltalake::kernel::Add;
 use futures::TryStreamExt;
+use object_store::ObjectMeta;
+use object_store::path::Path;
 
 use super::change::Counts;
+use super::data_files::{DataFiles, key_value};
 use super::table::Table;
 use super::writer::StagedRows;
 use super::{Lake, store_error};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::table::{SYNCED_AT, TableSpec};
 
 /// What a comparing session calls the rows that a table has.
@@ -223,21 +230,36 @@ pub(super) async fn session_with(table: &Table, staged: &StagedRows) -> Result<S
     Ok(session)
 }
 
-/// Staged rows as a table that DataFusion can read.
-pub(super) fn staged_table(lake: &Lake, spec: &TableSpec, staged: &StagedRows) -> Result<ListingTable> {
+/// Staged rows as a table that DataFusion can read. It reads the files by their names: one that is gone is an error,
+/// where a listing would find nothing new.
+pub(super) fn staged_table(lake: &Lake, spec: &TableSpec, staged: &StagedRows) -> Result<DataFiles> {
     let schema = spec.schema();
-    let (inside, partition): (Vec<_>, Vec<_>) =
-        schema.fields().iter().cloned().partition(|field| Some(field.name().as_str()) != spec.partition);
-    let partition = partition.iter().map(|field| (field.name().clone(), field.data_type().clone())).collect();
-    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_table_partition_cols(partition);
-    let urls = staged.places.iter().map(|place| {
-        let url = lake.location().url_of(place)?;
-        ListingTableUrl::parse(url.as_str()).map_err(|error| failed(&error))
+    let (keys, rest): (Vec<_>, Vec<_>) =
+        schema.fields().iter().cloned().partition(|field| Some(field.name().as_str()) == spec.partition);
+    let columns = TableSchema::builder(Arc::new(Schema::new(rest))).with_table_partition_cols(keys).build();
+    let files = staged.adds.iter().zip(&staged.files);
+    let files = files.map(|(add, file)| staged_file(add, file, &columns)).collect::<Result<_>>()?;
+    DataFiles::new(lake, schema, columns, files)
+}
+
+/// The staged file `add`, which lies at `file` in the whole store.
+fn staged_file(add: &Add, file: &Path, columns: &TableSchema) -> Result<PartitionedFile> {
+    let bug = |error: &(dyn std::error::Error + 'static)| Error::bug(chain(error));
+    let mut listed = PartitionedFile::new_from_meta(ObjectMeta {
+        location: file.clone(),
+        last_modified: DateTime::from_timestamp_millis(add.modification_time).unwrap_or_default(),
+        size: u64::try_from(add.size).map_err(|error| bug(&error))?,
+        e_tag: None,
+        version: None,
     });
-    let config = ListingTableConfig::new_with_multi_paths(urls.collect::<Result<_>>()?)
-        .with_listing_options(options)
-        .with_schema(Arc::new(Schema::new(inside)));
-    ListingTable::try_new(config).map_err(|error| failed(&error))
+    for key in columns.table_partition_cols() {
+        let value = add.partition_values.get(key.name()).cloned().flatten();
+        listed.partition_values.push(key_value(value, key.data_type()).map_err(|error| bug(&error))?);
+    }
+    let told = add.get_stats().ok().flatten().and_then(|stats| usize::try_from(stats.num_records).ok());
+    let rows = told.map_or(Precision::Absent, Precision::Exact);
+    listed.statistics = Some(Arc::new(Statistics::new_unknown(columns.table_schema()).with_num_rows(rows)));
+    Ok(listed)
 }
 
 /// The call that hashes a row's content.

@@ -26,6 +26,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use deltalake::kernel::LogicalFileView;
 use object_store::ObjectMeta;
 
+use super::damaged_rows::DamagedRows;
 use super::staged::join;
 use super::{Lake, Table, store_error};
 use crate::error::{Error, ErrorKind, Result, chain};
@@ -43,6 +44,9 @@ impl Table {
     /// (deletion vectors, columns by other names); [`Unreachable`](ErrorKind::Unreachable) where the table has not
     /// been written yet.
     pub fn as_files(&self) -> Result<Arc<dyn TableProvider>> {
+        if let Some(error) = &self.damaged {
+            return Ok(Arc::new(DamagedRows { schema: self.spec().schema(), error: error.clone() }));
+        }
         let schema = self.plain_schema()?;
         let (keys, rest) = self.keys_and_rest(&schema);
         let columns = TableSchema::builder(Arc::new(Schema::new(rest))).with_table_partition_cols(keys).build();

@@ -23,6 +23,7 @@ impl Table {
     /// [`Conflict`](ErrorKind::Conflict) where another run commits at the same time;
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
     pub async fn make_ready(&mut self) -> Result<usize> {
+        self.mend_checkpoints().await?;
         self.add_new_columns().await?;
         Box::pin(self.switch_feed()).await?;
         Box::pin(self.note_history()).await?;

@@ -49,7 +49,7 @@ const SIGNS: [Sign; 7] = [
         hint: "the bucket is in another region: set AWS_REGION",
     },
     Sign {
-        says: &["169.254.169.254"],
+        says: &["169.254.169.254", "/latest/api/token", "/latest/meta-data/"],
         kind: ErrorKind::Settings,
         instead: Some("no S3 credentials were found"),
         hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them",
@@ -80,7 +80,16 @@ pub(crate) fn is_missing_file(error: &(dyn std::error::Error + 'static)) -> bool
 pub(crate) fn is_of_store(error: &(dyn std::error::Error + 'static)) -> bool {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let mut own = chain.filter_map(|error| error.downcast_ref::<object_store::Error>());
-    own.next().is_some_and(|error| !matches!(error, object_store::Error::NotFound { .. }))
+    match own.next() {
+        Some(error) => !matches!(error, object_store::Error::NotFound { .. }),
+        // Parquet passes it on as text.
+        None => chain_says_store(error),
+    }
+}
+
+fn chain_says_store(error: &(dyn std::error::Error + 'static)) -> bool {
+    let text = chain(error);
+    text.contains("Object Store error: ") && !text.contains("not found")
 }
 
 /// A failure of the store, as the user must see it.

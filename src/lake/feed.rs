@@ -108,7 +108,8 @@ impl Table {
             return Ok(0);
         }
         let Some(oldest) = self.oldest_entry().await? else { return Ok(0) };
-        let old: Vec<Path> = files.range(..oldest).flat_map(|(_, paths)| paths.iter().cloned()).collect();
+        let old: Vec<Path> =
+            files.range(..oldest).flat_map(|(_, files)| files.iter().map(|it| it.location.clone())).collect();
         self.delete_files(&old).await;
         Ok(old.len())
     }
@@ -117,9 +118,12 @@ impl Table {
     /// beside those of the newest. Older ones go with their version's entry in the log.
     pub(super) async fn orphaned_changes(&self) -> Result<Vec<Path>> {
         let (Some(newest), mut files) = (self.version(), self.change_data().await?) else { return Ok(Vec::new()) };
+        for files in files.values_mut() {
+            files.retain(|file| self.may_sweep(file));
+        }
         let mut recent = files.split_off(&newest.saturating_sub(LOOKED_AT));
         let to_come = recent.split_off(&(newest + 1));
-        let mut orphans: Vec<Path> = to_come.into_values().flatten().collect();
+        let mut orphans: Vec<Path> = to_come.into_values().flatten().map(|file| file.location).collect();
         let (Some((&first, _)), Some((&last, _))) = (recent.first_key_value(), recent.last_key_value()) else {
             return Ok(orphans);
         };
@@ -127,27 +131,27 @@ impl Table {
         while let Some((version, entry)) = entries.try_next().await? {
             let (Some(entry), Some(paths)) = (entry, recent.remove(&version)) else { continue };
             let named = named_changes(self.spec.name, version, &entry)?;
-            orphans.extend(paths.into_iter().filter(|path| !named.contains(path)));
+            orphans.extend(paths.into_iter().map(|file| file.location).filter(|path| !named.contains(path)));
         }
         Ok(orphans)
     }
 
     /// The change data files that this program has named, by version. Those of other programs are theirs to remove.
-    async fn change_data(&self) -> Result<BTreeMap<u64, Vec<Path>>> {
-        let mut files: BTreeMap<u64, Vec<Path>> = BTreeMap::new();
+    async fn change_data(&self) -> Result<BTreeMap<u64, Vec<ObjectMeta>>> {
+        let mut files: BTreeMap<u64, Vec<ObjectMeta>> = BTreeMap::new();
         if self.property(ENABLED).is_none() {
             // It has never been switched on.
             return Ok(files);
         }
-        for ObjectMeta { location, .. } in self.listed_under(CHANGE_DATA).await? {
-            if let Some(version) = version_of_change_data(&location) {
-                files.entry(version).or_default().push(location);
+        for file in self.listed_under(CHANGE_DATA).await? {
+            if let Some(version) = version_of_change_data(&file.location) {
+                files.entry(version).or_default().push(file);
             }
         }
         Ok(files)
     }
 
-    async fn listed_under(&self, directory: &str) -> Result<Vec<ObjectMeta>> {
+    pub(super) async fn listed_under(&self, directory: &str) -> Result<Vec<ObjectMeta>> {
         let listed: Result<_, object_store::Error> = self.store.list(Some(&Path::from(directory))).try_collect().await;
         listed.map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))
     }

@@ -11,16 +11,21 @@ pub mod checkpoint;
 mod claim;
 mod commit;
 mod compare;
+mod damage;
+mod damaged_rows;
 mod data_files;
+mod durable;
 mod entry;
 mod evolve;
 mod failure;
 mod feed;
 mod follow;
+mod hiding;
 mod location;
 mod past;
 mod profile;
 mod record;
+mod repair;
 mod staged;
 mod table;
 mod upkeep;
@@ -33,7 +38,7 @@ use datafusion::execution::context::SessionContext;
 use datafusion::prelude::SessionConfig;
 use object_store::path::Path;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::table::TableSpec;
 
 pub use area::RunArea;
@@ -42,8 +47,9 @@ pub use checkpoint::Checkpoint;
 pub(crate) use failure::{is_missing_file, is_of_store, store_error};
 pub use location::Location;
 pub use past::{At, CommitRecord};
+pub use repair::Repair;
 pub use table::Table;
-pub use upkeep::{Compaction, Keeping, TableUpkeep, look_after};
+pub use upkeep::{Compaction, Keeping, TableUpkeep, maintain};
 pub use writer::{StagedRows, Writer, writer_properties};
 
 /// A lake: a place with tables in it. Cheap to clone.
@@ -95,6 +101,22 @@ impl Lake {
         Table::open_at(self, spec, at).await
     }
 
+    /// Opens a table to be queried, as it is now or was `at` an earlier version or moment. If it is damaged, that is no
+    /// error before its rows are read: see [`Table::is_damaged`].
+    ///
+    /// # Errors
+    /// As [`Lake::table`] and [`Lake::table_at`].
+    pub async fn table_to_query(&self, spec: &'static TableSpec, at: Option<At>) -> Result<Table> {
+        let opened = match at {
+            Some(at) => self.table_at(spec, at).await,
+            None => self.table(spec).await,
+        };
+        match opened {
+            Err(error) if error.kind() == ErrorKind::Damaged => Table::of_damaged(self, spec, error),
+            opened => opened,
+        }
+    }
+
     /// A DataFusion session that can read this lake's files.
     #[must_use]
     pub fn session(&self) -> SessionContext {
@@ -138,7 +160,11 @@ impl Lake {
     /// [`Settings`](crate::ErrorKind::Settings) that names both instances.
     pub async fn check_instance(&self, instance: &str, specs: &[&'static TableSpec]) -> Result<()> {
         for spec in specs {
-            self.table(spec).await?.check_instance(instance)?;
+            match self.table(spec).await {
+                // It says nothing, and stops nothing but what reads or writes it.
+                Err(error) if error.kind() == ErrorKind::Damaged => {}
+                table => table?.check_instance(instance)?,
+            }
         }
         Ok(())
     }

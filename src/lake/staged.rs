@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,14 +25,18 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
+use super::durable;
 use super::entry::{Entry, version_of};
 use super::upload::{Failure, Upload};
 
-/// How often it is looked up whether a commit whose answer was lost has happened.
+/// How often the log is read for a commit whose answer was lost, and how often such a commit is put again.
 const LOOKS: u32 = 4;
 
-/// The wait between two looks.
+/// The wait between two reads, or two puts.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+/// How long a commit may have taken before it is no longer put again.
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
 /// How many files are moved into place at a time.
 const MOVES_AT_ONCE: usize = 8;
@@ -49,6 +53,8 @@ pub(super) struct StagedStore {
     staged: Arc<Staged>,
     /// The last version that was committed through this store; -1 for none.
     committed: AtomicI64,
+    /// Whether the outcome of the last commit through this store is unknown.
+    unknown: AtomicBool,
     failure: Failure,
 }
 
@@ -65,6 +71,7 @@ impl StagedStore {
             table_prefix,
             staged: Arc::default(),
             committed: AtomicI64::new(-1),
+            unknown: AtomicBool::new(false),
             failure: Failure::default(),
             root,
         }
@@ -85,6 +92,7 @@ impl StagedStore {
             is_local: self.is_local,
             staged: Arc::clone(&self.staged),
             committed: AtomicI64::new(-1),
+            unknown: AtomicBool::new(false),
             failure: Failure::default(),
         }
     }
@@ -98,6 +106,11 @@ impl StagedStore {
     /// afterwards.
     pub(super) fn take_committed(&self) -> Option<u64> {
         u64::try_from(self.committed.swap(-1, Ordering::AcqRel)).ok()
+    }
+
+    /// Returns whether the outcome of a commit through this store is unknown, and forgets it.
+    pub(super) fn take_unknown(&self) -> bool {
+        self.unknown.swap(false, Ordering::AcqRel)
     }
 
     /// Whether a version was committed through this store since that was last taken.
@@ -169,47 +182,80 @@ impl StagedStore {
         }
     }
 
-    /// Puts a commit into the log, its files first. An answer lost on the way is looked up: the commit
-    /// happened if the log holds exactly these bytes.
+    /// Puts a commit into the log, its files first. If the answer is lost, reads the log: the commit happened if the
+    /// log holds exactly these bytes. If it does not hold them yet, puts the same bytes again.
     async fn commit(&self, location: &Path, version: u64, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         if let Some(error) = self.take_failure() {
             return Err(error);
         }
         let Entry { text, files } = Entry::new(&Bytes::from(payload), version, |path| self.staged_at(path).is_some());
         let published = self.publish(files).await?;
+        if let Err(error) = self.sync_to_disk(&published).await {
+            self.withdraw(&published).await;
+            return Err(error);
+        }
+        let start = tokio::time::Instant::now();
         let mut tries = 0;
+        let mut may_come_late = false;
         loop {
             let error = match self.table.put_opts(location, text.clone().into(), opts.clone()).await {
                 Ok(result) => {
-                    self.note_committed(version);
+                    self.sync_entry(location, version).await?;
                     return Ok(result);
                 }
                 Err(error) => error,
             };
-            match self.read_patiently(location).await {
-                Ok(found) if found == text => {
-                    self.note_committed(version);
+            may_come_late |= !(self.is_local || is_refusal(&error));
+            let found = self.read_patiently(location).await;
+            match &found {
+                Ok(found) if *found == text => {
+                    self.sync_entry(location, version).await?;
                     return Ok(PutResult { e_tag: None, version: None });
                 }
-                // S3 refuses a put on a condition with 409, too, while it serves another request about the same name.
-                found
-                    if is_absent(&found)
-                        && matches!(error, object_store::Error::AlreadyExists { .. })
-                        && tries < LOOKS =>
-                {
-                    tries += 1;
-                    tokio::time::sleep(BETWEEN_LOOKS).await;
-                }
-                // Another commit is there, or ours was refused: it has not happened and never will.
-                found if found.is_ok() || (is_absent(&found) && (self.is_local || is_refusal(&error))) => {
+                // Another commit is there: this one was refused, and one that comes late will be.
+                Ok(_) => {
                     self.withdraw(&published).await;
                     return Err(error);
                 }
-                // Nobody can say, and what has been sent may yet arrive: the files must stay. The next run commits
-                // before it clears up (see [`super::Table::sweep`]), and finds this commit or is there first.
-                _ => return Err(error),
+                _ => {}
             }
+            let absent = is_absent(&found);
+            // S3 answers 409 to a conditional put while another request for the same key is in flight.
+            let is_busy = matches!(error, object_store::Error::AlreadyExists { .. });
+            if absent && tries < LOOKS && (is_busy || (may_come_late && start.elapsed() < LONGEST_RETRY)) {
+                tries += 1;
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+                continue;
+            }
+            if absent && !may_come_late {
+                self.withdraw(&published).await;
+            } else {
+                // What has been sent may still arrive: the files stay.
+                self.unknown.store(true, Ordering::Release);
+            }
+            return Err(error);
         }
+    }
+
+    /// Syncs files of the table, and their directories, on local disk. An object store needs no such thing.
+    async fn sync_to_disk(&self, files: &[Path]) -> Result<()> {
+        if !self.is_local {
+            return Ok(());
+        }
+        let files: Vec<Path> = files.iter().map(|file| join(&self.table_prefix, file)).collect();
+        let lake: Path = self.table_prefix.parts().take(self.table_prefix.parts_count().saturating_sub(1)).collect();
+        durable::sync(&files, &lake).await
+    }
+
+    /// Notes that the log has the entry of `version`, once it is on the disk. If it cannot be synced, a power failure
+    /// may undo the commit: its outcome is unknown.
+    async fn sync_entry(&self, location: &Path, version: u64) -> Result<()> {
+        let synced = self.sync_to_disk(std::slice::from_ref(location)).await;
+        match &synced {
+            Ok(()) => self.note_committed(version),
+            Err(_) => self.unknown.store(true, Ordering::Release),
+        }
+        synced
     }
 
     async fn read_patiently(&self, location: &Path) -> Result<Bytes> {
@@ -233,11 +279,11 @@ fn is_absent(found: &Result<Bytes>) -> bool {
     matches!(found, Err(object_store::Error::NotFound { .. }))
 }
 
-/// Whether a put that failed like this has been refused: it will not be carried out later, as one may be whose answer
-/// did not come in time.
+/// Whether a put that failed like this was refused, and is not carried out later. If the store's client has sent the
+/// request more than once, the last answer says nothing of the requests before it.
 fn is_refusal(error: &object_store::Error) -> bool {
     use object_store::Error as E;
-    matches!(
+    let refused = matches!(
         error,
         E::AlreadyExists { .. }
             | E::Precondition { .. }
@@ -248,7 +294,9 @@ fn is_refusal(error: &object_store::Error) -> bool {
             | E::PermissionDenied { .. }
             | E::Unauthenticated { .. }
             | E::InvalidPath { .. }
-    )
+    );
+    // The type that counts the retries is private to the store's client.
+    refused && !crate::error::chain(error).contains(" retries, ")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -11,8 +11,10 @@ use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake::{DeltaTable, DeltaTableError};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::area::Sparing;
+use super::damaged_rows::DamagedRows;
 use super::entry::is_change_data;
 use super::staged::{StagedStore, is_data_file, join};
 use super::{Lake, RunArea, Writer, compare, store_error};
@@ -53,8 +55,14 @@ pub struct Table {
     staging: Option<Path>,
     /// How many writers there have been in the run: each has a place of its own, whichever table it is for.
     writers: Arc<AtomicU32>,
+    /// Which orphan files a sweep leaves alone; `None` for a reader, which sweeps nothing.
+    pub(super) sparing: Option<Sparing>,
     /// Data files that lay there before the table's first commit: what a crash left.
     pub(super) leftovers: Vec<Path>,
+    /// Checkpoints of the log that the table was opened around: they are gone or cut off.
+    pub(super) useless_checkpoints: Vec<Path>,
+    /// Why the table cannot be opened, if it is damaged.
+    pub(super) damaged: Option<Error>,
 }
 
 impl Table {
@@ -69,33 +77,47 @@ impl Table {
         Ok(table)
     }
 
-    fn unopened(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
-        let location = lake.location();
-        let prefix = lake.table_prefix(spec.name);
+    /// The table before anything of it is read.
+    pub(super) fn unopened(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
         let staging = area.map(|area| area.prefix_for(spec.name));
-        let merging = staging.as_ref().map(|staging| join(staging, &Path::from("merged")));
-        let store = StagedStore::new(Arc::clone(&location.root), prefix.clone(), merging);
-        let store = Arc::new(store.on_disk(location.directory().is_some()));
-        let as_store: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
-        let url = location.url_of(&prefix)?;
-        let log_store = default_logstore(as_store, Arc::clone(&location.root), &url, &StorageConfig::default());
+        let (store, delta) = over(lake, spec, staging.as_ref(), Arc::clone(&lake.location().root))?;
         Ok(Self {
             spec,
             lake: lake.clone(),
             store,
-            delta: DeltaTable::new(log_store),
+            delta,
             staging,
             writers: area.map(RunArea::writers).unwrap_or_default(),
+            sparing: area.map(RunArea::sparing),
             leftovers: Vec::new(),
+            useless_checkpoints: Vec::new(),
+            damaged: None,
         })
+    }
+
+    /// A table that cannot be opened, as `error` says.
+    pub(super) fn of_damaged(lake: &Lake, spec: &'static TableSpec, error: Error) -> Result<Self> {
+        Ok(Self { damaged: Some(error), ..Self::unopened(lake, spec, None)? })
+    }
+
+    /// Goes on over `root`, which shows the lake's store in another way. The table is to be loaded again.
+    pub(super) fn reopen_over(&mut self, root: Arc<dyn ObjectStore>) -> Result<()> {
+        (self.store, self.delta) = over(&self.lake, self.spec, self.staging.as_ref(), root)?;
+        Ok(())
     }
 
     /// Whether anything has been committed. The two names that a log most likely has are looked for before it is
     /// listed: it may be long.
     async fn has_log(&self) -> Result<bool, DeltaTableError> {
         for name in LIKELY_IN_A_LOG {
-            if self.store.head(&Path::from(name)).await.is_ok() {
-                return Ok(true);
+            match self.lake.location().asked(self.store.head(&Path::from(name))).await {
+                Ok(_) => return Ok(true),
+                Err(object_store::Error::NotFound { .. }) => {}
+                // The refusal of a list says more than that of a head.
+                Err(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) => {
+                    break;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         self.delta.verify_deltatable_existence().await
@@ -115,7 +137,10 @@ impl Table {
                 None => return Err(self.foreign()),
             }
         }
-        self.delta.load().await.map_err(failed)?;
+        if let Err(error) = self.delta.load().await {
+            Box::pin(self.open_around(failed(error))).await?;
+        }
+        self.refuse_empty_entries().await?;
         match self.property(LAYOUT).as_deref() {
             Some(LAYOUT_VERSION) => Ok(()),
             Some(layout) => Err(Error::settings(format!(
@@ -166,6 +191,12 @@ impl Table {
         self.spec
     }
 
+    /// Whether it is damaged so that it could not be opened: reading its rows is an error that says why.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.is_some()
+    }
+
     /// Whether it has been written yet.
     #[must_use]
     pub fn exists(&self) -> bool {
@@ -211,12 +242,14 @@ impl Table {
         Err(self.lake.belongs_to(&owner, instance))
     }
 
-    /// Up to when its rows are complete, by Clerk's clock; none where it has not been written yet.
+    /// Up to when its rows are complete, by Clerk's clock; `None` if it has not been written yet, or was repaired.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn watermark(&self) -> Result<Option<DateTime<Utc>>> {
-        Ok(self.position(WATERMARK).await?.and_then(DateTime::from_timestamp_millis))
+        // A repaired table is complete up to no moment: see [`super::repair`].
+        let written = self.position(WATERMARK).await?.filter(|millis| *millis > 0);
+        Ok(written.and_then(DateTime::from_timestamp_millis))
     }
 
     /// How many rows Clerk counts that the table does not hold, since they cannot be read.
@@ -243,6 +276,9 @@ impl Table {
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where it has not been written yet or cannot be read.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
+        if let Some(error) = &self.damaged {
+            return Ok(Arc::new(DamagedRows { schema: self.spec.schema(), error: error.clone() }));
+        }
         let provider = self.delta.table_provider().await;
         provider.map_err(|error| store_error(&format!("the table {} cannot be read", self.spec.name), &error))
     }
@@ -287,11 +323,13 @@ impl Table {
         (name, prefix)
     }
 
-    /// Removes data files that no version names (where old versions are kept: those that have been kept for long
+    /// Removes data files that no version names (if old versions are kept: those that have been kept for long
     /// enough), and change data likewise: what a crash left between moving files and committing them,
-    /// or between committing and clearing up. Before anything is removed an empty commit is made, so that a
-    /// run which is committing those files right now loses to it instead of naming files that are gone. Before a
-    /// table's first commit nothing is removed: that commit does. Change data that the log no longer tells of go too.
+    /// or between committing and clearing up. A file that may belong to a run at work, or to a commit whose outcome is
+    /// unknown, stays until it is [old enough](super::Location::orphans_spared_for). Before anything is removed an empty
+    /// commit is made: a commit that names those files, under way or carried out late, loses to it instead of naming
+    /// files that are gone. Before a table's first commit nothing is removed: that commit does. Change data of versions
+    /// that the log no longer has are removed too.
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) where another run commits at the same time;
@@ -317,11 +355,16 @@ impl Table {
         Ok(old + orphans.len())
     }
 
+    /// Whether a sweep may remove `orphan`, which no version names: it is old enough.
+    pub(super) fn may_sweep(&self, orphan: &ObjectMeta) -> bool {
+        self.sparing.is_none_or(|sparing| sparing.allows(orphan.last_modified))
+    }
+
     async fn orphans(&self) -> Result<Vec<Path>> {
         let active: HashSet<String> = self.files().map(|file| file.path).collect();
         let listed = self.store.list(None).try_filter(|object| {
             let orphan = self.is_own_file(&object.location) && !active.contains(object.location.as_ref());
-            std::future::ready(orphan)
+            std::future::ready(orphan && self.may_sweep(object))
         });
         let orphans: Result<Vec<Path>, _> = listed.map_ok(|object| object.location).try_collect().await;
         let mut orphans =
@@ -368,6 +411,23 @@ impl Table {
         );
         files.into_iter()
     }
+}
+
+/// The store and the log of `spec`'s table, seen through `root`, for a run that stages at `staging`.
+fn over(
+    lake: &Lake,
+    spec: &TableSpec,
+    staging: Option<&Path>,
+    root: Arc<dyn ObjectStore>,
+) -> Result<(Arc<StagedStore>, DeltaTable)> {
+    let location = lake.location();
+    let prefix = lake.table_prefix(spec.name);
+    let merging = staging.map(|staging| join(staging, &Path::from("merged")));
+    let store = StagedStore::new(Arc::clone(&root), prefix.clone(), merging);
+    let store = Arc::new(store.on_disk(location.directory().is_some()));
+    let url = location.url_of(&prefix)?;
+    let log_store = default_logstore(Arc::clone(&store) as _, root, &url, &StorageConfig::default());
+    Ok((store, DeltaTable::new(log_store)))
 }
 
 /// A data file of a snapshot.

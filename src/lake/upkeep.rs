@@ -3,7 +3,7 @@
 //! Checkpoints of the log and the removal of old log entries are delta-rs' own, with each commit; how often is said
 //! in the table's properties.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -11,16 +11,17 @@ use chrono::TimeDelta;
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::{DeltaTableError, FilterOp, FilterValue, checkpoints};
-use object_store::ObjectStoreExt;
+use futures::TryStreamExt;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 
 use super::change::CommitOutcome;
 use super::commit::Base;
 use super::table::{RUN_INFO, Table};
 use super::writer::writer_properties;
-use super::{Lake, RunArea, store_error};
-use crate::error::Result;
+use super::{Lake, Repair, RunArea, store_error};
+use crate::error::{Error, ErrorKind, Result};
 use crate::table::TableSpec;
 
 /// A file smaller than this is small: reading it costs more in opening than in rows.
@@ -94,23 +95,32 @@ pub struct TableUpkeep {
     pub files: usize,
     /// What was put together, if anything was.
     pub compaction: Option<Compaction>,
+    /// What its repair took, if it was damaged.
+    pub repair: Option<Repair>,
     /// How many files were removed that no version names which is to be kept.
     pub removed: usize,
 }
 
-/// Looks after every table of `specs` that is there: clears what crashes left, puts all small files together and
-/// lets old versions go.
+/// Maintains every table of `specs` that has been written: sweeps orphan files, compacts all small files and vacuums old
+/// versions; repairs damaged tables if `repair` says so. Returns what was done, and the error of the first table that is
+/// damaged and was not repaired: the others are maintained all the same.
 ///
 /// # Errors
-/// [`Conflict`](crate::ErrorKind::Conflict) where a sync commits at the same time;
-/// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails. What was done to a table is done.
-pub async fn look_after(lake: &Lake, specs: &[&'static TableSpec]) -> Result<Vec<TableUpkeep>> {
+/// [`Conflict`](ErrorKind::Conflict) if a sync commits at the same time;
+/// [`Unreachable`](ErrorKind::Unreachable) if the store fails. What was done to a table is done.
+pub async fn maintain(
+    lake: &Lake,
+    specs: &[&'static TableSpec],
+    repair: bool,
+) -> Result<(Vec<TableUpkeep>, Option<Error>)> {
     let area = RunArea::open(lake).await?;
     let mut done = Vec::new();
+    let mut damage = None;
     let mut failure = Ok(());
     for spec in specs {
-        match look_after_one(lake, spec, &area).await {
+        match Box::pin(maintain_one(lake, spec, &area, repair)).await {
             Ok(table) => done.extend(table),
+            Err(error) if error.kind() == ErrorKind::Damaged => damage = damage.or(Some(error)),
             Err(error) => {
                 failure = Err(error);
                 break;
@@ -118,24 +128,41 @@ pub async fn look_after(lake: &Lake, specs: &[&'static TableSpec]) -> Result<Vec
         }
     }
     area.remove().await;
-    failure.map(|()| done)
+    failure.map(|()| (done, damage))
 }
 
-async fn look_after_one(lake: &Lake, spec: &'static TableSpec, area: &RunArea) -> Result<Option<TableUpkeep>> {
-    let mut table = Table::open(lake, spec, Some(area)).await?;
+async fn maintain_one(
+    lake: &Lake,
+    spec: &'static TableSpec,
+    area: &RunArea,
+    repair: bool,
+) -> Result<Option<TableUpkeep>> {
+    let (mut table, repair) = if repair {
+        Table::open_repaired(lake, spec, area).await?
+    } else {
+        (Table::open(lake, spec, Some(area)).await?, None)
+    };
     if !table.exists() {
         return Ok(None);
     }
-    let mut removed = table.make_ready().await?;
-    let compaction = table.compact(2).await?;
-    if compaction.is_some() && table.keeps_history() {
-        removed += table.remove_expired().await?;
+    match table.keep(repair).await {
+        Err(error) if error.kind() == ErrorKind::Unreachable => Err(table.damage().await.unwrap_or(error)),
+        kept => kept.map(Some),
     }
-    table.tidy_log().await?;
-    Ok(Some(TableUpkeep { name: spec.name, files: table.file_count(), compaction, removed }))
 }
 
 impl Table {
+    /// Does all that keeps a table fast and small.
+    async fn keep(&mut self, repair: Option<Repair>) -> Result<TableUpkeep> {
+        let mut removed = self.make_ready().await?;
+        let compaction = self.compact(2).await?;
+        if compaction.is_some() && self.keeps_history() {
+            removed += self.remove_expired().await?;
+        }
+        self.tidy_log().await?;
+        Ok(TableUpkeep { name: self.spec.name, files: self.file_count(), compaction, repair, removed })
+    }
+
     /// For how long files that a commit has superseded stay: as was said, or else as the table has been kept so far.
     pub(super) fn kept_for(&self) -> TimeDelta {
         self.lake.keeping.history.or_else(|| self.own_history()).unwrap_or_default()
@@ -239,6 +266,7 @@ impl Table {
         match self.settle(base, compacted.map(|_| ())).await? {
             CommitOutcome::Conflicted { .. } => Ok(None),
             CommitOutcome::Committed { .. } => Ok(Some(Compaction { files_before, files_after: self.file_count() })),
+            unknown @ CommitOutcome::Unknown { .. } => unknown.committed(self.spec.name).map(|_| None),
         }
     }
 
@@ -277,8 +305,19 @@ impl Table {
 
     async fn unnamed(&self) -> Result<Vec<Path>> {
         let mut unnamed = self.expired(VacuumMode::Full).await?;
+        if !unnamed.is_empty() {
+            let old = self.old_files().await?;
+            unnamed.retain(|path| old.contains(path));
+        }
         unnamed.extend(self.orphaned_changes().await?);
         Ok(unnamed)
+    }
+
+    /// The data files that a sweep may remove if no version names them.
+    async fn old_files(&self) -> Result<HashSet<Path>> {
+        let old = self.store.list(None).try_filter(|object| std::future::ready(self.may_sweep(object)));
+        let old: Result<_, _> = old.map_ok(|object| object.location).try_collect().await;
+        old.map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))
     }
 
     /// What a vacuum would remove. It is asked for, and removed by [`Table::remove_expired`]: delta-rs' own would

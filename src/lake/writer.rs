@@ -24,7 +24,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::entry::CHANGE_DATA;
 use super::record::schema_of_changes;
-use super::staged::StagedStore;
+use super::staged::{StagedStore, join};
 use super::{Lake, compare, store_error};
 use crate::error::{Error, Result};
 use crate::table::{TableSpec, stamp};
@@ -55,9 +55,9 @@ pub struct Writer {
 #[derive(Debug, Default)]
 pub struct StagedRows {
     pub(super) adds: Vec<Add>,
-    /// Where they are, in the whole store: a place for each writer that staged them.
-    pub(super) places: Vec<Path>,
-    /// The last of these places, relative to the table's part of the run's area.
+    /// Where each of these files is now, in the whole store.
+    pub(super) files: Vec<Path>,
+    /// Where the last writer staged, relative to the table's part of the run's area.
     pub(super) place: String,
     /// How many rows.
     pub rows: u64,
@@ -69,7 +69,7 @@ impl StagedRows {
     pub fn all(parts: Vec<Self>) -> Self {
         parts.into_iter().fold(Self::default(), |mut all, part| {
             all.adds.extend(part.adds);
-            all.places.extend(part.places);
+            all.files.extend(part.files);
             all.rows += part.rows;
             all
         })
@@ -157,7 +157,10 @@ impl Writer {
         self.coalescer.finish_buffered_batch().map_err(|error| Error::bug(error.to_string()))?;
         self.drain().await?;
         let adds = self.encoder.finish().await.map_err(|error| not_staged(self.spec, error))?;
-        Ok(StagedRows { adds, places: vec![self.staging], place: self.place, rows: self.rows })
+        let files: Result<Vec<Path>, _> = adds.iter().map(|add| Path::from_url_path(&add.path)).collect();
+        let files = files.map_err(|error| Error::bug(error.to_string()))?;
+        let files = files.iter().map(|file| join(&self.staging, file)).collect();
+        Ok(StagedRows { adds, files, place: self.place, rows: self.rows })
     }
 
     async fn drain(&mut self) -> Result<()> {

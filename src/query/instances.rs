@@ -20,7 +20,7 @@ use super::engine::Engine;
 use super::parameters::Parameters;
 use super::run::{failed, tables};
 use super::{files, names};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{At, Lake, Location, Table};
 use crate::resource;
 
@@ -56,6 +56,19 @@ impl Instance {
     #[must_use]
     pub fn tables(&self) -> &[Table] {
         &self.tables
+    }
+
+    /// The damage that `error` comes from, if it comes from a data file that is gone or cannot be read.
+    pub async fn damage_behind(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Conflict && !error.message().contains("Parquet") {
+            return error;
+        }
+        for table in self.tables.iter() {
+            if let Some(damage) = table.damage().await {
+                return damage;
+            }
+        }
+        error
     }
 
     /// Lets SQL name the queries of `catalogue`, at their defaults as of `now`, and files beside the lake.

@@ -78,11 +78,8 @@ fn with_new_columns(
 pub(super) async fn tables(lake: &Lake, at: Option<At>) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     for spec in resource::TABLES {
-        let table = match at {
-            Some(at) => lake.table_at(spec, at).await?,
-            None => lake.table(spec).await?,
-        };
-        if table.exists() {
+        let table = lake.table_to_query(spec, at).await?;
+        if table.exists() || table.is_damaged() {
             tables.push(table);
         }
     }

@@ -61,6 +61,14 @@ impl Snapshot {
         &self.instances
     }
 
+    /// The damage that `error` comes from, if it comes from a data file that is gone or cannot be read.
+    pub async fn damage_behind(&self, mut error: Error) -> Error {
+        for instance in &self.instances {
+            error = instance.damage_behind(error).await;
+        }
+        error
+    }
+
     /// The tables that there are.
     ///
     /// # Errors

@@ -39,6 +39,11 @@ pub async fn collect(
         open = self::open(lakes, engine, catalogue, now).await?;
         answers = ask(&queries, &open, &asked, parameters, now).await;
     }
+    for ((_, lake), answer) in asked.iter().zip(&mut answers) {
+        if let Err(error) = answer {
+            *error = open[*lake].damage_behind(error.clone()).await;
+        }
+    }
     let names: Vec<String> = open.iter().map(|instance| instance.name.clone()).collect();
     let mut answers = answers.into_iter();
     let figures = queries.into_iter().map(|query| Figure {

@@ -18,6 +18,7 @@ mod listed;
 mod odd_fields;
 mod progress;
 mod rejected;
+mod repair;
 mod sessions;
 mod staging;
 mod summary;
@@ -241,7 +242,11 @@ impl Run<'_> {
         let start = Instant::now();
         let client = self.client.scope();
         let mut summary = ResourceSummary::new(resource.name);
-        let outcome = match self.open(&resource.table).await {
+        let opened = match Box::pin(self.repair_before_full(resource)).await {
+            Ok(()) => self.open(&resource.table).await,
+            Err(error) => Err(error),
+        };
+        let outcome = match opened {
             Ok(table) => self.bring_up_to_date(resource, table, &client, &mut summary).await,
             Err(error) => Err(error),
         };
@@ -253,6 +258,7 @@ impl Run<'_> {
             Ok(()) => summary,
             Err(error) => {
                 let error = self.conflict_behind(resource, &error).await.unwrap_or(error);
+                let error = self.damage_behind(resource, &error).await.unwrap_or(error);
                 summary.into_failed(error)
             }
         }

@@ -201,7 +201,7 @@ impl Prepared {
         let store: Arc<dyn ObjectStore> = Arc::new(self.store.fork());
         let mut follower = Follower::default();
         follower.follow(&self.lake(Arc::clone(&store)), &case).await;
-        let handle = FaultyStore::over(Arc::clone(&store), Plan { death: Some((point, time)), troubles: Vec::new() });
+        let handle = FaultyStore::over(Arc::clone(&store), Plan { death: Some((point, time)), ..Plan::default() });
         let control = handle.control();
         let (world, lake) = (&self.world, self.lake(Arc::new(handle)));
         let died = tokio::select! {

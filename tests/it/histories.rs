@@ -29,7 +29,7 @@ use object_store::memory::InMemory;
 
 use crate::support::follower::{Follower, assert_change_data_are_named};
 use crate::support::ledger::{self, Active};
-use crate::support::store::{Control, FaultyStore};
+use crate::support::store::{Control, FaultyStore, Landing, Plan};
 use crate::support::{World, quick_retries};
 use check::{assert_current, assert_plain, assert_tidy, lake_over, recording_lake_over};
 use draw::{Attempt, Dice, HOUR, Instance, MINUTE, Step, change};
@@ -106,6 +106,8 @@ struct History {
     seen: Arc<Mutex<Seen>>,
     /// Who follows the lake's changes, where it records them.
     follower: Option<Follower>,
+    /// The last run, whose late commits the store has not carried out yet.
+    late: Option<Arc<Control>>,
     /// Runs that died or could not reach the store, and so may have left something staged.
     untidy: BTreeSet<String>,
     /// What runs have died of.
@@ -141,6 +143,7 @@ impl History {
             patient,
             impatient,
             seen: Arc::new(Mutex::new(noted)),
+            late: None,
             untidy: BTreeSet::new(),
             deaths: BTreeSet::new(),
             known: BTreeSet::new(),
@@ -181,7 +184,8 @@ impl History {
 
     /// Runs one sync to its end or its death; what it says of itself must be so. None where it died.
     async fn sync(&mut self, attempt: &Attempt) -> Option<Summary> {
-        let store = FaultyStore::over(Arc::clone(&self.store), attempt.plan.clone());
+        let plan = self.with_late_commits(attempt.plan.clone()).await;
+        let store = FaultyStore::over(Arc::clone(&self.store), plan);
         let control = store.control();
         self.world.simulator.set_faults(attempt.faults.clone());
         self.world.simulator.set(|config| config.changes = attempt.stir.as_ref().map(|stir| stir.changes.clone()));
@@ -192,6 +196,7 @@ impl History {
             summary = tokio::time::timeout(ENDLESS, Box::pin(sync.run())) => Some(summary.expect("a sync that ends")),
         };
         control.bury();
+        self.late = Some(Arc::clone(&control));
         self.world.simulator.set_faults(self.instance.no_faults());
         self.world.simulator.set(|config| config.changes = None);
         self.world.simulator.with_model(|model| note(model, &mut lock(&self.seen)));
@@ -213,6 +218,18 @@ impl History {
         }
         Box::pin(self.assert_ledger_sound()).await;
         ended
+    }
+
+    /// Commits of the last run that come late are carried out now, or in the middle of a run that is not the last.
+    async fn with_late_commits(&mut self, plan: Plan) -> Plan {
+        let Some(late) = self.late.take().filter(|late| late.is_awaited()) else { return plan };
+        let is_troubled = plan.death.is_some() || !plan.troubles.is_empty();
+        if is_troubled && self.dice.percent(50) {
+            let at = self.dice.within(1_u64..=100);
+            return Plan { landing: Some(Landing { at, of: late }), ..plan };
+        }
+        late.carry_out_late(&self.store).await;
+        plan
     }
 
     /// Whatever became of a run: what the ledger says is so, and it has lost nothing.

@@ -228,7 +228,7 @@ async fn a_session_that_is_read_late_tells_who_was_one_of_the_unknown() {
 
 /// Syncs users and the ledger from them, and dies after so many commits.
 async fn die_after(stage: &Stage, commits: u64) {
-    let plan = Plan { death: Some((Point::AfterCommit, commits)), troubles: Vec::new() };
+    let plan = Plan { death: Some((Point::AfterCommit, commits)), ..Plan::default() };
     let store = FaultyStore::over(Arc::new(stage.store.clone()), plan);
     let control = store.control();
     let resources = ["users", "user_activity"].map(named).to_vec();
@@ -306,7 +306,7 @@ async fn survives(stage: &Stage, at: u64, trouble: Trouble) -> bool {
     let case = format!("operation {at}, {trouble:?}");
     let options = SyncOptions { resources: vec![named("user_activity")], ..stage.world.options.clone() };
     let store: Arc<dyn ObjectStore> = Arc::new(stage.store.fork());
-    let plan = Plan { death: None, troubles: vec![(at..at + 1, trouble)] };
+    let plan = Plan { troubles: vec![(at..at + 1, trouble)], ..Plan::default() };
     let handle = FaultyStore::over(Arc::clone(&store), plan);
     let control = handle.control();
     let run = stage.sync_with(stage.world.client(), lake_over(Arc::new(handle)), options.clone());

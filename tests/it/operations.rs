@@ -50,7 +50,7 @@ impl Prepared {
     async fn survives(&self, at: u64, trouble: Trouble) -> bool {
         let case = format!("operation {at}, {trouble:?}");
         let store: Arc<dyn ObjectStore> = Arc::new(self.store.fork());
-        let plan = Plan { death: None, troubles: vec![(at..at + 1, trouble)] };
+        let plan = Plan { troubles: vec![(at..at + 1, trouble)], ..Plan::default() };
         let handle = FaultyStore::over(Arc::clone(&store), plan);
         let control = handle.control();
         let run = self.world.sync_with(self.client.clone(), lake_over(Arc::new(handle)), self.options.clone());
@@ -76,7 +76,7 @@ impl Prepared {
 }
 
 /// Puts a copy of a data file beside it, under a name that no commit knows.
-async fn leave_an_orphan(store: &InMemory) {
+pub async fn leave_an_orphan(store: &InMemory) {
     let listed = store.list(Some(&Path::from("lake/clerk_user"))).map_ok(|object| object.location);
     let paths: Vec<Path> = listed.try_collect().await.expect("a list");
     let file = paths.iter().find(|path| path.as_ref().ends_with(".parquet")).expect("a data file");

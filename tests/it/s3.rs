@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::query::{self, Parameters, Query};
@@ -135,7 +136,9 @@ impl Cloud {
 }
 
 fn lake_in(store: Arc<dyn ObjectStore>) -> Lake {
-    Lake::new(Location::of_store(store).expect("a place"))
+    let place = Location::of_store(store).expect("a place");
+    // What a dead run has left goes at once, not when it is a quarter of an hour old.
+    Lake::new(place.orphans_spared_for(TimeDelta::zero()))
 }
 
 /// Whether another run has got ahead of this one.
@@ -163,7 +166,7 @@ async fn the_program_keeps_a_lake_in_a_bucket_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lake_may_be_anywhere_in_a_bucket() {
-    let places = [("s3", "", ""), ("s3", "/lake/", "lake/"), ("s3a", "/deep/er%20prefix", "deep/er prefix/")];
+    let places = [("s3", "", ""), ("s3", "/lake/", "lake/"), ("s3a", "/deep/er prefix", "deep/er prefix/")];
     let mut cloud = Cloud::new(40).await;
     for (scheme, path, prefix) in places {
         let place = format!("{scheme}://{BUCKET}{path}");
@@ -229,20 +232,15 @@ async fn a_commit_that_arrives_after_its_run_has_given_up_names_nothing_that_is_
         cloud.change(3);
         cloud.s3.hold(Operation::PutObject, "clerk_user/_delta_log/0000");
         let summary = cloud.sync_to(lake_in(store_with_patience(&cloud.s3.url(), patience))).await;
-        let error = summary.resources[0].failure.as_ref().unwrap_or_else(|| panic!("{case}: {summary:?}"));
-        assert_eq!(error.kind(), ErrorKind::Unreachable, "{case}: {error}");
+        // It puts its commit again, which is there before the first one arrives.
+        assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
         let commits = || cloud.s3.keys().iter().filter(|key| key.starts_with(log) && key.contains(".json")).count();
         let before = commits();
         if arrives_first {
             cloud.s3.let_go();
-            let arrived = async {
-                while commits() == before {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_mins(1), arrived).await.expect("the commit arrives");
         }
         cloud.sync_ok(&case).await;
+        assert!(commits() > before, "{case}: the next run commits");
         cloud.s3.let_go();
         cloud.sync_ok(&case).await;
         cloud.assert_exact(&case).await;

@@ -18,11 +18,13 @@ use crate::support::expected::{self, Rows};
 use crate::support::store::run_of;
 use crate::support::{World, as_json, ledger, named};
 
-/// A lake over a store without locks, in which a run counts as dead at once: what it had staged is taken over. Any
-/// two small files are put together.
+/// A lake over a store without locks, in which a run counts as dead at once: what it had staged is taken over, and a
+/// sweep spares no orphan file. Any two small files are put together.
 pub fn lake_over(store: Arc<dyn ObjectStore>) -> Lake {
     let keeping = Keeping { compact_files: 2, ..Keeping::default() };
-    Lake::new(Location::of_store(store).expect("a place").taken_over_after(TimeDelta::zero())).keeping(keeping)
+    let place = Location::of_store(store).expect("a place");
+    let place = place.taken_over_after(TimeDelta::zero()).orphans_spared_for(TimeDelta::zero());
+    Lake::new(place).keeping(keeping)
 }
 
 /// The same, whose changes are recorded.

@@ -318,7 +318,7 @@ impl Attempt {
             faults: instance.faults(dice),
             stir: dice.percent(40).then(|| stir(dice)),
             dies_after_page,
-            plan: Plan { death, troubles: troubles(dice) },
+            plan: Plan { death, troubles: troubles(dice), ..Plan::default() },
         }
     }
 
@@ -342,7 +342,7 @@ fn death(dice: &mut Dice) -> (Option<u64>, Option<(Point, u64)>) {
 
 fn troubles(dice: &mut Dice) -> Vec<(Range<u64>, Trouble)> {
     let many = if dice.percent(30) { dice.within(1_u64..=2) } else { 0 };
-    let kinds = [Trouble::Refused, Trouble::AnswerLost, Trouble::Slow];
+    let kinds = [Trouble::Refused, Trouble::AnswerLost, Trouble::Slow, Trouble::Late];
     let trouble = |_: u64| {
         let first = dice.within(1_u64..=250);
         (first..first + dice.of(&[1_u64, 1, 2, 3]), dice.of(&kinds))

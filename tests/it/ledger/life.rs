@@ -190,7 +190,7 @@ impl Life {
 
     /// Syncs now, and looks at what has become of the ledger; whether the run succeeded.
     async fn sync(&mut self, attempt: &Attempt) -> bool {
-        let plan = Plan { death: attempt.death, troubles: Vec::new() };
+        let plan = Plan { death: attempt.death, ..Plan::default() };
         let store = FaultyStore::over(Arc::clone(&self.store), plan);
         let control = store.control();
         if attempt.fails_every > 0 {

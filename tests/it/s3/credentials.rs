@@ -118,6 +118,16 @@ async fn a_store_that_cannot_keep_two_runs_apart_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_metadata_service_that_never_answers_means_that_there_are_no_credentials() {
+    let cloud = Cloud::new(20).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut command = cloud.command(&SYNC);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    command.env("AWS_METADATA_ENDPOINT", format!("http://{}", silent.local_addr().expect("an address")));
+    refuses(&cloud, command, &["no S3 credentials were found", "AWS_ACCESS_KEY_ID"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_secret_is_in_no_output_of_runs_that_succeed() {
     let cloud = Cloud::new(20).await;
     for arguments in [&SYNC[..], &["sync", "-vvv", "--json"], &["status", "--json"], &["query", "SELECT 1"]] {

@@ -36,7 +36,7 @@ const LONG: TimeDelta = TimeDelta::days(2);
 
 /// Runs a full sync that dies at `point`, the first time that it comes there.
 async fn die(cloud: &Cloud, point: Point, case: &str) {
-    let plan = Plan { death: Some((point, 1)), troubles: Vec::new() };
+    let plan = Plan { death: Some((point, 1)), ..Plan::default() };
     let store = FaultyStore::over(cloud.s3.store(), plan);
     let control = store.control();
     let options = SyncOptions { extent: Extent::Full, ..cloud.world.options.clone() };

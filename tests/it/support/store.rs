@@ -66,6 +66,9 @@ pub enum Trouble {
     Refused,
     /// It is done, and yet it fails: the answer was lost on the way.
     AnswerLost,
+    /// A put of a commit that fails, and is carried out later: see [`Control::carry_out_late`]. So is every further put
+    /// of the same commit. Any other operation is refused.
+    Late,
     /// It takes its time.
     Slow,
     /// It is the one at which the run dies, nothing done.
@@ -79,6 +82,23 @@ pub struct Plan {
     pub death: Option<(Point, u64)>,
     /// Which of the run's operations are in trouble, counted from 1, and in which.
     pub troubles: Vec<(Range<u64>, Trouble)>,
+    /// At which of the run's operations the late puts of another run are carried out, counted from 1.
+    pub landing: Option<Landing>,
+}
+
+/// The late puts of another run, and before which operation of this one they are carried out.
+#[derive(Clone, Debug)]
+pub struct Landing {
+    pub at: u64,
+    pub of: Arc<Control>,
+}
+
+/// A put that is carried out later.
+#[derive(Debug)]
+struct LatePut {
+    location: Path,
+    payload: PutPayload,
+    opts: PutOptions,
 }
 
 /// What an operation is to a lake.
@@ -144,6 +164,9 @@ struct State {
     /// Files deleted from tables since the last commit.
     clean_ups: u64,
     runs: BTreeSet<String>,
+    /// The numbers of the operations that put a commit into a log.
+    commits: Vec<u64>,
+    late: Vec<LatePut>,
 }
 
 impl State {
@@ -152,6 +175,9 @@ impl State {
             return Fate::Dies;
         }
         self.operations += 1;
+        if act == Act::Commit {
+            self.commits.push(self.operations);
+        }
         let point = match act {
             Act::Move if self.moves == 0 => Some(Point::BeforeMove),
             Act::Move => Some(Point::BetweenMoves),
@@ -162,6 +188,11 @@ impl State {
             Act::DataFile | Act::Checkpoint | Act::Write | Act::Other => None,
         };
         let trouble = plan.troubles.iter().find(|(which, _)| which.contains(&self.operations)).map(|(_, what)| *what);
+        let is_late = act == Act::Commit && self.late.iter().any(|put| put.location == *place);
+        let trouble = match trouble.or(is_late.then_some(Trouble::Late)) {
+            Some(Trouble::Late) if act != Act::Commit => Some(Trouble::Refused),
+            trouble => trouble,
+        };
         if self.reaches(plan, point) || trouble == Some(Trouble::Fatal) {
             self.dead = true;
             return Fate::Dies;
@@ -237,9 +268,33 @@ impl Control {
         self.state().troubled > 0
     }
 
+    /// The numbers of the operations that put a commit into a log, or tried to.
+    pub fn commits(&self) -> Vec<u64> {
+        self.state().commits.clone()
+    }
+
+    /// Whether a commit is still to be carried out.
+    pub fn is_awaited(&self) -> bool {
+        !self.state().late.is_empty()
+    }
+
+    /// Carries out, over `store`, the puts that failed and come late.
+    pub async fn carry_out_late(&self, store: &dyn ObjectStore) {
+        let late = std::mem::take(&mut self.state().late);
+        for LatePut { location, payload, opts } in late {
+            // Nobody hears what becomes of it.
+            let _ = store.put_opts(&location, payload, opts).await;
+        }
+    }
+
     /// The run that used this handle, and others whose staging areas it was troubled in.
     pub fn runs(&self) -> BTreeSet<String> {
         self.state().runs.clone()
+    }
+
+    /// The late puts that are due before the operation that begins now.
+    fn landing(&self) -> Option<Landing> {
+        self.plan.landing.clone().filter(|landing| self.operations() + 1 >= landing.at)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -257,6 +312,7 @@ impl Control {
         match fate {
             Fate::Dies | Fate::Troubled(Trouble::Fatal) => return self.silence().await,
             Fate::Troubled(Trouble::Refused) => return Err(on_purpose("refused")),
+            Fate::Troubled(Trouble::Late) => return Err(on_purpose("no answer yet")),
             Fate::Troubled(Trouble::Slow) => tokio::time::sleep(SLOW).await,
             Fate::Goes | Fate::Troubled(Trouble::AnswerLost) => {}
         }
@@ -314,7 +370,15 @@ impl fmt::Display for FaultyStore {
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let act = Act::put(location, opts.mode == PutMode::Create);
-        self.control.through(act, location, self.inner.put_opts(location, payload, opts)).await
+        if let Some(landing) = self.control.landing() {
+            landing.of.carry_out_late(&self.inner).await;
+        }
+        let put = self.inner.put_opts(location, payload.clone(), opts.clone());
+        let put = self.control.through(act, location, put).await;
+        if put.as_ref().is_err_and(|error| error.to_string().contains("no answer yet")) {
+            self.control.state().late.push(LatePut { location: location.clone(), payload, opts });
+        }
+        put
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -324,6 +388,9 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if let Some(landing) = self.control.landing() {
+            landing.of.carry_out_late(&self.inner).await;
+        }
         self.control.through(Act::Other, location, self.inner.get_opts(location, options)).await
     }
 

@@ -1,0 +1,208 @@
+//! Damage at rest has a way out: it is named, it stops nothing but what needs the damaged table, and it is repaired with
+//! what can still be read.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use clerk_lake::simulator::ChangeKind;
+
+use crate::support::{World, expected, files, stderr, stdout};
+
+/// What becomes of a file of the users' table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damage {
+    DataFileGone,
+    DataFileCut,
+    EntryGarbled,
+    FirstEntryGarbled,
+    EntryEmpty,
+    EntryGone,
+}
+
+impl Damage {
+    const ALL: [Self; 6] = [
+        Self::DataFileGone,
+        Self::DataFileCut,
+        Self::EntryGarbled,
+        Self::FirstEntryGarbled,
+        Self::EntryEmpty,
+        Self::EntryGone,
+    ];
+
+    /// Damages `table`; returns the name of the file.
+    fn befall(self, table: &Path) -> String {
+        let file = match self {
+            Self::DataFileGone | Self::DataFileCut => data_file(table),
+            Self::FirstEntryGarbled => entry(table, 0),
+            Self::EntryGarbled | Self::EntryEmpty | Self::EntryGone => entry(table, 1),
+        };
+        match self {
+            Self::DataFileGone | Self::EntryGone => std::fs::remove_file(&file).expect("a file"),
+            Self::DataFileCut => cut(&file),
+            Self::EntryGarbled | Self::FirstEntryGarbled => std::fs::write(&file, "{\"add\":{\"pa").expect("a file"),
+            Self::EntryEmpty => std::fs::write(&file, "").expect("a file"),
+        }
+        file.file_name().expect("a name").to_string_lossy().into_owned()
+    }
+}
+
+fn data_file(table: &Path) -> PathBuf {
+    let found = files(table).into_iter().map(|(path, _)| path);
+    let is_data = |path: &PathBuf| !path.starts_with("_delta_log") && path.to_string_lossy().ends_with(".parquet");
+    table.join(found.filter(is_data).min().expect("a data file"))
+}
+
+fn entry(table: &Path, version: u64) -> PathBuf {
+    table.join(format!("_delta_log/{version:020}.json"))
+}
+
+fn cut(file: &Path) {
+    let content = std::fs::read(file).expect("a file");
+    std::fs::write(file, &content[..content.len() / 2]).expect("a file");
+}
+
+const SYNC: [&str; 7] = ["sync", "--rate-limit", "off", "--session-lookback-days", "3650", "--max-shrink", "1"];
+
+/// A lake after three syncs.
+async fn synced() -> World {
+    let world = World::with(|config| {
+        config.users = 60;
+        config.organizations = 3;
+    })
+    .await;
+    for _ in 0..3 {
+        succeeds(&world, &SYNC, "a sync").await;
+        world.simulator.with_model(|model| {
+            for kind in [ChangeKind::CreateUser, ChangeKind::Ban, ChangeKind::UpdateProfile] {
+                model.change(kind);
+            }
+        });
+    }
+    world
+}
+
+async fn succeeds(world: &World, arguments: &[&str], case: &str) -> Output {
+    let done = world.run(arguments).await;
+    assert_eq!(done.status.code(), Some(0), "{case}: {}", stderr(&done));
+    done
+}
+
+/// A query over the damaged table names the file and exits 5; one over another is none the worse for it.
+async fn assert_named(world: &World, file: &str, case: &str) {
+    let query = world.run(&["query", "SELECT count(DISTINCT email) FROM clerk_user"]).await;
+    assert_eq!(query.status.code(), Some(5), "{case}: {}", stderr(&query));
+    let said = stderr(&query);
+    assert!(said.contains(file) && said.contains("clerk_user"), "{case}: {said}");
+    assert!(said.contains("sync --full") && said.contains("maintain --repair"), "{case}: {said}");
+    succeeds(world, &["query", "SELECT count(*) FROM clerk_organization"], case).await;
+    succeeds(world, &["status"], case).await;
+    let out = world.path().join("report.html");
+    succeeds(world, &["report", "--out", out.to_str().expect("a path")], case).await;
+    std::fs::remove_file(out).expect("a report");
+}
+
+async fn assert_exact(world: &World, case: &str) {
+    for name in ["users", "organizations", "sessions"] {
+        expected::assert_resource_equals(world, name, case).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_sync_makes_a_damaged_table_whole() {
+    for damage in Damage::ALL {
+        let case = format!("{damage:?}");
+        let world = synced().await;
+        let file = damage.befall(&world.path().join("clerk_user"));
+        assert_named(&world, &file, &case).await;
+        world.simulator.with_model(|model| model.change(ChangeKind::CreateOrganization));
+        if damage != Damage::DataFileGone && damage != Damage::DataFileCut {
+            let sync = world.run(&SYNC).await;
+            assert_eq!(sync.status.code(), Some(5), "{case}: {}", stderr(&sync));
+            assert!(stderr(&sync).contains(&file), "{case}: {}", stderr(&sync));
+            expected::assert_resource_equals(&world, "organizations", &case).await;
+        }
+        succeeds(&world, &[&SYNC[..], &["--full"]].concat(), &case).await;
+        assert_exact(&world, &case).await;
+        succeeds(&world, &SYNC, &case).await;
+        assert_exact(&world, &case).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_table_is_repaired_without_clerk_and_read_anew_by_the_next_sync() {
+    for damage in Damage::ALL {
+        let case = format!("{damage:?}");
+        let world = synced().await;
+        damage.befall(&world.path().join("clerk_user"));
+        let maintain = world.run(&["maintain"]).await;
+        if damage != Damage::DataFileGone && damage != Damage::DataFileCut {
+            assert_eq!(maintain.status.code(), Some(5), "{case}: {}", stderr(&maintain));
+        }
+        let repaired = succeeds(&world, &["maintain", "--repair"], &case).await;
+        assert!(stdout(&repaired).contains("repaired: "), "{case}: {}", stdout(&repaired));
+        succeeds(&world, &["query", "SELECT * FROM clerk_user"], &case).await;
+        succeeds(&world, &SYNC, &case).await;
+        assert_exact(&world, &case).await;
+        let again = succeeds(&world, &["maintain", "--repair"], &case).await;
+        assert!(!stdout(&again).contains("repaired: "), "{case}: {}", stdout(&again));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_clerk_no_longer_shows_survive_a_lost_log_entry() {
+    let world = synced().await;
+    let before = expected::stored(&world, "sessions").await;
+    world.simulator.with_model(|model| (0..20).for_each(|_| model.change(ChangeKind::CleanUpSession)));
+    Damage::EntryGarbled.befall(&world.path().join("clerk_session"));
+    succeeds(&world, &[&SYNC[..], &["--full"]].concat(), "a full sync").await;
+    let after = expected::stored(&world, "sessions").await;
+    let lost: Vec<_> = before.keys().filter(|id| !after.contains_key(*id)).collect();
+    assert!(lost.is_empty(), "sessions that Clerk has cleaned up and the files still have: {lost:?}");
+}
+
+/// What becomes of the users' checkpoint.
+#[derive(Clone, Copy, Debug)]
+enum CheckpointDamage {
+    Gone,
+    Cut,
+    HintToNothing,
+    HintGarbled,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_checkpoint_a_table_is_read_from_its_commits_and_the_next_sync_writes_it_anew() {
+    use CheckpointDamage::{Cut, Gone, HintGarbled, HintToNothing};
+    let world = synced().await;
+    for damage in [Gone, Cut, HintToNothing, HintGarbled] {
+        let case = format!("{damage:?}");
+        succeeds(&world, &["maintain"], &case).await;
+        let log = world.path().join("clerk_user/_delta_log");
+        let checkpoints = || -> Vec<PathBuf> {
+            let found = files(&log).into_iter().map(|(path, _)| log.join(path));
+            found.filter(|path| path.to_string_lossy().ends_with(".checkpoint.parquet")).collect()
+        };
+        let newest = checkpoints().into_iter().max().expect("a checkpoint");
+        match damage {
+            Gone => checkpoints().iter().for_each(|path| std::fs::remove_file(path).expect("a file")),
+            Cut => cut(&newest),
+            HintToNothing => {
+                let hint = "{\"version\":4711,\"size\":3}";
+                std::fs::write(log.join("_last_checkpoint"), hint).expect("a hint");
+            }
+            HintGarbled => std::fs::write(log.join("_last_checkpoint"), "{\"ver").expect("a hint"),
+        }
+        let query = succeeds(&world, &["query", "SELECT count(*) FROM clerk_user", "--format", "csv"], &case).await;
+        let wanted = expected::wanted(&world, "users").len();
+        assert!(
+            stdout(&query)
+                .trim()
+                .lines()
+                .last()
+                .is_some_and(|it| it.parse::<usize>().is_ok_and(|it| it + 1 >= wanted - 1)),
+            "{case}: {}",
+            stdout(&query)
+        );
+        succeeds(&world, &SYNC, &case).await;
+        assert_exact(&world, &case).await;
+    }
+}
