@@ -5,7 +5,8 @@ use std::sync::Arc;
 use chrono::{NaiveTime, TimeDelta};
 use datafusion::catalog::TableProvider;
 
-use super::staging::{ListingFailure, Staging};
+use super::failure::ListingFailure;
+use super::staging::Staging;
 use super::{ResourceSummary, Run};
 use crate::api::{Client, list};
 use crate::error::{Error, ErrorKind, Result};

@@ -10,8 +10,9 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::failure::ListingFailure;
 use super::listed::day_of;
-use super::staging::{ListingFailure, Staging, moments};
+use super::staging::{Staging, moments};
 use super::{ResourceSummary, Run};
 use crate::api::pages::LARGEST_PAGE;
 use crate::api::{ApiError, Client, Decoded, Fingerprints, ListRequest, Listing, Order, Page, Refusal};

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveTime, Utc};
 use serde::Deserialize;
 
-use super::staging::{Finished, ListingFailure, Staging};
+use super::failure::ListingFailure;
+use super::resume::Finished;
+use super::staging::Staging;
 use super::{CLOCKS_APART, ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan};
 use crate::error::{Error, Result};

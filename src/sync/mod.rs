@@ -12,6 +12,7 @@
 //! deliberately prints nothing: whoever runs it passes a [`Progress`].
 
 mod derived;
+mod failure;
 mod incremental;
 mod ledger;
 mod listed;
@@ -19,6 +20,7 @@ mod odd_fields;
 mod progress;
 mod rejected;
 mod repair;
+mod resume;
 mod sessions;
 mod staging;
 mod summary;

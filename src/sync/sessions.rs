@@ -11,9 +11,10 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 
+use super::failure::ListingFailure;
 use super::incremental::MOST_IDS;
 use super::listed::day_of;
-use super::staging::{ListingFailure, Staging};
+use super::staging::Staging;
 use super::{ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, list};
 use crate::error::{Error, ErrorKind, Result};

@@ -15,18 +15,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Run;
+use super::failure::ListingFailure;
 use super::odd_fields::OddFields;
+use super::resume::Finished;
 use super::unreadable::UnreadableRows;
-use crate::api::{API_VERSION, ApiError, Decoded, Fingerprints, Page};
-use crate::error::{Error, ErrorKind, Result};
-use crate::lake::checkpoint::columns_of;
+use crate::api::{ApiError, Decoded, Fingerprints, Page};
+use crate::error::{Error, Result};
 use crate::lake::{Checkpoint, StagedRows, Table, Writer};
 use crate::resource::json::Rejected;
-use crate::resource::{PageRows, Reading, Resource};
-
-/// The version of the code that turns pages into rows. It is raised whenever the same page gives other rows: a listing
-/// that was read by another version is not resumed.
-const DECODER: u32 = 2;
+use crate::resource::{PageRows, Resource};
 
 /// So many rows are worth a checkpoint of their own.
 const FEWEST_CHECKED: u64 = 2_500;
@@ -312,10 +309,11 @@ impl<'a> Staging<'a> {
     pub(super) async fn finish_at(mut self, position: Value) -> Result<Finished> {
         self.judge_rejected()?;
         self.finish_checkpoint().await?;
+        let set_aside = self.set_aside_so_far();
         self.closed.push(self.writer.finish().await?);
         let position = if self.resumable { position } else { Value::Null };
         let source = self.run.source_of(self.resource);
-        let resume_point = Checkpoint::new(source, self.watermark, position, self.set_aside_so_far(), &self.closed);
+        let resume_point = Checkpoint::new(source, self.watermark, position, set_aside, &self.closed);
         Ok(Finished { parts: self.closed, resume_point })
     }
 
@@ -356,57 +354,6 @@ pub(super) fn moments<'b>(rows: &'b PageRows, column: &str) -> impl Iterator<Ite
     moments.into_iter().flat_map(arrow::array::PrimitiveArray::iter)
 }
 
-impl ListingFailure {
-    /// Whether another run can go on where this one failed.
-    pub(super) fn passes(&self) -> bool {
-        let kind = match self {
-            Self::Api(error) => Error::from(error.clone()).kind(),
-            Self::Other(error) => error.kind(),
-        };
-        matches!(kind, ErrorKind::Unreachable | ErrorKind::Interrupted | ErrorKind::KeyRefused)
-    }
-}
-
-/// A listing staged to its end.
-pub(super) struct Finished {
-    parts: Vec<StagedRows>,
-    resume_point: Checkpoint,
-}
-
-impl Finished {
-    /// The rows, as one.
-    pub(super) fn into_rows(self) -> StagedRows {
-        StagedRows::all(self.parts)
-    }
-
-    /// The point from which another run can resume with all of these rows; `None` if no run can.
-    pub(super) fn resume_point(&self) -> Option<Checkpoint> {
-        Some(self.resume_point.clone()).filter(|point| !point.position.is_null())
-    }
-}
-
-impl Run<'_> {
-    /// What must be the same for another run to resume a listing of `resource` from this run's rows.
-    pub(super) fn source_of(&self, resource: &Resource) -> Value {
-        // An instance has one id, however it is reached.
-        let instance = self.instance.as_deref().unwrap_or_else(|| self.client.address());
-        let lookback = match resource.reading {
-            Reading::PerUser { .. } => Some(self.sync.options.session_lookback_days),
-            Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
-        };
-        serde_json::json!({
-            "instance": instance,
-            "key": self.client.key_fingerprint(),
-            "api_version": API_VERSION,
-            "program": env!("CARGO_PKG_VERSION"),
-            "decoder": DECODER,
-            "columns": columns_of(&resource.table),
-            "lookback": lookback,
-            "layout": 2,
-        })
-    }
-}
-
 /// Files that are being closed, and what is known of the listing as far as they go. Dropping it stops that.
 struct Closing {
     files: JoinHandle<Result<Option<StagedRows>>>,
@@ -417,34 +364,6 @@ struct Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         self.files.abort();
-    }
-}
-
-/// Why a listing stopped: Clerk's answer may mean that the resource is not there, anything else is an error.
-#[derive(Debug)]
-pub(super) enum ListingFailure {
-    Api(ApiError),
-    Other(Error),
-}
-
-impl From<ListingFailure> for Error {
-    fn from(failure: ListingFailure) -> Self {
-        match failure {
-            ListingFailure::Api(error) => error.into(),
-            ListingFailure::Other(error) => error,
-        }
-    }
-}
-
-impl From<ApiError> for ListingFailure {
-    fn from(error: ApiError) -> Self {
-        Self::Api(error)
-    }
-}
-
-impl From<Error> for ListingFailure {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
     }
 }
 

@@ -15,7 +15,7 @@ const MOST_KEPT: usize = 10_000;
 /// may bring it in a form that can be read.
 #[derive(Debug, Default)]
 pub(super) struct UnreadableRows {
-    /// Each row's id, or its text if it has no readable id.
+    /// Each row's id, or a hash of it if it has no readable id.
     names: Fingerprints,
     ids: BTreeSet<String>,
     kept: Vec<Rejected>,
@@ -93,7 +93,7 @@ mod tests {
 
     fn row(id: Option<&str>, raw: &str) -> Rejected {
         let key = id.map(|id| RowKey { id: id.to_owned(), created_at: None });
-        Rejected { raw: raw.to_owned(), reason: "odd".to_owned(), at: 0, key }
+        Rejected { name: id.unwrap_or(raw).to_owned(), raw: raw.to_owned(), reason: "odd".to_owned(), at: 0, key }
     }
 
     #[test]
