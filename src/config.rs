@@ -47,7 +47,7 @@ pub fn clock() -> Result<Clock> {
     Ok(Clock::fixed(moment.with_timezone(&Utc)))
 }
 
-/// A variable of the environment; none where it is not set or not text.
+/// Returns a variable of the environment, or `None` if it is not set or not text.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the front door for the environment")]
 pub fn environment(name: &str) -> Option<String> {

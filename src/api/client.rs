@@ -177,7 +177,7 @@ impl Client {
         self.clock.latest()
     }
 
-    /// How long an answer takes lately, its body included; none before the first one.
+    /// Returns how long an answer takes lately, its body included, or `None` before the first one.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         let micros = self.latency_micros.load(Ordering::Relaxed);
@@ -274,6 +274,7 @@ impl Client {
                         self.quota.refused(wait);
                     }
                     if request.is_spent(wait) {
+                        self.outage.give_up();
                         return Err(request.failed(error));
                     }
                     self.say_wait(path, &error, asked, wait);
@@ -314,7 +315,10 @@ impl Client {
                 attempt.await
             }
         };
-        outcome.unwrap_or_else(|_| Err(self.unreachable(path, &format!("no answer in time ({longest:.0?})"))))
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.unreachable(path, &format!("no answer in time ({longest:.0?})"))),
+        }
     }
 
     fn unreachable(&self, path: &str, why: &str) -> Attempt {

@@ -38,7 +38,7 @@ pub struct ApiError {
     pub method: &'static str,
     /// The path, without its query.
     pub path: String,
-    /// The HTTP status, where there was an answer.
+    /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// Clerk's error code.
     pub code: Option<String>,
@@ -161,8 +161,8 @@ struct BodyError {
 const LONGEST_TEXT: usize = 300;
 
 impl Complaint {
-    /// Reads an error body. One that is not Clerk's, which is an object with a list of errors that have a code, gives
-    /// nothing. The key is blacked out before a text is cut,
+    /// Reads an error body. Every field is `None` unless it is Clerk's own: an object with a list of errors that have
+    /// a code. The key is blacked out before a text is cut,
     /// or half of it could stay.
     pub(super) fn read(body: &[u8], key: &SecretKey) -> Self {
         let shorten = |text: &str| shorten(&key.redact(text));

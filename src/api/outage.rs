@@ -23,6 +23,8 @@ struct Beginning {
     at: Instant,
     /// How long the server had had requests wait until then.
     held: Duration,
+    /// Whether a request has been given up since.
+    is_given_up: bool,
 }
 
 /// How long something has lasted.
@@ -32,12 +34,21 @@ pub(super) struct Lasting {
     pub own: Duration,
     /// Those pauses.
     pub held: Duration,
+    /// Whether a request has spent its budget on it.
+    pub is_given_up: bool,
 }
 
 impl Outage {
     /// Takes in a failure of a request sent at `sent`; `held` is how long the server had had requests wait by then.
     pub(super) fn failed(&self, sent: Instant, held: Duration) {
-        self.lock().get_or_insert(Beginning { at: sent, held });
+        self.lock().get_or_insert(Beginning { at: sent, held, is_given_up: false });
+    }
+
+    /// Takes in that a request has spent its budget: the others need not.
+    pub(super) fn give_up(&self) {
+        if let Some(outage) = self.lock().as_mut() {
+            outage.is_given_up = true;
+        }
     }
 
     pub(super) fn ended(&self) {
@@ -48,7 +59,8 @@ impl Outage {
     pub(super) fn before(&self, start: Instant, held: Duration) -> Option<Lasting> {
         let beginning = self.lock().filter(|outage| outage.at < start)?;
         let held = held.saturating_sub(beginning.held);
-        Some(Lasting { own: beginning.at.elapsed().saturating_sub(held), held })
+        let own = beginning.at.elapsed().saturating_sub(held);
+        Some(Lasting { own, held, is_given_up: beginning.is_given_up })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Beginning>> {
@@ -76,9 +88,10 @@ impl Waits {
             return;
         }
         *last = Some(Instant::now());
-        match &self.to {
-            Some(to) => to(text),
-            None => tracing::warn!("{text}"),
+        if let Some(to) = &self.to {
+            to(text);
+        } else {
+            tracing::warn!("{text}");
         }
     }
 }
@@ -94,7 +107,9 @@ mod tests {
         assert!(outage.before(start, Duration::ZERO).is_none(), "it began with this request");
         outage.failed(Instant::now(), Duration::from_secs(10));
         let lasting = outage.before(Instant::now(), Duration::from_secs(10)).unwrap();
-        assert_eq!((lasting.own.as_secs(), lasting.held.as_secs()), (20, 10));
+        assert_eq!((lasting.own.as_secs(), lasting.held.as_secs(), lasting.is_given_up), (20, 10, false));
+        outage.give_up();
+        assert!(outage.before(Instant::now(), Duration::ZERO).unwrap().is_given_up);
         outage.ended();
         assert!(outage.before(Instant::now(), Duration::ZERO).is_none());
     }

@@ -121,7 +121,7 @@ impl Quota {
         }
     }
 
-    /// Requests per second that this pace comes to; none where there is no pace.
+    /// Returns the requests per second that this pace allows, or `None` if it is unlimited.
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {
         let state = self.lock();

@@ -53,7 +53,9 @@ impl<W: Iterator<Item = Duration>> Request<'_, W> {
     pub(super) fn is_hopeless(&self) -> bool {
         let outage = self.client.outage.before(self.start, self.client.quota.held());
         let policy = &self.client.retry;
-        outage.is_some_and(|outage| outage.own > policy.budget || outage.held > policy.throttle_budget)
+        outage.is_some_and(|outage| {
+            outage.is_given_up || outage.own > policy.budget || outage.held > policy.throttle_budget
+        })
     }
 
     pub(super) fn longest_attempt(&self) -> Duration {

@@ -73,12 +73,11 @@ const LONGEST_ASKED: Duration = Duration::from_hours(1);
 /// Reads `Retry-After`: seconds, or an HTTP date as seen from the server's own `Date`. `None` for what is past, more
 /// than an hour away, or neither.
 pub(super) fn retry_after(value: &str, server_now: Option<DateTime<Utc>>) -> Option<Duration> {
-    let wait = match value.trim().parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
-        Err(_) => {
-            let until = DateTime::parse_from_rfc2822(value.trim()).ok()?;
-            until.with_timezone(&Utc).signed_duration_since(server_now?).to_std().ok()?
-        }
+    let wait = if let Ok(seconds) = value.trim().parse::<f64>() {
+        Duration::try_from_secs_f64(seconds).ok()?
+    } else {
+        let until = DateTime::parse_from_rfc2822(value.trim()).ok()?;
+        until.with_timezone(&Utc).signed_duration_since(server_now?).to_std().ok()?
     };
     (wait <= LONGEST_ASKED).then_some(wait)
 }

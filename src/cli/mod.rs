@@ -138,8 +138,8 @@ fn parse(terminal: &mut Terminal) -> Result<std::result::Result<Cli, clap::Error
         return Err(address_in_the_way());
     }
     if settings.is_lake_found && is_default("lake") && !matches!(name.as_str(), "schema" | "simulate" | "demo") {
-        let lakes: Vec<_> =
-            matches.subcommand().into_iter().flat_map(|(_, of)| of.get_many::<String>("lake")).collect();
+        let of_command = matches.subcommand().map(|(_, of_command)| of_command);
+        let lakes = of_command.and_then(|of_command| of_command.get_many::<String>("lake"));
         let lakes: Vec<_> = lakes.into_iter().flatten().map(String::as_str).collect();
         let _ = writeln!(terminal.err(), "lake: {}, from {}", lakes.join(", "), config::DEFAULT_FILE);
     }

@@ -12,7 +12,7 @@ use crate::table::columns;
 const TRIES: u32 = 5;
 
 impl Run<'_> {
-    /// Sets the rows of `resource` aside that could not be read, unless they are too many; gives how many of them
+    /// Sets the rows of `resource` aside that could not be read, unless they are too many; returns how many of them
     /// had not been set aside before.
     ///
     /// This is done before the resource's own commit: a crash in between leaves rows that are set aside, and
@@ -24,7 +24,7 @@ impl Run<'_> {
         self.record(resource, staging.set_aside(), &[]).await
     }
 
-    /// Records rows, unless they are recorded already; gives how many were not.
+    /// Records rows, unless they are recorded already; returns how many were not.
     async fn record(&self, resource: &Resource, rejected: &[Rejected], odd: &[OddRow]) -> Result<u64> {
         let rows = rejected.len() + odd.len();
         if rows == 0 {

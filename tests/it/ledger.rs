@@ -404,18 +404,19 @@ async fn a_user_whose_row_cannot_be_read_makes_days_uncertain_and_is_taken_in_la
         model.corrupt.insert(user.clone(), Corruption::NoId);
     });
     let options = SyncOptions { max_rejected: 0.5, ..stage.world.options.clone() };
-    let sync = async |moment: i64| {
+    let sync = async |moment: i64, extent: Extent| {
         set_clock(&stage.world, moment);
-        let summary = stage.sync_with(stage.world.client(), stage.lake(), options.clone()).await;
+        let summary =
+            stage.sync_with(stage.world.client(), stage.lake(), SyncOptions { extent, ..options.clone() }).await;
         assert_eq!(summary.status, Status::Ok, "{summary:?}");
     };
     for hour in [13, 24, 36] {
-        sync(at(SECOND, hour, 5)).await;
+        sync(at(SECOND, hour, 5), Extent::Changes).await;
     }
     let day = stage.day(SECOND).await;
     assert!(day.settled && day.unknown.is_some_and(|unknown| unknown >= 1), "{day:?}");
     stage.world.simulator.with_model(|model| model.corrupt.clear());
-    sync(at(SECOND + 3, 12, 0)).await;
+    sync(at(SECOND + 3, 12, 0), Extent::Full).await;
     assert!(ledger::rows(&stage.lake()).await.contains(&(SECOND, user)), "it can be read again, and tells of that day");
     ledger::assert_filled(&stage.lake(), "readable again").await;
 }

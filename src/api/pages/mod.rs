@@ -24,20 +24,20 @@ use walk::Walk;
 pub struct RowKey {
     /// The row's id.
     pub id: String,
-    /// When it was created, Unix milliseconds; none where the row does not say.
+    /// When it was created, Unix milliseconds; `None` if the row does not say.
     pub created_at: Option<i64>,
 }
 
 /// A page's body, read.
 #[derive(Debug)]
 pub struct Decoded<T> {
-    /// The key of every row of the page, in its order; none where a row has no id.
+    /// The key of every row of the page, in its order; `None` if a row has no id.
     pub keys: Vec<Option<RowKey>>,
     /// Which of them, by their place in the page and in ascending order, could not be read.
     pub unreadable: Vec<usize>,
     /// How many rows the server says the whole listing has.
     pub total_count: Option<u64>,
-    /// The rows that could be read, in whatever form the decoder gives them.
+    /// The rows that could be read, in the decoder's form.
     pub rows: T,
 }
 
@@ -46,7 +46,7 @@ pub struct Decoded<T> {
 pub struct Page<T> {
     /// The rows, in the decoder's form; repeated ones included.
     pub rows: T,
-    /// For each row whether it is new to this listing; none where all are.
+    /// For each row whether it is new to this listing; `None` if all are.
     pub fresh: Option<Vec<bool>>,
     /// How many rows are new.
     pub fresh_count: usize,

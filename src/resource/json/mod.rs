@@ -9,7 +9,7 @@ mod repair;
 mod scan;
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::RangeInclusive;
 
 use serde::de::{Error as _, Unexpected, Visitor};
@@ -218,7 +218,7 @@ fn escape_controls(body: &str) -> Option<String> {
     let (mut out, mut is_text, mut is_escape, mut found) = (String::with_capacity(body.len()), false, false, false);
     for c in body.chars() {
         if is_text && c < ' ' {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
             found = true;
         } else {
             out.push(c);

@@ -126,7 +126,7 @@ const VERIFICATION: &FieldTypes = &FieldTypes { text: &["status"], ..FieldTypes:
 
 const ACCOUNT_VERIFICATION: &FieldTypes = &FieldTypes { text: &["status", "strategy"], ..FieldTypes::EMPTY };
 
-/// The status of a verification, where there is one.
+/// Returns the status of a verification, if there is one.
 fn status<'r>(verification: Option<&'r Verification<'_>>) -> Option<&'r str> {
     verification.and_then(|verification| verification.status.as_deref())
 }
