@@ -83,7 +83,7 @@ pub fn read_page<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<Rows<R>, Stri
 const NEVER_STORED: [&str; 3] = ["private_metadata", "password_digest", "url"];
 
 /// A row's JSON without what is never stored.
-fn storable(raw: &str) -> String {
+pub(crate) fn storable(raw: &str) -> String {
     match serde_json::from_str::<Value>(raw) {
         Ok(mut row) => {
             strip(&mut row);

@@ -3,6 +3,7 @@
 mod architecture;
 mod catalogue;
 mod changes;
+mod clean;
 mod command_line;
 mod damage;
 mod data_files;
@@ -33,5 +34,6 @@ mod s3;
 mod schema;
 mod secrets;
 mod shell;
+mod staged_rows;
 mod support;
 mod upkeep;
