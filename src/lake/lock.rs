@@ -101,7 +101,7 @@ impl LocalLock {
     /// When this run began, by the clock of the disk.
     pub(super) fn opened(&self) -> DateTime<Utc> {
         let lock = std::fs::metadata(self.staged.join(format!("{}.lock", self.run)));
-        lock.and_then(|found| found.modified()).map(DateTime::from).unwrap_or(DateTime::UNIX_EPOCH)
+        lock.and_then(|found| found.modified()).map_or(DateTime::UNIX_EPOCH, DateTime::from)
     }
 
     /// Removes the area of a dead run once nothing is left in it.

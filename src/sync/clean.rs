@@ -14,6 +14,7 @@ use crate::lake::{Change, Counts};
 use crate::query;
 use crate::resource::json::storable;
 use crate::resource::{REJECTED_ROWS, TABLES};
+use crate::table::conform;
 
 /// The position that says that a table of rejected rows holds nothing that must not be stored, by the rules of the
 /// version that this number stands for.
@@ -45,11 +46,11 @@ impl Run<'_> {
         let frame = session.table(REJECTED_ROWS.name).await.map_err(|error| query::failed(&error))?;
         let mut rows = frame.execute_stream().await.map_err(|error| query::failed(&error))?;
         let (mut writer, mut counts, mut seen) = (table.writer()?, Counts::default(), HashSet::new());
-        while let Some(batch) = rows.try_next().await.map_err(|error| query::failed(&error.into()))? {
+        while let Some(batch) = rows.try_next().await.map_err(|error| query::failed(&error))? {
             let (clean, changed) = cleaned(&batch, &mut seen)?;
             counts.updated += changed;
             counts.deleted += (batch.num_rows() - clean.num_rows()) as u64;
-            writer.write_stamped(crate::table::conform(&clean, &REJECTED_ROWS.schema())?).await?;
+            writer.write_stamped(conform(&clean, &REJECTED_ROWS.schema())?).await?;
         }
         let is_clean = counts == Counts::default();
         let change = Change { watermark: None, ..self.change_of("clean", 0) }.with_position(CLEANED.0, CLEANED.1);
@@ -68,11 +69,11 @@ impl Run<'_> {
 
 /// The rows of `batch` without what is never stored, each key once, and how many of them differ.
 fn cleaned(batch: &RecordBatch, seen: &mut HashSet<(String, String)>) -> Result<(RecordBatch, u64)> {
+    let batch = conform(batch, &REJECTED_ROWS.schema())?;
     let column = |name: &str| -> Result<Vec<String>> {
-        let column = batch.column_by_name(name).ok_or_else(|| Error::bug(format!("rejected rows without {name}")))?;
-        let text = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8);
-        let text = text.map_err(|error| Error::bug(error.to_string()))?;
-        Ok(text.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()).collect())
+        let text = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
+        let text = text.ok_or_else(|| Error::bug(format!("rejected rows without {name}")))?;
+        Ok(text.iter().map(|text| text.unwrap_or_default().to_owned()).collect())
     };
     let (resources, old) = (column("resource")?, [column("row")?, column("raw")?, column("reason")?]);
     let clean_row = |row: &String| if row.starts_with('{') { storable(row) } else { row.clone() };
@@ -90,8 +91,7 @@ fn cleaned(batch: &RecordBatch, seen: &mut HashSet<(String, String)>) -> Result<
     let columns: Vec<_> = columns.collect();
     let bug = |error: arrow::error::ArrowError| Error::bug(error.to_string());
     let fresh: Vec<bool> = resources.into_iter().zip(&new[0]).map(|(it, row)| seen.insert((it, row.clone()))).collect();
-    let schema = crate::table::conform(batch, &REJECTED_ROWS.schema())?.schema();
-    let clean = RecordBatch::try_new(schema, columns).map_err(bug)?;
+    let clean = RecordBatch::try_new(there, columns).map_err(bug)?;
     let clean = arrow::compute::filter_record_batch(&clean, &fresh.into()).map_err(bug)?;
     Ok((clean, changed as u64))
 }

@@ -59,8 +59,9 @@ async fn rejected_rows_of_an_earlier_version_are_cleaned_with_their_old_versions
     assert_eq!(synced.status.code(), Some(0), "{}", stderr(&synced));
     let rows = world.rows("SELECT raw, reason FROM clerk_rejected_row").await;
     assert_eq!(rows.len(), 1, "{rows:?}");
+    let said = stderr(&synced);
     let text = format!("{rows:?}");
-    assert!(text.contains("banned") && !text.contains(SECRET) && !text.contains("private_metadata"), "{text}");
+    assert!(text.contains("banned") && !text.contains(SECRET) && !text.contains("private_metadata"), "{text}: {said}");
     let table = world.lake().table(&REJECTED_ROWS).await.expect("a table");
     let data = files(&world.path().join("clerk_rejected_row"));
     let left = data.iter().filter(|(path, _)| !path.starts_with("_delta_log"));
