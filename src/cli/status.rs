@@ -21,6 +21,7 @@ struct Document {
     instance: Option<String>,
     tables: Vec<TableStatus>,
     /// Tables that cannot be opened, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     damaged: Vec<Damaged>,
 }
 

@@ -185,7 +185,7 @@ fn renamed(path: &str) -> String {
     format!("{directory}part-00000-{}-c000.zstd.parquet", uuid::Uuid::new_v4())
 }
 
-async fn read(lake: &Lake, place: &Path) -> Option<Checkpoint> {
+pub(super) async fn read(lake: &Lake, place: &Path) -> Option<Checkpoint> {
     let root = Arc::clone(&lake.location().root);
     let bytes = root.get(&join(place, &Path::from(FILE))).await.ok()?.bytes().await.ok()?;
     serde_json::from_slice(&bytes).ok()

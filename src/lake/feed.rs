@@ -78,6 +78,12 @@ impl Table {
         Ok(())
     }
 
+    /// Commits that changes are recorded from here on, if they are recorded at all: those before will be gone.
+    pub(super) async fn begin_feed_anew(&mut self) -> Result<()> {
+        let Some(version) = self.version().filter(|_| self.records_changes()) else { return Ok(()) };
+        self.set_properties([(BEGINS.to_owned(), (version + 1).to_string())], "feed anew").await.map(|_| ())
+    }
+
     /// The log's entries of these versions, in their order; none where the log has let one go.
     pub(super) fn entries<V: IntoIterator<Item = u64>>(
         &self,

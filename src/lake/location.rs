@@ -233,17 +233,15 @@ impl Location {
             return work.await;
         }
         let mut work = std::pin::pin!(work);
-        let answered = match tokio::time::timeout(SAID_AFTER, &mut work).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                tracing::warn!(lake = self.shown, endpoint = self.endpoint, "still waiting for the store to answer");
-                let late = tokio::time::timeout(FIRST_CONTACT - SAID_AFTER, work).await;
-                late.unwrap_or_else(|_| {
-                    let source =
-                        format!("{} did not answer within {} s", self.endpoint, FIRST_CONTACT.as_secs()).into();
-                    Err(object_store::Error::Generic { store: "S3", source })
-                })
-            }
+        let answered = if let Ok(answered) = tokio::time::timeout(SAID_AFTER, &mut work).await {
+            answered
+        } else {
+            tracing::warn!(lake = self.shown, endpoint = self.endpoint, "still waiting for the store to answer");
+            let late = tokio::time::timeout(FIRST_CONTACT.saturating_sub(SAID_AFTER), work).await;
+            late.unwrap_or_else(|_| {
+                let source = format!("{} did not answer within {} s", self.endpoint, FIRST_CONTACT.as_secs()).into();
+                Err(object_store::Error::Generic { store: "S3", source })
+            })
         };
         if matches!(answered, Ok(_) | Err(object_store::Error::NotFound { .. })) {
             self.reached.store(true, Ordering::Relaxed);

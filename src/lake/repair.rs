@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::table_schema::TableSchema;
 use deltalake::kernel::Action;
@@ -92,9 +92,7 @@ impl Table {
         let log = self.log_state().await?;
         let name = self.spec.name;
         let failed = |error: object_store::Error| store_error(&format!("the log of {name} cannot be mended"), &error);
-        let nothing = serde_json::json!({ "commitInfo": {
-            "timestamp": Utc::now().timestamp_millis(), "operation": "REPAIR", RUN_INFO: { "mode": "repair" },
-        } });
+        let nothing = serde_json::json!({ "commitInfo": { "operation": "REPAIR", RUN_INFO: { "mode": "repair" } } });
         let nothing = format!("{nothing}\n");
         let mut beginning = nothing.clone();
         if !log.has_metadata {
@@ -122,7 +120,7 @@ impl Table {
         let entry = entry.bytes().await.map_err(|error| bug(&error))?;
         let text = String::from_utf8_lossy(&entry).into_owned();
         let declares = |line: &&str| line.starts_with("{\"protocol\"") || line.starts_with("{\"metaData\"");
-        Ok(text.lines().filter(declares).map(|line| format!("{line}\n")).collect())
+        Ok(text.lines().filter(declares).flat_map(|line| [line, "\n"]).collect())
     }
 
     /// Removes the checkpoints that the table was opened around, and writes a new one. Returns how many there were.

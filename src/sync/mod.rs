@@ -11,6 +11,7 @@
 //! together with its watermark. One resource's failure does not stop the others; a refused key does. It
 //! deliberately prints nothing: whoever runs it passes a [`Progress`].
 
+mod clean;
 mod derived;
 mod failure;
 mod incremental;
@@ -218,6 +219,9 @@ impl Sync {
 
 impl Run<'_> {
     async fn all(mut self, selected: &[&'static Resource]) -> Vec<ResourceSummary> {
+        if let Err(error) = Box::pin(self.clean_rejected_rows()).await {
+            self.sync.progress.warn(&format!("rejected rows of an earlier version could not be cleaned: {error}"));
+        }
         self.clear_others(selected).await;
         let mut summaries = Vec::with_capacity(selected.len());
         let mut refused: Option<Error> = None;

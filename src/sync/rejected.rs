@@ -1,6 +1,7 @@
 //! Rows that could not be read, set aside in a table of their own.
 
 use super::Run;
+use super::clean::CLEANED;
 use super::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome};
@@ -43,6 +44,7 @@ impl Run<'_> {
             }
             // That a row is set aside now says nothing of those to come: this table is complete up to no moment.
             let change = Change { watermark: None, ..self.change_of("append", rows as u64) };
+            let change = change.with_position(CLEANED.0, CLEANED.1);
             self.claim_lake(&table).await?;
             let outcome = table.commit_upsert(insert, change).await?;
             if let CommitOutcome::Committed { .. } = outcome {

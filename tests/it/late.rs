@@ -196,14 +196,14 @@ async fn any_commit_may_be_carried_out_in_the_middle_of_the_next_run() {
 async fn an_orphan_file_is_left_alone_until_it_is_a_quarter_of_an_hour_old() {
     let prepared = Prepared::new(Act::Merge).await;
     let store: Arc<dyn ObjectStore> = Arc::new(prepared.store.fork());
-    let orphans = async || -> usize {
+    let left = async || -> usize {
         let paths = store.list(Some(&Path::from("lake/clerk_user"))).map_ok(|object| object.location);
         let paths: Vec<Path> = paths.try_collect().await.expect("a list");
         paths.iter().filter(|path| path.as_ref().ends_with("orphan.parquet")).count()
     };
     let lake = Lake::new(Location::of_store(Arc::clone(&store)).expect("a place"));
     assert_eq!(prepared.sync(lake).await.status, Status::Ok);
-    assert_eq!(orphans().await, 1, "it may belong to a commit that comes late");
+    assert_eq!(left().await, 1, "it may belong to a commit that comes late");
     assert_eq!(prepared.sync(lake_over(Arc::clone(&store))).await.status, Status::Ok);
-    assert_eq!(orphans().await, 0, "it is old enough");
+    assert_eq!(left().await, 0, "it is old enough");
 }

@@ -3,6 +3,7 @@
 mod architecture;
 mod catalogue;
 mod changes;
+mod clean;
 mod command_line;
 mod damage;
 mod data_files;
@@ -37,5 +38,6 @@ mod schema;
 mod secrets;
 mod settings_file;
 mod shell;
+mod staged_rows;
 mod support;
 mod upkeep;

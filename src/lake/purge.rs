@@ -1,0 +1,51 @@
+//! What must not be kept: old versions of a table, their recorded changes, and staged resume points.
+
+use std::collections::HashSet;
+
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::checkpoint::read;
+use super::entry::is_change_data;
+use super::table::Table;
+use super::{RunArea, store_error};
+use crate::error::Result;
+
+impl Table {
+    /// Deletes the data files and recorded changes of all versions but the one that the table is open at, however long
+    /// its history is kept: they hold what must not be stored. Whoever follows the table by its changes is told to load
+    /// it again.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict) if another run commits at the same time;
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
+    pub async fn purge_past(&mut self) -> Result<()> {
+        self.begin_feed_anew().await?;
+        let named: HashSet<String> = self.files().map(|file| file.path).collect();
+        let past = self.store.list(None).try_filter(|object| {
+            let path = &object.location;
+            let is_past = self.is_own_file(path) && !named.contains(path.as_ref()) || is_change_data(path);
+            std::future::ready(is_past)
+        });
+        let past: Result<Vec<Path>, _> = past.map_ok(|object| object.location).try_collect().await;
+        let past =
+            past.map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))?;
+        self.delete_files(&past).await;
+        Ok(())
+    }
+
+    /// Forgets the resume points of dead runs whose rejected rows are `unclean`.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
+    pub async fn forget_unclean(&self, area: &RunArea, unclean: impl Fn(&serde_json::Value) -> bool) -> Result<()> {
+        for place in area.dead_areas(self.spec.name).await? {
+            if read(&self.lake, &place).await.is_some_and(|checkpoint| unclean(&checkpoint.set_aside)) {
+                area.forget(self.spec.name).await;
+                break;
+            }
+        }
+        Ok(())
+    }
+}
