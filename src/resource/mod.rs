@@ -103,6 +103,8 @@ pub struct PageRows {
     pub rejected: Vec<Rejected>,
     /// Rows of which fields are null because their values have another type than the contract promises.
     pub odd: Vec<OddRow>,
+    /// Whether the page was `null` instead of a list.
+    pub is_null: bool,
 }
 
 /// A kind of object that Clerk lists, or a figure derived from one.
@@ -152,7 +154,7 @@ fn decode_page<R: ListedRow>(body: &[u8]) -> Result<Decoded<PageRows>, String> {
     let is_readable = |raw: &str| serde_json::from_str::<R::Of<'_>>(raw).is_ok();
     let repaired = json::repair_page(body, R::SHAPE, is_readable)?;
     let rows = json::read_page::<R::Of<'_>>(repaired.body.as_bytes())?.rows;
-    let page = Rows { rows, total_count: repaired.total_count };
+    let page = Rows { rows, total_count: repaired.total_count, is_null: false };
     lay_out::<R>(&page, repaired.rejected, repaired.odd)
 }
 
@@ -161,14 +163,15 @@ fn lay_out<R: ListedRow>(
     rejected: Vec<Rejected>,
     odd: Vec<OddRow>,
 ) -> Result<Decoded<PageRows>, String> {
-    let Rows { rows, total_count } = page;
+    let Rows { rows, total_count, is_null } = page;
     let batch = columns::batch(&R::columns(rows), rows.len()).map_err(|error| error.to_string())?;
     let unreadable: Vec<usize> = rejected.iter().map(|row| row.at).collect();
     let mut keys: Vec<Option<RowKey>> = rows.iter().map(|row| Some(R::key(row))).collect();
     for row in &rejected {
         keys.insert(row.at, row.key.clone());
     }
-    Ok(Decoded { keys, unreadable, total_count: *total_count, rows: PageRows { batch, rejected, odd } })
+    let rows = PageRows { batch, rejected, odd, is_null: *is_null };
+    Ok(Decoded { keys, unreadable, total_count: *total_count, rows })
 }
 
 /// The UTC year of a moment in Unix milliseconds; 0 where there is none. A partition key is never null: readers

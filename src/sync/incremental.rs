@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::failure::ListingFailure;
 use super::listed::day_of;
 use super::staging::{Staging, moments};
+use super::verify::VERIFIED_TO;
 use super::{ResourceSummary, Run};
 use crate::api::pages::LARGEST_PAGE;
 use crate::api::{ApiError, Client, Decoded, Fingerprints, ListRequest, Listing, Order, Page, Refusal};
@@ -43,12 +44,14 @@ pub(super) const UNSEEN_DELETIONS: &str = "rowsDeletedUnseen";
 /// Where more than this share of the table has changed, reading all of it costs fewer requests.
 const WORTHWHILE: u64 = 2;
 
-/// The server's count of all rows, taken while changes were read.
+/// The server's count of all rows, taken while changes were read, and how far rows were verified.
 #[derive(Clone, Copy)]
 struct Counted {
     rows: u64,
     /// How many rows were staged after it was taken: at most so many of them are not in it.
     staged_after: u64,
+    /// Up to where rows have been verified; see [`super::verify`].
+    verified_to: i64,
 }
 
 impl Run<'_> {
@@ -94,7 +97,8 @@ impl Run<'_> {
             return self.reconcile(resource, client, table, summary, &why).await;
         };
         summary.take_counts(prepared.counts());
-        let mut change = self.change(summary).with_unreadable(unreadable);
+        let change = self.change(summary).with_unreadable(unreadable);
+        let mut change = change.with_position(VERIFIED_TO, counted.verified_to);
         if unseen > 0 {
             change.info.insert(UNSEEN_DELETIONS.to_owned(), unseen.into());
         }
@@ -126,6 +130,7 @@ impl Run<'_> {
         table: &Table,
         staging: &mut Staging<'_>,
     ) -> Result<Option<Counted>, ListingFailure> {
+        let verified_to = self.take_slice(resource, client, table, staging).await?;
         self.take_listed(resource, self.users_active_since(day_of(since))?, client, staging).await?;
         self.take_set_aside(resource, client, staging).await?;
         let mut before = self.count(resource, client).await?;
@@ -137,12 +142,12 @@ impl Run<'_> {
             let (after, staged) = (self.count(resource, client).await?, staging.rows);
             let Some(rows) = after else { return Ok(None) };
             if after == before {
-                return Ok(Some(Counted { rows, staged_after: 0 }));
+                return Ok(Some(Counted { rows, staged_after: 0, verified_to }));
             }
             // Rows come and go meanwhile, as while users are imported.
             before = after;
             self.take_arrivals(resource, client, staging).await?;
-            counted = Some(Counted { rows, staged_after: staging.rows - staged });
+            counted = Some(Counted { rows, staged_after: staging.rows - staged, verified_to });
         }
         Ok(counted)
     }

@@ -10,7 +10,7 @@ use super::failure::ListingFailure;
 use super::resume::Finished;
 use super::staging::Staging;
 use super::{CLOCKS_APART, ResourceSummary, Run};
-use crate::api::{ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan};
+use crate::api::{ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan, ScanPosition};
 use crate::error::{Error, Result};
 use crate::lake::{Checkpoint, Counts, Table};
 use crate::resource::{PageRows, Reading, Resource, USERS, Writing};
@@ -21,7 +21,8 @@ const CHANCES: u32 = 2;
 /// The wait before each.
 const PAUSE_BEFORE_CHANCE: Duration = Duration::from_millis(500);
 
-/// At most this many rows of a table may always be removed, whatever share of it they are.
+/// At most this many rows of a table may always be removed, whatever share of it they are: but for those that are missing
+/// because Clerk answered `null` instead of a list.
 const ALWAYS_REMOVABLE: u64 = 50;
 
 /// All rows of a resource, staged.
@@ -35,6 +36,22 @@ struct Whole {
     watermark: DateTime<Utc>,
     /// Whether an interrupted run had read some of them.
     taken_over: bool,
+    /// Whether Clerk answered `null` instead of a list.
+    is_null: bool,
+}
+
+impl Whole {
+    /// A listing that ended at `position`, with so many rows `kept` that could not be read.
+    async fn of(staging: Staging<'_>, kept: u64, position: serde_json::Value) -> Result<Self> {
+        Ok(Self {
+            kept,
+            unreadable: staging.rejected().saturating_sub(kept),
+            watermark: staging.watermark(),
+            taken_over: staging.taken_over > 0,
+            is_null: staging.is_null,
+            staged: staging.finish_at(position).await?,
+        })
+    }
 }
 
 impl Run<'_> {
@@ -60,12 +77,13 @@ impl Run<'_> {
             }
             Err(failure) => return Err(self.given_up(&table, failure).await),
         };
-        let Whole { staged, kept, unreadable, watermark, taken_over } = whole;
+        let Whole { staged, kept, unreadable, watermark, taken_over, is_null } = whole;
         let resume_point = staged.resume_point().filter(|_| kept == 0);
         let staged = staged.into_rows();
         let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
-        if let Err(refused) = self.refuse_shrinking(resource, &table, counts) {
+        let always_removable = if is_null { 0 } else { ALWAYS_REMOVABLE };
+        if let Err(refused) = self.refuse_shrinking(resource, &table, counts, always_removable) {
             self.keep_for_later(&table, resume_point, share_deleted(&table, counts)).await;
             return Err(refused);
         }
@@ -112,7 +130,12 @@ impl Run<'_> {
         }
         let now = self.now.timestamp_millis();
         let mut staging = Staging::new(self, resource, table)?;
-        let position = staging.take_over().await?.and_then(|position| serde_json::from_value(position).ok());
+        let position: Option<ScanPosition> =
+            staging.take_over().await?.and_then(|position| serde_json::from_value(position).ok());
+        if staging.is_complete {
+            let position = serde_json::to_value(&position).unwrap_or_default();
+            return Ok(Whole::of(staging, 0, position).await?);
+        }
         let is_resumed = staging.taken_over > 0;
         let lanes = self.sync.options.lanes;
         let mut scan = Scan::new(client.clone(), request.clone(), decode, lanes, now, position);
@@ -170,13 +193,7 @@ impl Run<'_> {
         }
         self.set_aside(resource, &staging).await?;
         let kept = staging.keep_unreadable().await?;
-        Ok(Whole {
-            kept,
-            unreadable: staging.rejected().saturating_sub(kept),
-            watermark: staging.watermark(),
-            taken_over: staging.taken_over > 0,
-            staged: staging.finish_at(source.position()).await?,
-        })
+        Ok(Whole::of(staging, kept, source.position()).await?)
     }
 
     /// Stages a whole listing, which must come to as many rows as the server counts.
@@ -247,9 +264,15 @@ impl Run<'_> {
     }
 
     /// Refuses a replacement that would remove more of the table than `max_shrink` allows, and more than a few rows.
-    fn refuse_shrinking(&self, resource: &Resource, table: &Table, counts: Counts) -> Result<()> {
+    fn refuse_shrinking(
+        &self,
+        resource: &Resource,
+        table: &Table,
+        counts: Counts,
+        always_removable: u64,
+    ) -> Result<()> {
         let (share, allowed) = (share_deleted(table, counts), self.sync.options.max_shrink);
-        if share <= allowed || counts.deleted <= ALWAYS_REMOVABLE {
+        if share <= allowed || counts.deleted <= always_removable {
             return Ok(());
         }
         Err(Error::answer(format!(

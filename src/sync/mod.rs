@@ -27,6 +27,7 @@ mod staging;
 mod summary;
 mod tables;
 mod unreadable;
+mod verify;
 mod watermark;
 
 use std::collections::HashMap;

@@ -69,6 +69,10 @@ pub(super) struct Staging<'a> {
     pub taken_over: u64,
     /// The total that the server said last.
     pub total: Option<u64>,
+    /// Whether a page was `null` instead of a list.
+    pub is_null: bool,
+    /// Whether the rows taken over are those of a complete listing, whose commit was refused before.
+    pub is_complete: bool,
 }
 
 impl<'a> Staging<'a> {
@@ -91,6 +95,8 @@ impl<'a> Staging<'a> {
             rows: 0,
             taken_over: 0,
             total: None,
+            is_null: false,
+            is_complete: false,
         })
     }
 
@@ -137,7 +143,8 @@ impl<'a> Staging<'a> {
             let fresh = page.keys.iter().zip(listed).map(|(key, listed)| listed && seen.insert(&key.id));
             page.fresh = Some(fresh.collect());
         }
-        let PageRows { batch, rejected, odd } = page.rows;
+        let PageRows { batch, rejected, odd, is_null } = page.rows;
+        self.is_null |= is_null;
         self.odd.take(odd);
         self.take_rejected(rejected);
         if !self.unreadable.ids().is_empty() {
@@ -208,6 +215,7 @@ impl<'a> Staging<'a> {
         self.odd = odd;
         self.rows = checkpoint.rows;
         self.taken_over = checkpoint.rows;
+        self.is_complete = checkpoint.refused_share.is_some();
         self.watermark = checkpoint.watermark;
         self.closed = staged;
         self.run.sync.progress.note(&format!(

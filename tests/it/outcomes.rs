@@ -4,18 +4,20 @@
 use std::sync::Arc;
 
 use clerk_lake::ErrorKind;
-use clerk_lake::api::{Client, ClientConfig, SecretKey};
+use clerk_lake::api::{Client, ClientConfig, SecretKey, parse_api_url};
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::simulator::{ChangeKind, Changes, Corruption, FaultKind, Faults};
 use clerk_lake::sync::{
     CancellationToken, Extent, Progress, ResourceStatus, ResourceSummary, Status, Summary, SyncOptions,
 };
+use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::faults::{OnPage, impatient, sync_watched};
 use crate::incremental::{HOUR, set_clock, sync_ok, synced};
 use crate::parquet_readers::drop_at;
 use crate::support::expected::{self, NOW};
+use crate::support::stub::{Answer, Stub};
 use crate::support::{World, named};
 
 /// An instance of so many users, in pages of 100, and a lake that is synced incrementally.
@@ -322,4 +324,47 @@ async fn what_a_run_committed_before_it_failed_is_in_its_summary() {
     let stored = expected::stored(&world, "users").await.len() as u64;
     assert_eq!(users.status, ResourceStatus::Failed, "{users:?}");
     assert_eq!((stored, users.rows_inserted), (3000, 3000), "{users:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_no_list_shows_is_found_by_rolling_verification() {
+    let world = users_in_pages(450).await;
+    sync_ok(&world, "first").await;
+    // Pages hold 100 users: five syncs come round.
+    for round in 1..=5 {
+        set_clock(&world, NOW + round * HOUR);
+        if round == 1 {
+            world.simulator.with_model(|model| {
+                let ids: Vec<String> = model.users.iter().step_by(45).map(|user| user.id.clone()).collect();
+                for id in &ids {
+                    let user = model.users.get_mut(id).expect("a user");
+                    user.locked = !user.locked;
+                }
+            });
+        }
+        let summary = sync_ok(&world, "verifying").await;
+        assert_eq!(summary.resources[0].mode, "incremental");
+    }
+    expected::assert_resource_equals(&world, "users", "after a round").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_null_instead_of_a_list_removes_nothing() {
+    let world = expected::still(|config| {
+        config.users = 5;
+        config.organizations = 9;
+    })
+    .await;
+    assert_eq!(world.sync().await.status, Status::Ok);
+    let stub = Stub::start(|request| match request.path.as_str() {
+        "/v1/instance" => Answer::json(200, &json!({"object": "instance", "id": "ins_simulated"})),
+        _ => Answer::json(200, &json!({"data": null, "total_count": 0})),
+    })
+    .await;
+    let api_url = parse_api_url(&stub.url()).expect("a URL");
+    let client = Client::new(ClientConfig { api_url, ..world.client_config() }).expect("a client");
+    let options = SyncOptions { resources: vec![named("organizations")], ..world.options.clone() };
+    let summary = world.sync_with(client, world.lake(), options).await;
+    assert_eq!(summary.worst().map(clerk_lake::Error::kind), Some(ErrorKind::Answer), "{summary:?}");
+    assert_eq!(world.number("SELECT count(*) FROM clerk_organization").await, 9);
 }

@@ -64,6 +64,8 @@ pub struct Rows<R> {
     pub rows: Vec<R>,
     /// How many rows the server says the whole listing has.
     pub total_count: Option<u64>,
+    /// Whether the page was `null` instead of a list.
+    pub is_null: bool,
 }
 
 /// A page whose rows do not all have the types of the contract, made fit to be read by [`read_page`].
@@ -103,14 +105,15 @@ pub fn read_page<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<Rows<R>, Stri
     let body = std::str::from_utf8(body).map_err(|error| format!("not UTF-8: {error}"))?;
     if !body.trim_start().starts_with('{') {
         let rows: Option<Vec<R>> = serde_json::from_str(body).map_err(|error| not_a_list(&error))?;
-        return Ok(Rows { rows: rows.unwrap_or_default(), total_count: None });
+        let is_null = rows.is_none();
+        return Ok(Rows { rows: rows.unwrap_or_default(), total_count: None, is_null });
     }
     let Envelope { data, total_count } = serde_json::from_str(body).map_err(|error| not_a_list(&error))?;
     let total_count = total_count.map(u64::try_from).transpose();
     let total_count = total_count.map_err(|_| "the total count is negative".to_owned())?;
     match data {
-        Some(rows) => Ok(Rows { rows, total_count }),
-        None if total_count == Some(0) => Ok(Rows { rows: Vec::new(), total_count }),
+        Some(rows) => Ok(Rows { rows, total_count, is_null: false }),
+        None if total_count == Some(0) => Ok(Rows { rows: Vec::new(), total_count, is_null: true }),
         None => Err("not a list: data is null, although the total count is not 0".to_owned()),
     }
 }
