@@ -7,7 +7,7 @@
 -- unit: users
 
 -- date       the UTC day
--- provider   the provider, verbatim, or the first of email, phone, username and web3 that the user has; else other
+-- provider   the provider without the prefix oauth_, or the first of email, phone, username and web3 that the user has; else other
 -- sign_ups   users of that provider whose created_at falls on the day; 0 where nobody's does
 -- total      users of that provider whose created_at falls on it or on any day before
 WITH
@@ -29,7 +29,7 @@ WITH
     SELECT
       CAST(created_at AS DATE) AS date,
       CASE
-        WHEN account['provider'] IS NOT NULL THEN account['provider']
+        WHEN account['provider'] IS NOT NULL THEN regexp_replace(account['provider'], '^oauth_', '')
         WHEN email IS NOT NULL THEN 'email'
         WHEN primary_phone_number_id IS NOT NULL THEN 'phone'
         WHEN username IS NOT NULL THEN 'username'

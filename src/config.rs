@@ -1,18 +1,20 @@
-//! Settings: flags over environment over `clerk-lake.toml` over defaults, and the key.
+//! Settings: flags over environment over `clerk-lake.toml` over the user's own file over defaults, and the key.
 //!
 //! The one place that reads the environment. A flag, its key in the file and its variable have one name and
 //! one parser: a value from the file becomes the flag's default before the command line is read.
 
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::Command;
 use toml::{Table, Value};
 
 use crate::api::SecretKey;
 use crate::api::secret::WHERE_FROM;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 
-/// The settings file that is read where none is named.
+/// The settings file that is read if none is named.
 pub const DEFAULT_FILE: &str = "clerk-lake.toml";
 
 /// Reads the key from `CLERK_SECRET_KEY`, or from the file that `CLERK_SECRET_KEY_FILE` names.
@@ -34,27 +36,79 @@ pub fn secret_key() -> Result<SecretKey> {
     SecretKey::new(&text)
 }
 
-/// A variable of the environment; none where it is not set or not text.
+/// The clock that `CLERK_LAKE_NOW` sets (RFC 3339), for tests; the operating system's if nothing does.
+///
+/// # Errors
+/// [`Settings`](crate::ErrorKind::Settings) if it is not a moment.
+pub fn clock() -> Result<Clock> {
+    let Some(text) = environment("CLERK_LAKE_NOW").filter(|text| !text.is_empty()) else { return Ok(Clock::system()) };
+    let moment = DateTime::parse_from_rfc3339(&text)
+        .map_err(|error| Error::settings(format!("CLERK_LAKE_NOW {text:?} is not a moment (RFC 3339): {error}")))?;
+    Ok(Clock::fixed(moment.with_timezone(&Utc)))
+}
+
+/// Returns a variable of the environment, or `None` if it is not set or not text.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the front door for the environment")]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// `command` with the values of the settings file as its defaults. `file` is the one that the user named; where
-/// none is, `clerk-lake.toml` is read if it is there.
+/// The command line's defaults, as the settings files change them.
+#[derive(Debug)]
+pub struct Settings {
+    /// The command, with the values of the settings files as its defaults.
+    pub command: Command,
+    /// Whether a `lake` comes from the settings file that lies in the working directory.
+    pub is_lake_found: bool,
+    /// Whether that file says where Clerk is. It is not heeded: whoever can put a file there could have the key sent
+    /// anywhere.
+    pub is_address_found: bool,
+}
+
+/// `command` with the values of the settings files as its defaults: those of `file`, which the user named, or else of
+/// the `clerk-lake.toml` in the working directory, over those of the user's own file.
 ///
 /// # Errors
-/// [`Settings`](crate::ErrorKind::Settings) where the file cannot be read or names a setting that no flag has.
-pub fn with_file(command: Command, file: Option<&Path>) -> Result<Command> {
+/// [`Settings`](crate::ErrorKind::Settings) if a file cannot be read or names a setting that no flag has.
+pub fn with_files(command: Command, file: Option<&Path>) -> Result<Settings> {
+    let mut settings = Settings { command, is_lake_found: false, is_address_found: false };
+    if let Some(own) = user_file()
+        && let Some(values) = read(&own, false)?
+    {
+        settings.command = with_defaults(settings.command, &own, &values)?;
+    }
     let path = file.map_or_else(|| PathBuf::from(DEFAULT_FILE), Path::to_path_buf);
-    let text = match std::fs::read_to_string(&path) {
+    let Some(mut values) = read(&path, file.is_some())? else { return Ok(settings) };
+    if file.is_none() {
+        settings.is_lake_found = values.contains_key("lake");
+        settings.is_address_found = values.remove("api_url").is_some();
+    }
+    settings.command = with_defaults(settings.command, &path, &values)?;
+    Ok(settings)
+}
+
+/// The user's own settings file: `clerk-lake/config.toml` in `XDG_CONFIG_HOME`, or else in `~/.config`.
+#[must_use]
+pub fn user_file() -> Option<PathBuf> {
+    let directory = |name| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || directory("HOME").map(|home| home.join(".config"));
+    Some(directory("XDG_CONFIG_HOME").or_else(home)?.join("clerk-lake").join("config.toml"))
+}
+
+/// The settings in a file; `None` if it is not there and need not be.
+fn read(path: &Path, is_named: bool) -> Result<Option<Table>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => return Ok(command),
-        Err(error) => return Err(wrong(&path, &error.to_string())),
+        Err(error) if !is_named && matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
+        Err(error) => return Err(wrong(path, &error.to_string())),
     };
-    let settings: Table = text.parse().map_err(|error| not_toml(&path, &text, &error))?;
-    settings.iter().try_fold(command, |command, (name, value)| with_default(command, &path, name, value))
+    text.parse().map(Some).map_err(|error| not_toml(path, &text, &error))
+}
+
+fn with_defaults(command: Command, path: &Path, settings: &Table) -> Result<Command> {
+    settings.iter().try_fold(command, |command, (name, value)| with_default(command, path, name, value))
 }
 
 fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> Error {

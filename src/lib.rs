@@ -88,8 +88,8 @@
 //! 5. Two runs at once lose and double nothing: a commit is made on exactly the version that it was computed
 //!    from, and whoever finds another one there has lost and says so.
 //! 6. The ledger of activity only grows, and a day is called complete only where nobody can have been active unseen.
-//!    What is known of the days is a table of its own, committed before the ledger: a day counts as complete only
-//!    where the ledger has as many users on it as that table says.
+//!    What is known of the days is a table of its own, committed after the ledger: a day counts as complete only
+//!    if the ledger has as many users on it as that table says.
 //!
 //! After Clerk has been quiet, one incremental sync leaves the tables equal to what it shows, row by row; how is
 //! said in [`sync`].

@@ -2,8 +2,8 @@
 //!
 //! It knows the rules that hold for every request (Backend API, "Every request") and none of any resource.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,11 +13,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::error::{ApiError, Complaint, Refusal};
+use super::body::{self, Body};
+use super::error::{ApiError, Complaint, Refusal, classify};
 use super::head::{Head, explain};
+use super::outage::{LONG_WAIT, Notice, Outage, Waits};
 use super::quota::{Quota, RateLimit};
+use super::request::Request;
 use super::retry::RetryPolicy;
 use super::secret::SecretKey;
+use super::server_clock::ServerClock;
+use super::traffic::{Counters, Traffic};
 use crate::error::{Error, Result};
 
 /// The version of the contract that every request asks for.
@@ -25,9 +30,6 @@ pub const API_VERSION: &str = "2026-05-12";
 
 /// What is said of an answer that is a web page.
 const HTML: &str = "an HTML page came where JSON was asked for";
-
-/// Where Clerk's Backend API is.
-pub const DEFAULT_API_URL: &str = "https://api.clerk.com";
 
 /// What a [`Client`] needs to know.
 #[derive(Clone, Debug)]
@@ -67,64 +69,19 @@ impl ClientConfig {
     }
 }
 
-/// Reads `--api-url`: any absolute http or https URL, with or without `/v1`.
-///
-/// # Errors
-/// [`Settings`](crate::ErrorKind::Settings) where it is not one.
-pub fn parse_api_url(text: &str) -> Result<Url> {
-    let wrong = |why: &str| {
-        Error::settings(format!("--api-url {text:?} {why}"))
-            .with_hint(format!("give an absolute http(s) URL, such as {DEFAULT_API_URL}"))
-    };
-    let mut url = Url::parse(text.trim()).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(wrong("is not an absolute http(s) URL"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::settings("--api-url must not carry a user name or password")
-            .with_hint("the key comes from CLERK_SECRET_KEY"));
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    let path = url.path().trim_end_matches('/').trim_end_matches("/v1").to_owned();
-    url.set_path(&path);
-    Ok(url)
-}
-
-/// What requests have cost so far. Every count is since the client, or its [`scope`](Client::scope), was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Attempts sent.
-    pub requests: u64,
-    /// Attempts that repeated one before.
-    pub retries: u64,
-    /// Answers that said 429.
-    pub throttled: u64,
-    /// Bytes of bodies, after decompression.
-    pub bytes: u64,
-}
-
-#[derive(Default)]
-struct Counters {
-    requests: AtomicU64,
-    retries: AtomicU64,
-    throttled: AtomicU64,
-    bytes: AtomicU64,
-}
-
 /// Asks Clerk. Cheap to clone; clones share connections and the request budget.
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: Url,
     key: SecretKey,
-    quota: Quota,
-    retry: RetryPolicy,
-    serial: Arc<AtomicU64>,
-    counters: Arc<Counters>,
-    first_date: Arc<OnceLock<DateTime<Utc>>>,
-    /// The server's clock at its latest answer, Unix milliseconds; 0 before it has said.
-    latest_date: Arc<AtomicI64>,
+    pub(super) quota: Quota,
+    pub(super) retry: RetryPolicy,
+    pub(super) serial: Arc<AtomicU64>,
+    pub(super) counters: Arc<Counters>,
+    clock: Arc<ServerClock>,
+    pub(super) outage: Arc<Outage>,
+    waits: Arc<Waits>,
     /// How long an answer takes lately, in microseconds; 0 before the first.
     latency_micros: Arc<AtomicU64>,
     stop: CancellationToken,
@@ -151,7 +108,10 @@ impl Client {
             return Err(Error::settings(format!("--quota-share {} is out of range", config.quota_share))
                 .with_hint("give the share of the request budget to use: over 0, up to 1"));
         }
-        let http = reqwest::Client::builder()
+        let http = reqwest::Client::builder();
+        // A proxy would get the key unencrypted: over plain http it is sent to this machine only.
+        let http = if config.api_url.scheme() == "http" { http.no_proxy() } else { http };
+        let http = http
             .user_agent(concat!("clerk-lake/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(&config.key)?)
             .redirect(reqwest::redirect::Policy::none())
@@ -169,19 +129,20 @@ impl Client {
             retry: config.retry,
             serial: Arc::default(),
             counters: Arc::default(),
-            first_date: Arc::default(),
-            latest_date: Arc::default(),
+            clock: Arc::default(),
+            outage: Arc::default(),
+            waits: Arc::default(),
             latency_micros: Arc::default(),
             stop: CancellationToken::new(),
         })
     }
 
-    /// The same client for a run of its own: traffic and the server's clock from nothing, and no more answers
-    /// once `stop` is cancelled.
+    /// The same client for a run of its own: traffic, outages and the server's clock from nothing, and no more
+    /// answers once `stop` is cancelled. Every wait of more than five seconds is told to `notice`.
     #[must_use]
-    pub fn for_run(&self, stop: CancellationToken) -> Self {
-        let (first_date, latest_date) = (Arc::default(), Arc::default());
-        Self { stop, counters: Arc::default(), first_date, latest_date, ..self.clone() }
+    pub fn for_run(&self, stop: CancellationToken, notice: Notice) -> Self {
+        let (clock, outage, waits) = (Arc::default(), Arc::default(), Arc::new(Waits::told_to(notice)));
+        Self { stop, counters: Arc::default(), clock, outage, waits, ..self.clone() }
     }
 
     /// The same client with traffic counted from nothing.
@@ -199,28 +160,24 @@ impl Client {
     /// What was asked so far in this scope.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Traffic {
-            requests: read(&self.counters.requests),
-            retries: read(&self.counters.retries),
-            throttled: read(&self.counters.throttled),
-            bytes: read(&self.counters.bytes),
-        }
+        self.counters.read()
     }
 
-    /// The server's clock at its first answer to this client or any clone of it; none where it never said.
+    /// The earliest moment that an answer to this client, or to any clone of it, has said it to be; `None` if none of
+    /// those that were understood has said. Nothing that the first of them holds can be later.
     #[must_use]
     pub fn server_start(&self) -> Option<DateTime<Utc>> {
-        self.first_date.get().copied()
+        self.clock.earliest()
     }
 
-    /// The latest that the server's clock has said to this client or any clone of it; none where it never said.
+    /// The latest moment that an answer to this client, or to any clone of it, has said it to be; `None` if none of
+    /// those that were understood has said.
     #[must_use]
     pub fn server_latest(&self) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp_millis(self.latest_date.load(Ordering::Relaxed)).filter(|at| at.timestamp() > 0)
+        self.clock.latest()
     }
 
-    /// How long an answer takes lately, its body included; none before the first one.
+    /// Returns how long an answer takes lately, its body included, or `None` before the first one.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         let micros = self.latency_micros.load(Ordering::Relaxed);
@@ -238,6 +195,12 @@ impl Client {
     #[must_use]
     pub fn address(&self) -> &str {
         self.base.as_str()
+    }
+
+    /// A name for the key that does not show it; see [`SecretKey::fingerprint`].
+    #[must_use]
+    pub fn key_fingerprint(&self) -> String {
+        self.key.fingerprint()
     }
 
     /// The request budget that all clones share.
@@ -271,53 +234,95 @@ impl Client {
         query: &[(&str, String)],
         decode: impl Fn(&Bytes) -> Result<T, String>,
     ) -> Result<T, ApiError> {
-        let start = Instant::now();
-        let mut waits = self.retry.waits(self.serial.fetch_add(1, Ordering::Relaxed));
-        let (mut attempts, mut garbled, mut told_to_wait) = (0_u32, 0_u32, Duration::ZERO);
+        let mut request = Request::new(self);
         loop {
-            attempts += 1;
             self.quota.acquire().await;
-            self.counters.requests.fetch_add(1, Ordering::Relaxed);
-            self.counters.retries.fetch_add(u64::from(attempts > 1), Ordering::Relaxed);
-            let outcome = self.attempt(path, query, &decode).await;
-            let at = |error: ApiError| ApiError { attempts, elapsed: start.elapsed(), ..error };
-            let (error, wait) = match outcome {
-                Ok(value) => return Ok(value),
-                Err(Attempt::Final(error)) => return Err(at(error)),
-                Err(Attempt::Garbled(error)) => {
-                    garbled += 1;
-                    if garbled >= self.retry.malformed_attempts {
-                        return Err(at(error));
-                    }
-                    (error, waits.next().unwrap_or(self.retry.longest_wait))
+            request.count_attempt();
+            let sent = Instant::now();
+            let outcome = match self.attempt_in_time(path, query, &decode, request.longest_attempt()).await {
+                Ok(value) => {
+                    self.outage.ended();
+                    return Ok(value);
                 }
-                Err(Attempt::Again { error, wait, throttled }) => {
+                Err(outcome) => outcome,
+            };
+            let (error, wait) = match outcome {
+                Attempt::Final(error) => {
+                    if error.is_clerks() {
+                        self.outage.ended();
+                    }
+                    return Err(request.failed(error));
+                }
+                Attempt::Garbled(error) => {
+                    self.outage.failed(sent, self.quota.held());
+                    request.garbled += 1;
+                    if request.garbled >= self.retry.malformed_attempts || request.is_hopeless() {
+                        return Err(request.failed(error));
+                    }
+                    (error, request.next_wait())
+                }
+                Attempt::Again { error, wait, throttled } => {
+                    self.outage.failed(sent, self.quota.held());
+                    let asked = wait;
+                    // "At once" would ask as fast as the line allows.
+                    let wait = asked.map_or_else(|| request.next_wait(), |asked| asked.max(self.retry.first_wait));
+                    if asked.is_some() {
+                        self.quota.pause(wait);
+                    }
                     if throttled {
                         self.counters.throttled.fetch_add(1, Ordering::Relaxed);
-                    }
-                    let wait = match wait {
-                        Some(wait) => {
-                            // "At once" would ask as fast as the line allows.
-                            let wait = wait.max(self.retry.first_wait);
-                            told_to_wait += wait;
-                            wait
-                        }
-                        None => waits.next().unwrap_or(self.retry.longest_wait),
-                    };
-                    if throttled {
                         self.quota.refused(wait);
                     }
+                    if request.is_spent(wait) {
+                        self.outage.give_up();
+                        return Err(request.failed(error));
+                    }
+                    self.say_wait(path, &error, asked, wait);
                     (error, wait)
                 }
             };
-            let own_time = (start.elapsed() + wait).saturating_sub(told_to_wait);
-            let spent = own_time > self.retry.budget && attempts >= self.retry.least_attempts;
-            if spent || told_to_wait > self.retry.throttle_budget {
-                return Err(at(error));
-            }
-            tracing::debug!(%error, attempt = attempts, wait_ms = wait.as_millis(), "asking again");
+            tracing::debug!(%error, attempt = request.attempts, wait_ms = wait.as_millis(), "asking again");
             tokio::time::sleep(wait).await;
         }
+    }
+
+    fn say_wait(&self, path: &str, error: &ApiError, asked: Option<Duration>, wait: Duration) {
+        if wait <= LONG_WAIT {
+            return;
+        }
+        let status = error.status.unwrap_or_default();
+        let seconds = wait.as_secs_f64();
+        self.waits.say(&match asked {
+            Some(_) => format!("Clerk asked for a pause of {seconds:.0} s ({status} on /v1{path})"),
+            None => format!("{error}: asking again in {seconds:.0} s"),
+        });
+    }
+
+    /// One attempt, which takes `longest` at most.
+    async fn attempt_in_time<T>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        decode: &impl Fn(&Bytes) -> Result<T, String>,
+        longest: Duration,
+    ) -> Result<T, Attempt> {
+        let attempt = tokio::time::timeout(longest, self.attempt(path, query, decode));
+        let mut attempt = std::pin::pin!(attempt);
+        let outcome = tokio::select! {
+            outcome = &mut attempt => outcome,
+            () = tokio::time::sleep(LONG_WAIT) => {
+                self.waits.say(&format!("no complete answer from /v1{path} for {} s: waiting", LONG_WAIT.as_secs()));
+                attempt.await
+            }
+        };
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.unreachable(path, &format!("no answer in time ({longest:.0?})"))),
+        }
+    }
+
+    fn unreachable(&self, path: &str, why: &str) -> Attempt {
+        Attempt::Again { error: self.error(Refusal::Unreachable, path, None, why), wait: None, throttled: false }
     }
 
     async fn attempt<T>(
@@ -331,49 +336,46 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let unreachable = |error: &reqwest::Error| Attempt::Again {
-            error: self.error(Refusal::Unreachable, path, None, &explain(error)),
-            wait: None,
-            throttled: false,
-        };
+        let unreachable = |error: &reqwest::Error| self.unreachable(path, &explain(error));
         let start = Instant::now();
         let response = self.http.get(url).send().await.map_err(|error| unreachable(&error))?;
         let status = response.status().as_u16();
         let head = Head::read(response.headers());
-        self.quota.observe(head.quota);
-        if let Some(date) = head.date {
-            let _ = self.first_date.set(date);
-            self.latest_date.fetch_max(date.timestamp_millis(), Ordering::Relaxed);
+        if let Some(wait) = self.quota.observe(head.quota).filter(|wait| *wait > LONG_WAIT) {
+            self.waits.say(&format!("Clerk's request budget is used up: a pause of {} s", wait.as_secs()));
         }
-        let body = response.bytes().await.map_err(|error| unreachable(&error))?;
-        self.counters.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+        let limit = if status == 200 { body::LONGEST_BODY } else { body::LONGEST_ERROR };
+        let body = body::read(response, limit).await.map_err(|error| unreachable(&error))?;
+        let (Body::Whole(bytes) | Body::Cut(bytes)) = &body;
+        self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.note_latency(start.elapsed());
         tracing::trace!(path, status, took_ms = start.elapsed().as_millis(), "answered");
         if status != 200 {
-            return Err(self.refused(path, status, &head, &body));
+            return Err(self.refused(path, status, &head, bytes));
+        }
+        let malformed = |why: &str| self.error(Refusal::Malformed, path, Some(status), why);
+        if matches!(body, Body::Cut(_)) {
+            let why = format!("an answer of more than {} MiB", body::LONGEST_BODY >> 20);
+            return Err(Attempt::Final(malformed(&why)));
         }
         if head.is_html {
-            return Err(Attempt::Garbled(self.error(Refusal::Malformed, path, Some(status), HTML)));
+            return Err(Attempt::Garbled(malformed(HTML)));
         }
-        decode(&body).map_err(|why| Attempt::Garbled(self.error(Refusal::Malformed, path, Some(status), &why)))
+        let value = decode(bytes).map_err(|why| Attempt::Garbled(malformed(&why)))?;
+        self.clock.take(head.date);
+        Ok(value)
     }
 
     /// What to make of an answer that is not a 200.
     fn refused(&self, path: &str, status: u16, head: &Head, body: &[u8]) -> Attempt {
         let complaint = Complaint::read(body, &self.key);
-        let refusal = match status {
-            401 => Refusal::Key,
-            408 | 429 | 500..=599 => Refusal::Unreachable,
-            _ if head.is_html => Refusal::Malformed,
-            402..=404 => Refusal::Absent,
-            400..=499 => Refusal::Parameter,
-            _ => Refusal::Malformed,
-        };
+        let refusal = classify(path, status, complaint.code.as_deref());
         let text = complaint.message.unwrap_or_else(|| match &head.location {
             Some(location) => {
                 format!("redirects to {}", self.key.redact(location).chars().take(200).collect::<String>())
             }
             None if head.is_html => HTML.to_owned(),
+            None if refusal == Refusal::Malformed => "an error that is not Clerk's".to_owned(),
             None => "no reason was given".to_owned(),
         });
         let error = ApiError {

@@ -13,13 +13,17 @@ use crate::error::{Error, ErrorKind};
 pub enum Refusal {
     /// 401: the key is not valid.
     Key,
-    /// 402, 403 or 404: this instance does not have what was asked for.
+    /// Clerk says that the feature is off in this instance. Nobody else's answer is taken for that.
     Absent,
-    /// Any other 4xx: a parameter that Clerk does not accept.
+    /// Clerk's 404 for what every instance has: the key's instance cannot be found.
+    Missing,
+    /// Clerk refuses this to this key: a 403 or 404 of another sort.
+    Denied,
+    /// Any other 4xx of Clerk's: a parameter that it does not accept.
     Parameter,
     /// No complete answer within the retry budget: connection, timeout, 408, 429 or 5xx.
     Unreachable,
-    /// An answer that is not what the contract says.
+    /// An answer that is not what the contract says, or not Clerk's: a proxy's or gateway's.
     Malformed,
     /// The run was told to stop.
     Interrupted,
@@ -34,7 +38,7 @@ pub struct ApiError {
     pub method: &'static str,
     /// The path, without its query.
     pub path: String,
-    /// The HTTP status, where there was an answer.
+    /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// Clerk's error code.
     pub code: Option<String>,
@@ -70,13 +74,45 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
+impl ApiError {
+    /// Whether Clerk itself refused the request, as opposed to a proxy or gateway on the way.
+    #[must_use]
+    pub fn is_clerks(&self) -> bool {
+        self.code.is_some()
+    }
+}
+
+/// What every instance has, so that a 404 says nothing of a feature.
+const ESSENTIAL: [&str; 3] = ["/users", "/users/count", "/instance"];
+
+/// What an answer other than a 200 means. `code` is the code of Clerk's own error body, `None` for any other body.
+pub(super) fn classify(path: &str, status: u16, code: Option<&str>) -> Refusal {
+    let is_off = code.is_some_and(|code| code.contains("not_enabled") || code.starts_with("feature_"));
+    let is_essential = ESSENTIAL.contains(&path);
+    match (status, code) {
+        (401, _) => Refusal::Key,
+        (408 | 429 | 500..=599, _) => Refusal::Unreachable,
+        (404, Some(_)) if is_essential => Refusal::Missing,
+        (400 | 402..=404 | 422, Some(_)) if is_off && !is_essential => Refusal::Absent,
+        (402, Some(_)) | (404, Some("resource_not_found")) if !is_essential => Refusal::Absent,
+        (402..=404, Some(_)) => Refusal::Denied,
+        (400..=499, Some(_)) => Refusal::Parameter,
+        _ => Refusal::Malformed,
+    }
+}
+
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
         let (kind, hint) = match error.refusal {
             Refusal::Key => (ErrorKind::KeyRefused, format!("Clerk refused the key; {}", super::secret::WHERE_FROM)),
-            Refusal::Absent => {
-                (ErrorKind::Answer, "check --api-url, and that this key's instance has this feature".to_owned())
-            }
+            Refusal::Absent => (ErrorKind::Answer, "this key's instance does not have this feature".to_owned()),
+            Refusal::Missing => (
+                ErrorKind::Answer,
+                "Clerk does not find the instance of this key: check that the key is of an instance that still exists, \
+                 and --api-url"
+                    .to_owned(),
+            ),
+            Refusal::Denied => (ErrorKind::Answer, "Clerk does not let this key read that".to_owned()),
             Refusal::Parameter => {
                 (ErrorKind::Answer, "Clerk does not accept this request; please report it with the trace id".to_owned())
             }
@@ -91,10 +127,12 @@ impl From<ApiError> for Error {
             ),
             Refusal::Interrupted => return Self::interrupted(),
             Refusal::Malformed => {
-                (ErrorKind::Answer, "is --api-url Clerk's Backend API? Nothing was written from this answer".to_owned())
+                (ErrorKind::Answer, "is --api-url Clerk's Backend API? A proxy or gateway may have answered instead. Nothing was written from \
+                 this answer"
+                    .to_owned())
             }
         };
-        Self::new(kind, error.to_string()).with_hint(hint)
+        Self::new(kind, error.to_string()).with_hint(hint).with_source(error)
     }
 }
 
@@ -123,18 +161,20 @@ struct BodyError {
 const LONGEST_TEXT: usize = 300;
 
 impl Complaint {
-    /// Reads an error body; one that is not Clerk's gives nothing. The key is blacked out before a text is cut,
+    /// Reads an error body. Every field is `None` unless it is Clerk's own: an object with a list of errors that have
+    /// a code. The key is blacked out before a text is cut,
     /// or half of it could stay.
     pub(super) fn read(body: &[u8], key: &SecretKey) -> Self {
         let shorten = |text: &str| shorten(&key.redact(text));
         let Ok(body) = serde_json::from_slice::<Body>(body) else { return Self::default() };
-        let mut complaint = Self { trace_id: body.clerk_trace_id.as_deref().map(&shorten), ..Self::default() };
-        if let Some(first) = body.errors.into_iter().next() {
-            complaint.code = first.code.as_deref().map(&shorten);
-            let message = first.long_message.filter(|text| !text.is_empty()).or(first.message);
-            complaint.message = message.as_deref().map(&shorten);
+        let Some(first) = body.errors.into_iter().next() else { return Self::default() };
+        let Some(code) = first.code.filter(|code| !code.is_empty()) else { return Self::default() };
+        let message = first.long_message.filter(|text| !text.is_empty()).or(first.message);
+        Self {
+            code: Some(shorten(&code)),
+            message: message.as_deref().map(&shorten),
+            trace_id: body.clerk_trace_id.as_deref().map(&shorten),
         }
-        complaint
     }
 }
 
@@ -143,5 +183,60 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feature_is_off_only_if_clerk_says_so() {
+        let off = "organization_not_enabled_in_instance";
+        for (path, status, code, refusal) in [
+            ("/organizations", 402, Some("subscription_required"), Refusal::Absent),
+            ("/organizations", 400, Some(off), Refusal::Absent),
+            ("/organizations", 403, Some(off), Refusal::Absent),
+            ("/organizations", 422, Some("feature_not_available"), Refusal::Absent),
+            ("/organizations", 404, Some("resource_not_found"), Refusal::Absent),
+            ("/organizations", 404, Some("something_else"), Refusal::Denied),
+            ("/organizations", 403, Some("authorization_invalid"), Refusal::Denied),
+            ("/organizations", 422, Some("form_param_format_invalid"), Refusal::Parameter),
+            ("/organizations", 400, Some("form_param_format_invalid"), Refusal::Parameter),
+            ("/organizations", 402, None, Refusal::Malformed),
+            ("/organizations", 403, None, Refusal::Malformed),
+            ("/organizations", 404, None, Refusal::Malformed),
+            ("/organizations", 422, None, Refusal::Malformed),
+            ("/organizations", 302, None, Refusal::Malformed),
+            ("/organizations", 503, Some(off), Refusal::Unreachable),
+            ("/users", 404, Some("resource_not_found"), Refusal::Missing),
+            ("/users/count", 404, Some(off), Refusal::Missing),
+            ("/instance", 403, Some("authorization_invalid"), Refusal::Denied),
+            ("/users", 403, Some(off), Refusal::Denied),
+            ("/users", 422, Some("form_param_value_invalid"), Refusal::Parameter),
+            ("/users", 401, None, Refusal::Key),
+        ] {
+            assert_eq!(classify(path, status, code), refusal, "{path} {status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn only_clerk_s_own_error_body_has_a_code() {
+        let key = SecretKey::new("sk_live_x").unwrap();
+        let code = |body: &str| Complaint::read(body.as_bytes(), &key).code;
+        assert_eq!(code(r#"{"errors":[{"code":"a","message":"b"}]}"#).as_deref(), Some("a"));
+        for body in [
+            "",
+            "RBAC: access denied",
+            "{}",
+            r#"{"message":"no Route matched with those values"}"#,
+            r#"{"errors":[]}"#,
+            r#"{"errors":[{"message":"b"}]}"#,
+            r#"{"errors":[{"code":"","message":"b"}]}"#,
+            r#"{"errors":"a"}"#,
+            "<html></html>",
+        ] {
+            assert_eq!(code(body), None, "{body}");
+        }
     }
 }

@@ -24,7 +24,6 @@ impl Head {
         let date = text(DATE.as_str())
             .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
             .map(|date| date.with_timezone(&Utc));
-        let reset = text("x-ratelimit-reset").and_then(|reset| reset.parse::<i64>().ok());
         Self {
             is_html: text(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.contains("html")),
             ray: text("cf-ray").map(str::to_owned),
@@ -33,14 +32,24 @@ impl Head {
             quota: Headers {
                 limit: text("x-ratelimit-limit").and_then(|limit| limit.parse().ok()),
                 remaining: text("x-ratelimit-remaining").and_then(|remaining| remaining.parse().ok()),
-                reset_in: reset
-                    .zip(date)
-                    .and_then(|(reset, date)| u64::try_from(reset - date.timestamp()).ok())
-                    .map(Duration::from_secs),
+                reset_in: text("x-ratelimit-reset").and_then(|value| reset_in(value, date)),
             },
             date,
         }
     }
+}
+
+/// The furthest away that the end of a window makes sense, in seconds.
+const FURTHEST_RESET: i64 = 60;
+
+/// Reads `X-RateLimit-Reset`: Unix seconds, or seconds from now. It has been seen in milliseconds, in the past and
+/// hours away; what is not at most a minute away is nothing to wait for.
+fn reset_in(value: &str, server_now: Option<DateTime<Utc>>) -> Option<Duration> {
+    let reset: i64 = value.trim().parse().ok()?;
+    let is_near = |seconds: &i64| (0..=FURTHEST_RESET).contains(seconds);
+    let absolute = || server_now.map(|now| reset.saturating_sub(now.timestamp()));
+    let seconds = Some(reset).filter(is_near).or_else(absolute).filter(is_near)?;
+    u64::try_from(seconds).ok().map(Duration::from_secs)
 }
 
 /// What went wrong on the way, in a line; the URL is left out, the path is said elsewhere.
@@ -61,4 +70,32 @@ pub(super) fn explain(error: &reqwest::Error) -> String {
         "the request failed"
     };
     causes.last().map_or_else(|| what.to_owned(), |cause| format!("{what} ({cause})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_that_makes_no_sense_is_ignored() {
+        let now = DateTime::from_timestamp(1_790_000_000, 0);
+        for (value, seconds) in [
+            ("1790000007", Some(7)),
+            ("1790000060", Some(60)),
+            ("1790000000", Some(0)),
+            ("12", Some(12)),
+            ("1790000061", None),
+            ("1789999940", None),
+            ("1790000010000", None),
+            ("10000", None),
+            ("-5", None),
+            ("9223372036854775807", None),
+            ("-9223372036854775808", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(reset_in(value, now), seconds.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(reset_in("1790000007", None), None);
+    }
 }

@@ -121,7 +121,7 @@ impl Quota {
         }
     }
 
-    /// Requests per second that this pace comes to; none where there is no pace.
+    /// Returns the requests per second that this pace allows, or `None` if it is unlimited.
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {
         let state = self.lock();
@@ -167,10 +167,9 @@ impl Quota {
         }
     }
 
-    /// Takes in a `429`: every request waits for `wait`, and all go slower from then on. The refusals of one window
-    /// are one: they are those of requests that were on their way together.
+    /// Takes in a `429` after which every request waits for `wait`: all go slower from then on. The refusals of one
+    /// window are one: they are those of requests that were on their way together.
     pub(super) fn refused(&self, wait: Duration) {
-        self.pause(wait);
         let mut state = self.lock();
         let first = state.part >= 1.0 || state.changed.elapsed() >= wait.max(WINDOW / 2);
         if first {
@@ -180,7 +179,7 @@ impl Quota {
     }
 
     /// Makes every request wait for `wait`: the server said so.
-    fn pause(&self, wait: Duration) {
+    pub(super) fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait.min(LONGEST_PAUSE);
         let mut state = self.lock();
         let held_until = state.paused_until.map_or(Instant::now(), |paused| paused.max(Instant::now()));
@@ -190,12 +189,13 @@ impl Quota {
         }
     }
 
-    /// Takes in what a response said of the budget: its size, and how much of it is left for everybody.
-    pub(super) fn observe(&self, headers: Headers) {
+    /// Takes in what a response said of the budget: its size, and how much of it is left for everybody. Returns for
+    /// how long every request waits now, if too little is left.
+    pub(super) fn observe(&self, headers: Headers) -> Option<Duration> {
         if self.rate_limit == RateLimit::Unlimited {
-            return;
+            return None;
         }
-        let Some(limit) = headers.limit.filter(|limit| *limit > 0) else { return };
+        let limit = headers.limit.filter(|limit| *limit > 0)?;
         if self.rate_limit == RateLimit::Automatic {
             let mut state = self.lock();
             if state.limit != limit {
@@ -207,7 +207,9 @@ impl Quota {
             && f64::from(remaining) <= self.reserve(limit)
         {
             self.pause(wait);
+            return Some(wait);
         }
+        None
     }
 
     /// What is never taken of a window, so that the instance's own traffic finds something left: a fifth of

@@ -1,6 +1,8 @@
 //! The key: it can be sent, and nothing else. No `Debug`, error or log line shows it.
 
-use std::fmt;
+use std::fmt::{self, Write};
+
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -28,6 +30,12 @@ impl SecretKey {
         if text.is_empty() {
             return Err(Error::settings("the Clerk secret key is empty").with_hint(WHERE_FROM));
         }
+        if text.starts_with(['"', '\'']) {
+            return Err(Error::settings(
+                "the Clerk secret key begins with a quotation mark, which is not part of a key",
+            )
+            .with_hint("docker --env-file takes quotation marks literally: write CLERK_SECRET_KEY=sk_live_…"));
+        }
         if text.starts_with("pk_") {
             return Err(Error::settings("this is a publishable key (pk_…); a sync needs the secret key (sk_…)")
                 .with_hint(WHERE_FROM));
@@ -43,6 +51,17 @@ impl SecretKey {
     #[must_use]
     pub fn kind(&self) -> KeyKind {
         if self.0.starts_with("sk_live_") { KeyKind::Live } else { KeyKind::Test }
+    }
+
+    /// A name for the key from which the key cannot be recovered: the first 16 hexadecimal digits of a SHA-256 over
+    /// it. Two keys have different names, so that work begun with one is not continued with another.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::new().chain_update("clerk-lake key fingerprint\n").chain_update(&self.0).finalize();
+        digest.iter().take(8).fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 
     /// `text` with every occurrence of the key blacked out: for text that a server wrote.
@@ -64,5 +83,19 @@ pub const WHERE_FROM: &str = "copy the secret key from the Clerk Dashboard (API 
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretKey([key])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart_and_does_not_show_them() {
+        let [one, other] = ["sk_test_one", "sk_test_other"].map(|text| SecretKey::new(text).unwrap().fingerprint());
+        assert_eq!(one.len(), 16);
+        assert_ne!(one, other);
+        assert_eq!(one, SecretKey::new(" sk_test_one\n").unwrap().fingerprint());
+        assert!(!one.contains("one"));
     }
 }

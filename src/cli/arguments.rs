@@ -23,7 +23,7 @@ pub struct Cli {
     /// Where the lake is: a path, or <s3://bucket/prefix>; may be given more than once where lakes are asked
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "CLERK_LAKE_LAKE", default_value = "./clerk-lake-data", value_name = "URL")]
     pub lake: Vec<String>,
-    /// The settings file [default: clerk-lake.toml, if it is there]
+    /// The settings file [default: clerk-lake.toml, if it is there, over your own in ~/.config/clerk-lake/config.toml]
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "CLERK_LAKE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Say more on stderr (-vv: also each request that is repeated)
@@ -108,7 +108,7 @@ pub struct Sync {
     /// Requests per 10 s that the instance allows: a number, auto (by kind of key), or off
     #[arg(long, env = "CLERK_LAKE_RATE_LIMIT", default_value = "auto", value_name = "N")]
     pub rate_limit: RateLimit,
-    /// How long one request may be tried again when Clerk fails, in seconds
+    /// How long a request may fail, and a sync go without any answer, in seconds
     #[arg(long, env = "CLERK_LAKE_RETRY_BUDGET", default_value = "120", value_name = "SECONDS", value_parser = seconds)]
     pub retry_budget: Duration,
     /// Print one JSON document on stdout

@@ -15,10 +15,12 @@ mod status;
 mod sync;
 mod terminal;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::{Error, ErrorKind, Result, config};
@@ -31,7 +33,7 @@ use terminal::Terminal;
 /// Runs the command that the arguments name; says how it went by the exit code.
 pub fn run() -> ExitCode {
     let mut terminal = Terminal::new();
-    let cli = match parse() {
+    let cli = match parse(&mut terminal) {
         Ok(Ok(cli)) => cli,
         Ok(Err(usage)) => return Terminal::usage(&usage),
         Err(error) => return terminal.fail(&error),
@@ -118,11 +120,44 @@ fn only(lakes: &[String]) -> Result<Lake> {
     }
 }
 
-/// Reads the command line, the settings file's values as its defaults.
-fn parse() -> Result<std::result::Result<Cli, clap::Error>> {
+/// Reads the command line, the settings files' values as its defaults.
+fn parse(terminal: &mut Terminal) -> Result<std::result::Result<Cli, clap::Error>> {
     let file = config_file();
-    let command = config::with_file(Cli::command(), file.as_deref())?;
-    Ok(command.try_get_matches().and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)))
+    let settings = config::with_files(Cli::command(), file.as_deref())?;
+    let mut matches = match settings.command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(usage) => return Ok(Err(usage)),
+    };
+    let name = matches.subcommand_name().unwrap_or_default().to_owned();
+    let source = |id: &str| {
+        let (_, of_command) = matches.subcommand()?;
+        of_command.try_contains_id(id).is_ok_and(|is_there| is_there).then(|| of_command.value_source(id)).flatten()
+    };
+    let is_default = |id: &str| source(id) == Some(ValueSource::DefaultValue);
+    if settings.is_address_found && is_default("api_url") {
+        return Err(address_in_the_way());
+    }
+    if settings.is_lake_found && is_default("lake") && !matches!(name.as_str(), "schema" | "simulate" | "demo") {
+        let of_command = matches.subcommand().map(|(_, of_command)| of_command);
+        let lakes = of_command.and_then(|of_command| of_command.get_many::<String>("lake"));
+        let lakes: Vec<_> = lakes.into_iter().flatten().map(String::as_str).collect();
+        let _ = writeln!(terminal.err(), "lake: {}, from {}", lakes.join(", "), config::DEFAULT_FILE);
+    }
+    Ok(Cli::from_arg_matches_mut(&mut matches))
+}
+
+/// Whoever can put a settings file into a directory must not decide where the key is sent.
+fn address_in_the_way() -> Error {
+    let own =
+        config::user_file().map_or_else(|| "your own settings file".to_owned(), |path| path.display().to_string());
+    Error::settings(format!(
+        "api_url is not taken from a {} that merely lies in the working directory: it says where the key is sent",
+        config::DEFAULT_FILE
+    ))
+    .with_hint(format!(
+        "give --api-url, set CLERK_LAKE_API_URL, put it into {own}, or name this file: --config {}",
+        config::DEFAULT_FILE
+    ))
 }
 
 /// The settings file that the user named, found before the command line is parsed for good.

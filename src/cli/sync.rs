@@ -4,7 +4,6 @@ use std::io::Write;
 use std::sync::Arc;
 
 use clerk_lake::api::{Client, ClientConfig, RetryPolicy, parse_api_url};
-use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
 use clerk_lake::resource::{self, Resource};
 use clerk_lake::sync::{Extent, Progress, Summary, Sync, SyncOptions};
@@ -34,7 +33,7 @@ pub async fn run(
     };
     let client = Client::new(config)?;
     let (progress, options) = (progress(&client), options(arguments));
-    let sync = Sync { client, lake, clock: Clock::system(), options, progress, stop };
+    let sync = Sync { client, lake, clock: config::clock()?, options, progress, stop };
     let summary = sync.run().await;
     print(terminal, &summary, arguments.json)?;
     finish(&summary)

@@ -38,6 +38,10 @@ pub struct Checkpoint {
     pub rows: u64,
     /// Rows that could not be read.
     pub set_aside: Value,
+    /// The share of the table's rows, 0 to 1, that committing these rows would have removed, if that was refused: the
+    /// listing is complete, and waits for a run that may remove as many.
+    #[serde(default)]
+    pub refused_share: Option<f64>,
     segments: Vec<Segment>,
 }
 
@@ -63,7 +67,8 @@ impl Checkpoint {
         let segment =
             |staged: &StagedRows| Segment { place: staged.place.clone(), rows: staged.rows, adds: staged.adds.clone() };
         let rows = staged.iter().map(|staged| staged.rows).sum();
-        Self { source, watermark, position, rows, set_aside, segments: staged.iter().map(segment).collect() }
+        let segments = staged.iter().map(segment).collect();
+        Self { source, watermark, position, rows, set_aside, refused_share: None, segments }
     }
 }
 
@@ -86,21 +91,18 @@ impl Table {
     }
 
     /// Takes over the furthest checkpoint that a dead run has left for this table and that fits `source`: its
-    /// rows are staged as if this run had read them. One that is older than the table's own watermark does not fit.
+    /// rows are staged as if this run had read them. One that is older than the table's own watermark does not fit, nor
+    /// does one that would remove a larger share of the table than `max_shrink`.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
-    pub async fn take_over(&self, area: &RunArea, source: &Value) -> Result<Option<(Checkpoint, Vec<StagedRows>)>> {
-        let watermark = self.watermark().await?;
-        let mut found = Vec::new();
-        for place in area.dead_areas(self.spec.name).await? {
-            let Some(checkpoint) = read(&self.lake, &place).await else { continue };
-            if checkpoint.source == *source && watermark.is_none_or(|watermark| checkpoint.watermark >= watermark) {
-                found.push((place, checkpoint));
-            }
-        }
-        found.sort_by_key(|(_, checkpoint)| std::cmp::Reverse(checkpoint.rows));
-        for (place, mut checkpoint) in found {
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
+    pub async fn take_over(
+        &self,
+        area: &RunArea,
+        source: &Value,
+        max_shrink: f64,
+    ) -> Result<Option<(Checkpoint, Vec<StagedRows>)>> {
+        for (place, mut checkpoint) in self.usable_checkpoints(area, source, max_shrink).await? {
             match self.copy_segments(area, &place, &mut checkpoint).await {
                 Ok(staged) => {
                     self.save_checkpoint(area, &checkpoint).await?;
@@ -111,6 +113,36 @@ impl Table {
             }
         }
         Ok(None)
+    }
+
+    /// Whether [`Table::take_over`] would find a complete listing whose commit was refused before and is allowed now.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
+    pub async fn has_refused_listing(&self, area: &RunArea, source: &Value, max_shrink: f64) -> Result<bool> {
+        let found = self.usable_checkpoints(area, source, max_shrink).await?;
+        Ok(found.iter().any(|(_, checkpoint)| checkpoint.refused_share.is_some()))
+    }
+
+    /// The checkpoints of dead runs that fit, with the places where they lie, the furthest one first.
+    async fn usable_checkpoints(
+        &self,
+        area: &RunArea,
+        source: &Value,
+        max_shrink: f64,
+    ) -> Result<Vec<(Path, Checkpoint)>> {
+        let watermark = self.watermark().await?;
+        let mut found = Vec::new();
+        for place in area.dead_areas(self.spec.name).await? {
+            let Some(checkpoint) = read(&self.lake, &place).await else { continue };
+            let is_new = watermark.is_none_or(|watermark| checkpoint.watermark >= watermark);
+            let is_allowed = checkpoint.refused_share.is_none_or(|share| share <= max_shrink);
+            if checkpoint.source == *source && is_new && is_allowed {
+                found.push((place, checkpoint));
+            }
+        }
+        found.sort_by_key(|(_, checkpoint)| std::cmp::Reverse(checkpoint.rows));
+        Ok(found)
     }
 
     /// Forgets what this run has written down of this table, and what dead runs had: it is of no use any more.

@@ -8,6 +8,7 @@
 mod area;
 mod change;
 pub mod checkpoint;
+mod claim;
 mod commit;
 mod compare;
 mod damage;

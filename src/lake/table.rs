@@ -239,11 +239,7 @@ impl Table {
     /// [`Settings`](crate::ErrorKind::Settings) that names both instances.
     pub fn check_instance(&self, instance: &str) -> Result<()> {
         let Some(owner) = self.instance().filter(|owner| owner != instance) else { return Ok(()) };
-        let lake = self.lake.location();
-        Err(Error::settings(format!(
-            "the lake {lake} belongs to the Clerk instance {owner}, and this key to {instance}"
-        ))
-        .with_hint("use that instance's key, or another --lake for this one"))
+        Err(self.lake.belongs_to(&owner, instance))
     }
 
     /// Up to when its rows are complete, by Clerk's clock; `None` if it has not been written yet, or was repaired.

@@ -23,5 +23,7 @@ pub use distributed::Cluster;
 pub use engine::Engine;
 pub use instances::{INSTANCE, Instance, instances};
 pub use parameters::Parameters;
-pub use run::{active_user_ids, failed, ids_set_aside, owners_of_open_sessions, session, session_at, sql};
+pub use run::{
+    active_user_ids, failed, for_each_text, ids_set_aside, owners_of_open_sessions, session, session_at, sql,
+};
 pub use snapshot::Snapshot;

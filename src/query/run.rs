@@ -12,6 +12,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::logical_expr::Expr;
+use futures::TryStreamExt;
 
 use super::files;
 use crate::error::{Error, ErrorKind, Result, chain};
@@ -113,12 +114,14 @@ pub async fn active_user_ids(lake: &Lake, users: &Table, since: DateTime<Utc>) -
     texts(lake, users, "SELECT id FROM clerk_user WHERE last_active_at >= $since", values).await
 }
 
-/// The ids of users who own a session that is open as far as the lake knows: it may have ended since.
+/// The ids of users who own a session that may still change: it has none of the statuses with which a session has ended,
+/// as far as the lake knows.
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
 pub async fn owners_of_open_sessions(lake: &Lake, sessions: &Table) -> Result<Vec<String>> {
-    let sql = "SELECT DISTINCT user_id FROM clerk_session WHERE status IN ('active', 'pending')";
+    let sql = "SELECT DISTINCT user_id FROM clerk_session WHERE status IS NULL OR status NOT IN \
+               ('ended', 'expired', 'removed', 'abandoned', 'replaced', 'revoked')";
     texts(lake, sessions, sql, Vec::new()).await
 }
 
@@ -132,8 +135,14 @@ pub async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<Strin
         return Ok(Vec::new());
     }
     let values = vec![("resource".to_owned(), ScalarValue::Utf8(Some(resource.name.to_owned())))];
-    let sql = "SELECT row FROM clerk_rejected_row WHERE resource = $resource AND row NOT LIKE '{%' ORDER BY row";
-    texts(lake, &table, sql, values).await
+    // A table of an earlier version may not have the column yet: all of its rows were left out.
+    let is_known = table.provider().await?.schema().column_with_name("fields").is_some();
+    let left_out = if is_known { "AND fields IS NULL" } else { "" };
+    let sql = format!(
+        "SELECT row FROM clerk_rejected_row WHERE resource = $resource AND row NOT LIKE '{{%' \
+         AND row NOT LIKE 'hash:%' {left_out} ORDER BY row"
+    );
+    texts(lake, &table, &sql, values).await
 }
 
 /// The first column of what `sql` gives over `table`, as text, nulls left out.
@@ -148,6 +157,26 @@ async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, Scala
         texts.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
     }
     Ok(texts)
+}
+
+/// Calls `take` with each value of the text column `column` of `table`; NULLs are left out. Memory is that of a batch.
+///
+/// # Errors
+/// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
+pub async fn for_each_text(
+    lake: &Lake,
+    table: &Arc<dyn TableProvider>,
+    column: &str,
+    take: &mut (dyn FnMut(&str) + Send),
+) -> Result<()> {
+    let unreadable = |error: DataFusionError| lake::store_error("staged rows cannot be read", &error);
+    let column = lake.session().read_table(Arc::clone(table)).and_then(|frame| frame.select_columns(&[column]));
+    let mut batches = column.map_err(unreadable)?.execute_stream().await.map_err(unreadable)?;
+    while let Some(batch) = batches.try_next().await.map_err(unreadable)? {
+        let texts = cast(batch.column(0), &DataType::Utf8).map_err(|error| Error::bug(error.to_string()))?;
+        texts.as_string::<i32>().iter().flatten().for_each(&mut *take);
+    }
+    Ok(())
 }
 
 /// A failure of DataFusion's, as the user must see it.

@@ -16,7 +16,7 @@ use chrono::{DateTime, Datelike};
 
 use crate::api::{Decoded, RowKey};
 use crate::table::{Column, TableSpec, columns};
-use json::{Rejected, Rows};
+use json::{FieldTypes, OddRow, Rejected, Rows};
 
 pub use daily_active_users::DAILY_ACTIVE_USERS;
 pub use organization::ORGANIZATIONS;
@@ -101,6 +101,8 @@ pub struct PageRows {
     pub batch: RecordBatch,
     /// Rows set aside.
     pub rejected: Vec<Rejected>,
+    /// Rows of which fields are null because their values have another type than the contract promises.
+    pub odd: Vec<OddRow>,
 }
 
 /// A kind of object that Clerk lists, or a figure derived from one.
@@ -126,23 +128,47 @@ impl Resource {
     }
 }
 
-/// The common part of every resource's `decode`: read, then lay out in columns.
-fn decode_page<'a, R>(
-    body: &'a [u8],
-    key: impl Fn(&R) -> RowKey,
-    columns_of: impl Fn(&[R]) -> Vec<Column>,
-) -> Result<Decoded<PageRows>, String>
-where
-    R: serde::Deserialize<'a>,
-{
-    let Rows { rows, rejected, total_count } = json::read_page::<R>(body)?;
-    let batch = columns::batch(&columns_of(&rows), rows.len()).map_err(|error| error.to_string())?;
+/// The shape of every kind of row: the fields of Clerk's that have a column.
+static SHAPES: [&FieldTypes; 3] = [user::SHAPE, organization::SHAPE, session::SHAPE];
+
+/// A kind of row that Clerk lists.
+trait ListedRow {
+    /// The row, borrowed from a page.
+    type Of<'a>: serde::Deserialize<'a>;
+
+    /// The fields that it reads.
+    const SHAPE: &'static FieldTypes;
+
+    fn key(row: &Self::Of<'_>) -> RowKey;
+
+    fn columns(rows: &[Self::Of<'_>]) -> Vec<Column>;
+}
+
+/// Reads a page and lays it out in columns: the common part of every resource's `decode`.
+fn decode_page<R: ListedRow>(body: &[u8]) -> Result<Decoded<PageRows>, String> {
+    if let Ok(page) = json::read_page::<R::Of<'_>>(body) {
+        return lay_out::<R>(&page, Vec::new(), Vec::new());
+    }
+    let is_readable = |raw: &str| serde_json::from_str::<R::Of<'_>>(raw).is_ok();
+    let repaired = json::repair_page(body, R::SHAPE, is_readable)?;
+    let rows = json::read_page::<R::Of<'_>>(repaired.body.as_bytes())?.rows;
+    let page = Rows { rows, total_count: repaired.total_count };
+    lay_out::<R>(&page, repaired.rejected, repaired.odd)
+}
+
+fn lay_out<R: ListedRow>(
+    page: &Rows<R::Of<'_>>,
+    rejected: Vec<Rejected>,
+    odd: Vec<OddRow>,
+) -> Result<Decoded<PageRows>, String> {
+    let Rows { rows, total_count } = page;
+    let batch = columns::batch(&R::columns(rows), rows.len()).map_err(|error| error.to_string())?;
     let unreadable: Vec<usize> = rejected.iter().map(|row| row.at).collect();
-    let mut keys: Vec<Option<RowKey>> = rows.iter().map(|row| Some(key(row))).collect();
+    let mut keys: Vec<Option<RowKey>> = rows.iter().map(|row| Some(R::key(row))).collect();
     for row in &rejected {
         keys.insert(row.at, row.key.clone());
     }
-    Ok(Decoded { keys, unreadable, total_count, rows: PageRows { batch, rejected } })
+    Ok(Decoded { keys, unreadable, total_count: *total_count, rows: PageRows { batch, rejected, odd } })
 }
 
 /// The UTC year of a moment in Unix milliseconds; 0 where there is none. A partition key is never null: readers

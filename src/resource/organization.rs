@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{id, millis, text};
-use super::{PageRows, Reading, Resource, Writing, decode_page, year};
-use crate::api::{Decoded, RowKey};
+use super::json::{FieldTypes, id, integer, millis, text};
+use super::{ListedRow, Reading, Resource, Writing, decode_page, year};
+use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
 /// Organizations, read whole every time: few, and without any filter on time.
@@ -26,7 +26,7 @@ pub static ORGANIZATIONS: Resource = Resource {
     },
     reading: Reading::Offset { path: "/organizations", parameter: Some(("include_members_count", "true")) },
     writing: Writing::Replace,
-    decode,
+    decode: decode_page::<OrganizationRow>,
 };
 
 #[derive(Deserialize)]
@@ -37,8 +37,11 @@ struct Organization<'a> {
     name: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
     slug: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "integer")]
     members_count: Option<i64>,
+    #[serde(default, deserialize_with = "integer")]
     pending_invitations_count: Option<i64>,
+    #[serde(default, deserialize_with = "integer")]
     max_allowed_memberships: Option<i64>,
     admin_delete_enabled: Option<bool>,
     #[serde(borrow, default, deserialize_with = "text")]
@@ -53,8 +56,30 @@ struct Organization<'a> {
     public_metadata: Option<&'a RawValue>,
 }
 
-fn decode(body: &[u8]) -> Result<Decoded<PageRows>, String> {
-    decode_page(body, |row: &Organization<'_>| RowKey { id: row.id.to_string(), created_at: row.created_at }, columns)
+/// The fields of [`Organization`].
+pub(super) const SHAPE: &FieldTypes = &FieldTypes {
+    text: &["id", "name", "slug", "created_by"],
+    flags: &["admin_delete_enabled"],
+    integers: &["members_count", "pending_invitations_count", "max_allowed_memberships"],
+    times: &["created_at", "updated_at", "last_active_at"],
+    json: &["public_metadata"],
+    ..FieldTypes::EMPTY
+};
+
+struct OrganizationRow;
+
+impl ListedRow for OrganizationRow {
+    type Of<'a> = Organization<'a>;
+
+    const SHAPE: &'static FieldTypes = SHAPE;
+
+    fn key(row: &Organization<'_>) -> RowKey {
+        RowKey { id: row.id.to_string(), created_at: row.created_at }
+    }
+
+    fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
+        columns(rows)
+    }
 }
 
 fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
@@ -105,4 +130,15 @@ fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
             rows.iter().map(|row| Some(year(row.created_at))),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::json::fields_of;
+
+    #[test]
+    fn the_shape_names_the_fields_that_are_read() {
+        assert_eq!(SHAPE.sorted_names(), fields_of::<Organization<'_>>());
+    }
 }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{id, millis, text};
-use super::{PageRows, Reading, Resource, Writing, decode_page, month};
-use crate::api::{Decoded, RowKey};
+use super::json::{FieldTypes, id, millis, text};
+use super::{ListedRow, Reading, Resource, Writing, decode_page, month};
+use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
 /// Sessions: history. Clerk cleans up old ones; the lake keeps them.
@@ -35,7 +35,7 @@ pub static SESSIONS: Resource = Resource {
     },
     reading: Reading::PerUser { path: "/sessions" },
     writing: Writing::Upsert,
-    decode,
+    decode: decode_page::<SessionRow>,
 };
 
 #[derive(Deserialize)]
@@ -85,8 +85,36 @@ struct Activity<'a> {
     country: Option<Cow<'a, str>>,
 }
 
-fn decode(body: &[u8]) -> Result<Decoded<PageRows>, String> {
-    decode_page(body, |row: &Session<'_>| RowKey { id: row.id.to_string(), created_at: row.created_at }, columns)
+/// The fields of [`Session`].
+pub(super) const SHAPE: &FieldTypes = &FieldTypes {
+    text: &["id", "user_id", "client_id", "status", "last_active_organization_id"],
+    times: &["created_at", "updated_at", "last_active_at", "expire_at", "abandon_at"],
+    json: &["actor"],
+    objects: &[("latest_activity", ACTIVITY)],
+    ..FieldTypes::EMPTY
+};
+
+/// The fields of [`Activity`].
+const ACTIVITY: &FieldTypes = &FieldTypes {
+    text: &["id", "device_type", "browser_name", "browser_version", "ip_address", "city", "country"],
+    flags: &["is_mobile"],
+    ..FieldTypes::EMPTY
+};
+
+struct SessionRow;
+
+impl ListedRow for SessionRow {
+    type Of<'a> = Session<'a>;
+
+    const SHAPE: &'static FieldTypes = SHAPE;
+
+    fn key(row: &Session<'_>) -> RowKey {
+        RowKey { id: row.id.to_string(), created_at: row.created_at }
+    }
+
+    fn columns(rows: &[Session<'_>]) -> Vec<Column> {
+        columns(rows)
+    }
 }
 
 fn columns(rows: &[Session<'_>]) -> Vec<Column> {
@@ -161,4 +189,16 @@ fn latest_activity(rows: &[Session<'_>]) -> Column {
         &children,
         activity().map(|activity| activity.is_some()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::json::fields_of;
+
+    #[test]
+    fn the_shapes_name_the_fields_that_are_read() {
+        assert_eq!(SHAPE.sorted_names(), fields_of::<Session<'_>>());
+        assert_eq!(ACTIVITY.sorted_names(), fields_of::<Activity<'_>>());
+    }
 }

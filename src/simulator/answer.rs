@@ -31,6 +31,10 @@ impl Reply {
         Self { status, body, retry_after: None, content_type: "text/html; charset=utf-8" }
     }
 
+    pub(super) fn text(status: u16, body: &str) -> Self {
+        Self { status, body: body.to_owned(), retry_after: None, content_type: "text/plain; charset=utf-8" }
+    }
+
     pub(super) fn after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }

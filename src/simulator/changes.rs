@@ -14,6 +14,7 @@ use super::model::Model;
 #[expect(missing_docs, reason = "each says what happens")]
 pub enum ChangeKind {
     CreateUser,
+    ImportUser,
     UpdateProfile,
     ChangeEmail,
     Ban,
@@ -30,8 +31,9 @@ pub enum ChangeKind {
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateUser,
+        Self::ImportUser,
         Self::UpdateProfile,
         Self::ChangeEmail,
         Self::Ban,
@@ -82,6 +84,9 @@ impl Model {
         match kind {
             ChangeKind::CreateUser => {
                 generate::sign_up(self);
+            }
+            ChangeKind::ImportUser => {
+                generate::import(self);
             }
             ChangeKind::UpdateProfile => self.on_user(Self::update_profile),
             ChangeKind::ChangeEmail => self.on_user(Self::change_email),

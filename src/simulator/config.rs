@@ -31,6 +31,8 @@ pub struct SimulatorConfig {
     pub plain_session_listing: bool,
     /// Whether lists of users heed the filters on the moment of creation.
     pub creation_filters: bool,
+    /// Whether rows that an order does not tell apart come in another order at each request, in lists by offset.
+    pub unstable_ties: bool,
     /// What organization lists answer where the feature is off.
     pub organizations_status: Option<u16>,
     /// What `GET /v1/instance` answers where the key may not read it.
@@ -68,6 +70,7 @@ impl Default for SimulatorConfig {
             rate_limit: None,
             plain_session_listing: true,
             creation_filters: true,
+            unstable_ties: false,
             organizations_status: None,
             instance_status: None,
             latency: Duration::ZERO,

@@ -33,10 +33,16 @@ pub enum FaultKind {
     ClampedPage,
     /// 200 with nothing in it.
     EmptyBody,
+    /// 404 with Clerk's error body.
+    NotFound,
+    /// 403 in plain text, from a gateway.
+    GatewayForbidden,
+    /// 404 in plain text, from a gateway.
+    GatewayNotFound,
 }
 
 impl FaultKind {
-    /// Every kind.
+    /// Every kind that a client is to survive by asking again.
     pub const ALL: [Self; 12] = [
         Self::ServerError,
         Self::BadGatewayHtml,
@@ -52,6 +58,9 @@ impl FaultKind {
         Self::EmptyBody,
     ];
 
+    /// The kinds that are final.
+    pub const FINAL: [Self; 3] = [Self::NotFound, Self::GatewayForbidden, Self::GatewayNotFound];
+
     const fn name(self) -> &'static str {
         match self {
             Self::ServerError => "server-error",
@@ -66,6 +75,9 @@ impl FaultKind {
             Self::Html => "html",
             Self::ClampedPage => "clamped-page",
             Self::EmptyBody => "empty-body",
+            Self::NotFound => "not-found",
+            Self::GatewayForbidden => "gateway-forbidden",
+            Self::GatewayNotFound => "gateway-not-found",
         }
     }
 }
@@ -80,7 +92,8 @@ impl FromStr for FaultKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| format!("no fault is called {text:?}"))
+        let mut kinds = Self::ALL.into_iter().chain(Self::FINAL);
+        kinds.find(|kind| kind.name() == text).ok_or_else(|| format!("no fault is called {text:?}"))
     }
 }
 
@@ -173,7 +186,7 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        for kind in FaultKind::ALL {
+        for kind in FaultKind::ALL.into_iter().chain(FaultKind::FINAL) {
             assert_eq!(kind.to_string().parse::<FaultKind>(), Ok(kind));
         }
     }

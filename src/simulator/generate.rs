@@ -100,6 +100,23 @@ pub fn sign_up(model: &mut Model) -> String {
     id
 }
 
+/// Imports a user who signed up elsewhere, with the moment of creation that they had there; returns the id.
+pub fn import(model: &mut Model) -> String {
+    let now = model.now;
+    let number = model.users.len() * 7 + 3;
+    let created_at = now - model.random.random_range(1000..YEARS);
+    let user = User {
+        created_at,
+        updated_at: now,
+        last_sign_in_at: None,
+        last_active_at: None,
+        ..user(model, number, 1, &mut now.clone())
+    };
+    let id = user.id.clone();
+    model.users.insert(created_at, &id, user);
+    id
+}
+
 fn user(model: &mut Model, number: usize, users: usize, previous: &mut i64) -> User {
     let now = model.now;
     let slot = YEARS / i64::try_from(users.max(1)).unwrap_or(1);

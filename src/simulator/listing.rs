@@ -1,6 +1,7 @@
 //! A list request: its parameters, and the rows that answer it, with the contract's refusals.
 
 use std::cmp::Ordering;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::answer::{Reply, refusal};
 use super::faults::UnknownCursor;
@@ -117,17 +118,43 @@ pub(super) fn count_users(model: &Model, parameters: &Parameters) -> usize {
     model.users.iter().filter(|user| passes(user, parameters)).count()
 }
 
+/// In which order rows come that the order asked for does not tell apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ties {
+    /// By creation.
+    Stable,
+    /// In an order of its own for each number.
+    Shuffled(u64),
+}
+
+impl Ties {
+    fn compare(self, left: &str, right: &str) -> Ordering {
+        match self {
+            Self::Stable => Ordering::Equal,
+            Self::Shuffled(number) => {
+                let place = |id: &str| {
+                    let mut hasher = DefaultHasher::new();
+                    (number, id).hash(&mut hasher);
+                    hasher.finish()
+                };
+                place(left).cmp(&place(right))
+            }
+        }
+    }
+}
+
 /// The users that a request asks for.
 pub(super) fn users<'a>(
     model: &'a Model,
     parameters: &Parameters,
     part: Part,
     unknown_cursor: UnknownCursor,
+    ties: Ties,
 ) -> Result<Vec<&'a User>, Reply> {
     check_moments(parameters)?;
     let (field, descending) = order(parameters);
     let Some(cursor) = parameters.get("starting_after") else {
-        return users_by_offset(model, parameters, part, field, descending);
+        return users_by_offset(model, parameters, part, (field, descending), ties);
     };
     if field != "created_at" {
         return Err(refusal(422, "form_param_invalid", "starting_after requires ordering by created_at"));
@@ -153,8 +180,8 @@ fn users_by_offset<'a>(
     model: &'a Model,
     parameters: &Parameters,
     part: Part,
-    field: &str,
-    descending: bool,
+    (field, descending): (&str, bool),
+    ties: Ties,
 ) -> Result<Vec<&'a User>, Reply> {
     let first = parameters.millis("created_at_after").map_or(i64::MIN, |after| after.saturating_add(1));
     let passing = model.users.since(first).filter(|user| passes(user, parameters));
@@ -172,7 +199,10 @@ fn users_by_offset<'a>(
         _ => return Err(refusal(422, "form_param_value_invalid", "order_by is invalid")),
     };
     let mut rows: Vec<&User> = passing.collect();
-    let order = |left: &&User, right: &&User| if descending { key(right, left) } else { key(left, right) };
+    let order = |left: &&User, right: &&User| {
+        let order = if descending { key(right, left) } else { key(left, right) };
+        order.then_with(|| ties.compare(&left.id, &right.id))
+    };
     // Only the rows up to the end of the page need be in order.
     let end = part.offset.saturating_add(part.limit);
     if end < rows.len() {
@@ -188,12 +218,15 @@ pub(super) fn organizations<'a>(
     model: &'a Model,
     parameters: &Parameters,
     part: Part,
+    ties: Ties,
 ) -> Result<Vec<&'a Organization>, Reply> {
     let (field, descending) = order(parameters);
     let members = |organization: &Organization| model.members.get(&organization.id).copied().unwrap_or(0);
     let mut rows: Vec<&Organization> = model.organizations.iter().collect();
     match field {
-        "created_at" => {}
+        "created_at" => rows.sort_by(|left, right| {
+            left.created_at.cmp(&right.created_at).then_with(|| ties.compare(&left.id, &right.id))
+        }),
         "name" => rows.sort_by(|left, right| left.name.cmp(&right.name)),
         "members_count" => rows.sort_by_key(|organization| members(organization)),
         _ => return Err(refusal(422, "form_param_value_invalid", "order_by is invalid")),

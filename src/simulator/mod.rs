@@ -75,6 +75,12 @@ impl Simulator {
         self.shared.settings().key.clone()
     }
 
+    /// What time it is there, Unix milliseconds, if its clock stands still.
+    #[must_use]
+    pub fn standing_clock(&self) -> Option<i64> {
+        self.shared.settings().now
+    }
+
     /// Looks at the model, or changes it.
     pub fn with_model<T>(&self, act: impl FnOnce(&mut Model) -> T) -> T {
         act(&mut self.shared.model())

@@ -3,7 +3,7 @@
 use super::answer::{Reply, refusal};
 use super::changes::{ChangeKind, Changes};
 use super::faults::Faults;
-use super::listing::{self, Parameters, Part};
+use super::listing::{self, Parameters, Part, Ties};
 use super::model::Model;
 use super::state::Shared;
 use super::truth::Truth;
@@ -56,12 +56,17 @@ fn users(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Resu
     if let Some(cursor) = parameters.get("starting_after") {
         shared.delete_cursor(cursor);
     }
+    let ties = ties(shared);
     let model = shared.model();
-    let rows = listing::users(&model, parameters, part, unknown_cursor)?;
+    let rows = listing::users(&model, parameters, part, unknown_cursor, ties)?;
     let rows = array(&rows, 3000, |out, row| {
         corruption::render(out, model.corrupt.get(&row.id), |out| render::user(out, row));
     });
     Ok(Reply::json(rows))
+}
+
+fn ties(shared: &Shared) -> Ties {
+    if shared.settings().unstable_ties { Ties::Shuffled(shared.record_count()) } else { Ties::Stable }
 }
 
 fn user(shared: &Shared, id: &str) -> Result<Reply, Reply> {
@@ -89,8 +94,9 @@ fn sessions(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> R
 
 fn organizations(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
     let part = organization_part(shared, parameters, clamp)?;
+    let ties = ties(shared);
     let model = shared.model();
-    let rows = listing::organizations(&model, parameters, part)?;
+    let rows = listing::organizations(&model, parameters, part, ties)?;
     let counted = parameters.flag("include_members_count");
     let rows = array(&rows, 800, |out, row| {
         let members = counted.then(|| model.members.get(&row.id).copied().unwrap_or(0));

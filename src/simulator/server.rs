@@ -118,6 +118,9 @@ fn faulty(fault: FaultKind) -> Option<Reply> {
         FaultKind::RequestTimeout => Some(refusal(408, "request_timeout", "The request took too long")),
         FaultKind::Html => Some(Reply::html(200)),
         FaultKind::EmptyBody => Some(Reply::json(String::new())),
+        FaultKind::NotFound => Some(refusal(404, "resource_not_found", "Resource not found")),
+        FaultKind::GatewayForbidden => Some(Reply::text(403, "RBAC: access denied")),
+        FaultKind::GatewayNotFound => Some(Reply::text(404, "404 page not found")),
         _ => None,
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use chrono::{NaiveTime, TimeDelta};
 use datafusion::catalog::TableProvider;
 
-use super::staging::{ListingFailure, Staging};
+use super::failure::ListingFailure;
+use super::staging::Staging;
 use super::{ResourceSummary, Run};
 use crate::api::{Client, list};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +43,7 @@ impl Run<'_> {
         let staged = writer.finish().await?;
         let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
+        self.claim_lake(&table).await?;
         let outcome = table.replace(staged, counts, self.change(summary)).await?;
         self.settle(outcome, self.watermark, &mut table, summary).await
     }
@@ -63,7 +65,7 @@ impl Run<'_> {
         let mut staging = Staging::new(self, &USERS, &table)?;
         let read = staging.take_all(list(client.clone(), request, |body| (USERS.decode)(body))).await;
         read.map_err(|failure: ListingFailure| Error::from(failure))?;
-        summary.rows_rejected = staging.rejected;
+        summary.rows_rejected = staging.rejected();
         staging.finish().await?.provider(&self.sync.lake, &USERS.table)
     }
 }

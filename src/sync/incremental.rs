@@ -5,16 +5,19 @@
 //! active since the start of the watermark's day, who changed since the watermark, and how many there are. Where
 //! the count and the table still differ after that, all are read and the two are reconciled.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::failure::ListingFailure;
 use super::listed::day_of;
-use super::staging::{ListingFailure, Staging, moments};
+use super::staging::{Staging, moments};
 use super::{ResourceSummary, Run};
 use crate::api::pages::LARGEST_PAGE;
-use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal};
+use crate::api::{ApiError, Client, Decoded, Fingerprints, ListRequest, Listing, Order, Page, Refusal};
 use crate::error::Result;
-use crate::lake::{StagedRows, Table};
+use crate::lake::Table;
 use crate::query;
 use crate::resource::{PageRows, Reading, Resource};
 
@@ -22,24 +25,30 @@ use crate::resource::{PageRows, Reading, Resource};
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
 /// How many rows can be asked for by id at a time.
-const MOST_IDS: usize = 100;
+pub(super) const MOST_IDS: usize = 100;
 
 /// How often the count is asked for again while users come in.
 const TRIES: u32 = 4;
 
-/// How often the latest changes are walked through where rows changed at one moment are spread over pages.
+/// How often the latest changes are walked through if rows changed at one moment are spread over pages. Their order is
+/// not defined: a walk may miss some of them.
 const PASSES: u32 = 3;
+
+/// At most this many rows are held against the staged ones after an import.
+const MOST_IMPORTED: usize = 100_000;
+
+/// The key of a commit's figures under which it is recorded how many rows may have been deleted unseen.
+pub(super) const UNSEEN_DELETIONS: &str = "rowsDeletedUnseen";
 
 /// Where more than this share of the table has changed, reading all of it costs fewer requests.
 const WORTHWHILE: u64 = 2;
 
-/// What the lists of changes brought.
-struct Changes {
-    staged: StagedRows,
-    /// The server's count at a moment when these rows were complete; none where it never stood still.
-    count: Option<u64>,
-    /// Rows that the count includes and that came too late to be staged: the next run brings them.
-    late: u64,
+/// The server's count of all rows, taken while changes were read.
+#[derive(Clone, Copy)]
+struct Counted {
+    rows: u64,
+    /// How many rows were staged after it was taken: at most so many of them are not in it.
+    staged_after: u64,
 }
 
 impl Run<'_> {
@@ -58,7 +67,8 @@ impl Run<'_> {
         let mut staging = Staging::of_changes(self, resource, &table)?;
         let read = self.read_changes(resource, since, client, &table, &mut staging).await;
         summary.rows_read = staging.rows;
-        summary.rows_rejected = staging.rejected;
+        summary.rows_rejected = staging.rejected();
+        summary.fields_nulled = staging.odd.counts.clone();
         let counted = match read {
             Ok(counted) => counted,
             Err(ListingFailure::Api(error)) if matches!(error.refusal, Refusal::Parameter) => {
@@ -67,7 +77,7 @@ impl Run<'_> {
             }
             Err(failure) => return Err(failure.into()),
         };
-        let Some((count, late)) = counted else {
+        let Some(counted) = counted else {
             drop(staging);
             return self.reconcile(resource, client, table, summary, "what changed cannot be told apart").await;
         };
@@ -76,19 +86,18 @@ impl Run<'_> {
             drop(staging);
             return self.reconcile(resource, client, table, summary, "some rows cannot be read").await;
         }
-        let changes = Changes { staged: staging.finish().await?, count, late };
-        let prepared = table.prepare_upsert(changes.staged).await?;
+        let prepared = table.prepare_upsert(staging.finish().await?).await?;
         let unreadable = table.unreadable().await?;
-        let expected = table.rows() + prepared.counts().inserted + changes.late + unreadable;
-        if changes.count != Some(expected) {
-            let why = changes.count.map_or_else(
-                || "the count does not stand still".to_owned(),
-                |count| format!("Clerk counts {count}, the table would have {expected}"),
-            );
+        let expected = table.rows() + prepared.counts().inserted + unreadable;
+        let Some(unseen) = deleted_at_most(counted, expected) else {
+            let why = format!("Clerk counts {}, the table would have {expected}", counted.rows);
             return self.reconcile(resource, client, table, summary, &why).await;
-        }
+        };
         summary.take_counts(prepared.counts());
-        let change = self.change(summary).with_unreadable(unreadable);
+        let mut change = self.change(summary).with_unreadable(unreadable);
+        if unseen > 0 {
+            change.info.insert(UNSEEN_DELETIONS.to_owned(), unseen.into());
+        }
         let outcome = table.commit_upsert(prepared, change).await?;
         self.settle(outcome, self.watermark, &mut table, summary).await?;
         Ok(None)
@@ -107,8 +116,8 @@ impl Run<'_> {
         self.whole(resource, client, table, summary).await
     }
 
-    /// Stages what changed; gives the count that belongs to it and how many rows came late. None where another
-    /// way is cheaper.
+    /// Stages what changed; returns the count that belongs to it, or `None` if the changes cannot be told from the
+    /// lists, or reading everything is cheaper.
     async fn read_changes(
         &self,
         resource: &'static Resource,
@@ -116,23 +125,26 @@ impl Run<'_> {
         client: &Client,
         table: &Table,
         staging: &mut Staging<'_>,
-    ) -> Result<Option<(Option<u64>, u64)>, ListingFailure> {
+    ) -> Result<Option<Counted>, ListingFailure> {
         self.take_listed(resource, self.users_active_since(day_of(since))?, client, staging).await?;
         self.take_set_aside(resource, client, staging).await?;
         let mut before = self.count(resource, client).await?;
         if !self.take_changed(resource, since - MARGIN, client, table, staging).await? {
             return Ok(None);
         }
-        let mut late = 0;
+        let mut counted = None;
         for _ in 0..TRIES {
-            let after = self.count(resource, client).await?;
+            let (after, staged) = (self.count(resource, client).await?, staging.rows);
+            let Some(rows) = after else { return Ok(None) };
             if after == before {
-                return Ok(Some((after, late)));
+                return Ok(Some(Counted { rows, staged_after: 0 }));
             }
+            // Rows come and go meanwhile, as while users are imported.
             before = after;
-            late = self.count_late(resource, client, staging).await?;
+            self.take_arrivals(resource, client, staging).await?;
+            counted = Some(Counted { rows, staged_after: staging.rows - staged });
         }
-        Ok(Some((None, late)))
+        Ok(counted)
     }
 
     /// Stages the rows that could not be read before, if they can be now: what made them so need not show in any
@@ -153,7 +165,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Stages the rows changed since `bound`, newest change first; false where they are too many for this way.
+    /// Stages the rows changed since `bound`, newest change first. Returns `false` if they are too many, or if it cannot
+    /// be shown that all of them came.
     async fn take_changed(
         &self,
         resource: &'static Resource,
@@ -173,40 +186,102 @@ impl Run<'_> {
                 Walked::Tied => listing.reopen(),
             }
         }
-        Ok(true)
+        tracing::info!("rows changed at one moment came in another order in each pass");
+        Ok(false)
     }
 
-    /// How many users have signed up that were not there when the changes were read.
-    async fn count_late(
+    /// Stages the rows that have come or changed since the run began and are not staged yet.
+    async fn take_arrivals(
         &self,
         resource: &'static Resource,
         client: &Client,
-        staging: &Staging<'_>,
-    ) -> Result<u64, ListingFailure> {
-        let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(0) };
-        let start = self.watermark.timestamp_millis();
-        let mut late = 0;
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure> {
+        let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(()) };
+        let bound = self.watermark.timestamp_micros();
         while let Some(page) = next(&mut listing).await? {
-            let fresh = page.fresh.clone().unwrap_or_else(|| vec![true; page.keys.len()]);
-            late += page
-                .keys
-                .iter()
-                .zip(fresh)
-                .filter(|(key, fresh)| *fresh && key.created_at.is_some_and(|at| at >= start) && !staging.has(&key.id))
-                .count() as u64;
-            if moments(&page.rows, changed).flatten().any(|at| at < self.watermark.timestamp_micros()) {
+            let ended = moments(&page.rows, changed).flatten().any(|at| at < bound);
+            let is_older = moments(&page.rows, changed).map(|at| at.is_some_and(|at| at < bound));
+            let listed = page.fresh.clone().unwrap_or_else(|| vec![true; page.keys.len()]);
+            let fresh = listed.into_iter().zip(is_older).map(|(fresh, is_older)| fresh && !is_older).collect();
+            staging.take(Page { fresh: Some(fresh), ..page }).await?;
+            if ended {
                 break;
             }
         }
-        Ok(late)
+        Ok(())
     }
+
+    /// Stages the rows that a listing by creation has missed because they were imported while it went on, with a moment
+    /// of creation that it had passed already: whatever was imported since it began is among the latest changes. Returns
+    /// the count that the staged rows are to be held against; it is at least `count` if nothing else was missed.
+    pub(super) async fn take_imported(
+        &self,
+        resource: &'static Resource,
+        client: &Client,
+        staging: &mut Staging<'_>,
+        count: u64,
+    ) -> Result<u64, ListingFailure> {
+        let mut count = count;
+        for _ in 0..TRIES {
+            let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(count) };
+            let bound = (staging.watermark() - MARGIN).timestamp_micros();
+            let mut pages = Vec::new();
+            let mut found = HashSet::new();
+            while let Some(page) = next(&mut listing).await? {
+                let ended = moments(&page.rows, changed).flatten().any(|at| at < bound);
+                let listed = page.fresh.clone().unwrap_or_else(|| vec![true; page.keys.len()]);
+                found.extend(page.keys.iter().zip(listed).filter(|(_, fresh)| *fresh).map(|(key, _)| key.id.clone()));
+                pages.push(page);
+                if ended {
+                    break;
+                }
+                if found.len() > MOST_IMPORTED {
+                    return Ok(count);
+                }
+            }
+            self.remove_staged(&mut found, staging, resource).await?;
+            for page in pages {
+                let fresh = page.keys.iter().map(|key| found.remove(&key.id)).collect();
+                staging.take(Page { fresh: Some(fresh), ..page }).await?;
+            }
+            if staging.listed() >= count {
+                return Ok(count);
+            }
+            count = self.count(resource, client).await?.unwrap_or(count);
+        }
+        Ok(count)
+    }
+
+    /// Removes from `ids` those of rows that are staged.
+    async fn remove_staged(
+        &self,
+        ids: &mut HashSet<String>,
+        staging: &mut Staging<'_>,
+        resource: &'static Resource,
+    ) -> Result<(), ListingFailure> {
+        let key = resource.table.key.first().copied().unwrap_or_default();
+        for table in staging.tables_so_far().await? {
+            let mut remove = |id: &str| {
+                ids.remove(id);
+            };
+            query::for_each_text(&self.sync.lake, &table, key, &mut remove).await?;
+        }
+        Ok(())
+    }
+}
+
+/// How many rows that the table would have may have been deleted in Clerk unseen, if it would have `expected` rows:
+/// `None` if the count does not fit, and rows are missing or have been deleted.
+fn deleted_at_most(counted: Counted, expected: u64) -> Option<u64> {
+    expected.checked_sub(counted.rows).filter(|more| *more <= counted.staged_after)
 }
 
 /// How a walk through the latest changes went.
 enum Walked {
-    /// Down to the bound, and every row stood in its place.
+    /// Down to the bound, and every row down to there has come.
     Clean,
-    /// Down to the bound, but rows changed at one moment were spread over two pages, some of them new.
+    /// Down to the bound, but rows changed at one moment were spread over two pages, and some may have been missed.
     Tied,
     /// There are too many.
     TooFar,
@@ -220,19 +295,34 @@ async fn walk_changes(
     most: u64,
     staging: &mut Staging<'_>,
 ) -> Result<Walked, ListingFailure> {
-    let (mut walked, mut tied, mut last) = (0, false, None);
+    // How many rows of the list the pages have covered, when the last of them was changed, and whether the row after it
+    // was changed at the same moment.
+    let (mut covered, mut last, mut tied) = (0, None, false);
+    // The rows of this walk that are staged, and how many the list has down to the bound.
+    let (mut staged, mut there, mut walked) = (Fingerprints::default(), 0, 0);
     while let Some(page) = next(listing).await? {
         let times: Vec<_> = moments(&page.rows, changed).collect();
         let listed = page.fresh.clone().unwrap_or_else(|| vec![true; times.len()]);
-        // Only rows that the listing vouches for tell how far it has come.
-        let first = times.iter().zip(&listed).find(|(_, fresh)| **fresh).and_then(|(at, _)| *at);
-        tied |= first.is_some() && first == last;
+        let start = page.offset.unwrap_or_default();
+        let after = usize::try_from(covered - start.min(covered)).ok().and_then(|at| times.get(at).copied().flatten());
+        tied |= after.is_some() && after == last;
+        if start + times.len() as u64 > covered {
+            (covered, last) = (start + times.len() as u64, times.last().copied().flatten());
+        }
         let is_older = |at: &Option<i64>| at.is_some_and(|at| at < bound);
+        // Only rows that the listing vouches for tell how far it has come.
         let ended = times.iter().zip(&listed).any(|(at, fresh)| *fresh && is_older(at));
         let fresh: Vec<_> = times.iter().zip(&listed).map(|(at, fresh)| *fresh && !is_older(at)).collect();
-        last = times.iter().zip(&listed).rev().find(|(_, fresh)| **fresh).map_or(last, |(at, _)| *at);
         walked += fresh.iter().filter(|fresh| **fresh).count() as u64;
+        let newer = times.iter().take_while(|at| !is_older(at)).count();
+        if newer > 0 {
+            there = start + newer as u64;
+        }
+        let keys: Vec<_> = page.keys.iter().take(newer).map(|key| key.id.clone()).collect();
         staging.take(Page { fresh: Some(fresh), ..page }).await?;
+        for id in keys.iter().filter(|id| staging.has(id)) {
+            staged.insert(id);
+        }
         if ended {
             break;
         }
@@ -240,7 +330,8 @@ async fn walk_changes(
             return Ok(Walked::TooFar);
         }
     }
-    Ok(if tied && walked > 0 { Walked::Tied } else { Walked::Clean })
+    // Without a defined order only the number of rows proves that none was missed.
+    Ok(if tied && staged.len() as u64 != there { Walked::Tied } else { Walked::Clean })
 }
 
 type Decode = Box<dyn Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync>;

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use chrono::{DateTime, NaiveTime, Utc};
 use serde::Deserialize;
 
-use super::staging::{ListingFailure, Staging};
+use super::failure::ListingFailure;
+use super::resume::Finished;
+use super::staging::Staging;
 use super::{CLOCKS_APART, ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan};
 use crate::error::{Error, Result};
-use crate::lake::{Counts, StagedRows, Table};
+use crate::lake::{Checkpoint, Counts, Table};
 use crate::resource::{PageRows, Reading, Resource, USERS, Writing};
 
 /// How often a listing that came out shorter than the server's count is given another chance.
@@ -19,9 +21,14 @@ const CHANCES: u32 = 2;
 /// The wait before each.
 const PAUSE_BEFORE_CHANCE: Duration = Duration::from_millis(500);
 
+/// At most this many rows of a table may always be removed, whatever share of it they are.
+const ALWAYS_REMOVABLE: u64 = 50;
+
 /// All rows of a resource, staged.
 struct Whole {
-    staged: StagedRows,
+    staged: Finished,
+    /// Rows among them that could not be read and are kept as the table has them.
+    kept: u64,
     /// Rows beside them that cannot be read and never could.
     unreadable: u64,
     /// Up to when they are complete.
@@ -53,16 +60,31 @@ impl Run<'_> {
             }
             Err(failure) => return Err(self.given_up(&table, failure).await),
         };
-        let counts = table.changes_by(&whole.staged).await?;
+        let Whole { staged, kept, unreadable, watermark, taken_over } = whole;
+        let resume_point = staged.resume_point().filter(|_| kept == 0);
+        let staged = staged.into_rows();
+        let counts = table.changes_by(&staged).await?;
         summary.take_counts(counts);
         if let Err(refused) = self.refuse_shrinking(resource, &table, counts) {
-            table.forget_checkpoints(&self.area).await;
+            self.keep_for_later(&table, resume_point, share_deleted(&table, counts)).await;
             return Err(refused);
         }
-        let change = self.change(summary).complete_up_to(whole.watermark).with_unreadable(whole.unreadable);
-        let outcome = table.replace(whole.staged, counts, change).await?;
-        self.settle(outcome, whole.watermark, &mut table, summary).await?;
-        Ok(whole.taken_over.then_some(whole.watermark))
+        let change = self.change(summary).complete_up_to(watermark).with_unreadable(unreadable);
+        self.claim_lake(&table).await?;
+        let outcome = table.replace(staged, counts, change).await?;
+        self.settle(outcome, watermark, &mut table, summary).await?;
+        Ok(taken_over.then_some(watermark))
+    }
+
+    /// Keeps a complete listing whose commit was refused because it would remove `share` of the table: a run that may
+    /// remove as many rows commits it without reading it again.
+    async fn keep_for_later(&self, table: &Table, resume_point: Option<Checkpoint>, share: f64) {
+        table.forget_checkpoints(&self.area).await;
+        let Some(mut resume_point) = resume_point else { return };
+        resume_point.refused_share = Some(share);
+        if let Err(error) = table.save_checkpoint(&self.area, &resume_point).await {
+            tracing::warn!(table = table.spec().name, %error, "the rows that were read cannot be kept for the next run");
+        }
     }
 
     /// The error of a listing that failed. What it had staged is kept only for a failure that passes.
@@ -91,13 +113,15 @@ impl Run<'_> {
         let now = self.now.timestamp_millis();
         let mut staging = Staging::new(self, resource, table)?;
         let position = staging.take_over().await?.and_then(|position| serde_json::from_value(position).ok());
+        let is_resumed = staging.taken_over > 0;
         let lanes = self.sync.options.lanes;
         let mut scan = Scan::new(client.clone(), request.clone(), decode, lanes, now, position);
         let failure = match self.read_from(resource, client, &mut scan, staging, summary).await {
-            Err(failure) if scan.was_cut() && !failure.passes() => failure,
+            Err(failure) if (scan.was_cut() || is_resumed) && !failure.passes() => failure,
             other => return other,
         };
-        // One cursor over everything relies on less: on no filter, and on every row saying when it was created.
+        // One cursor over everything relies on less: on no filter, on every row saying when it was created, and on
+        // nothing that an interrupted run had read.
         tracing::info!(failure = %Error::from(failure), "reading all again in one lane");
         table.forget_checkpoints(&self.area).await;
         let staging = Staging::new(self, resource, table)?;
@@ -138,7 +162,8 @@ impl Run<'_> {
         self.sync.progress.started(resource.name, expected);
         let read = self.read_to_the_count(resource, client, source, &mut staging).await;
         summary.rows_read = staging.rows - staging.taken_over;
-        summary.rows_rejected = staging.rejected;
+        summary.rows_rejected = staging.rejected();
+        summary.fields_nulled = staging.odd.counts.clone();
         if let Err(failure) = read {
             staging.checkpoint_at(&failure, source.position()).await;
             return Err(staging.placed(failure));
@@ -146,10 +171,11 @@ impl Run<'_> {
         self.set_aside(resource, &staging).await?;
         let kept = staging.keep_unreadable().await?;
         Ok(Whole {
-            unreadable: staging.rejected.saturating_sub(kept),
+            kept,
+            unreadable: staging.rejected().saturating_sub(kept),
             watermark: staging.watermark(),
             taken_over: staging.taken_over > 0,
-            staged: staging.finish().await?,
+            staged: staging.finish_at(source.position()).await?,
         })
     }
 
@@ -164,20 +190,22 @@ impl Run<'_> {
         self.read_to_the_end(source, staging).await?;
         let mut needed = self.count(resource, client).await?.or(staging.total);
         for _ in 0..CHANCES {
-            let Some(count) = needed.filter(|count| staging.read() < *count) else { return Ok(()) };
+            let Some(count) = needed.filter(|count| staging.listed() < *count) else { return Ok(()) };
             // Who has been counted is there: what came since the last page is read, and held against that count.
             tokio::time::sleep(PAUSE_BEFORE_CHANCE).await;
             source.reopen();
             self.read_to_the_end(source, staging).await?;
-            if staging.read() >= count {
+            if staging.listed() >= count {
                 return Ok(());
             }
             needed = self.count(resource, client).await?.or(staging.total);
         }
-        match needed.filter(|count| staging.read() < *count) {
-            Some(count) => Err(ListingFailure::Other(too_short(resource, staging.read(), count))),
-            None => Ok(()),
+        let Some(count) = needed.filter(|count| staging.listed() < *count) else { return Ok(()) };
+        let count = self.take_imported(resource, client, staging, count).await?;
+        if staging.listed() >= count {
+            return Ok(());
         }
+        Err(ListingFailure::Other(too_short(resource, staging.listed(), count)))
     }
 
     async fn read_to_the_end(&self, source: &mut impl Source, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
@@ -208,32 +236,45 @@ impl Run<'_> {
     pub(super) async fn count(&self, resource: &Resource, client: &Client) -> Result<Option<u64>, ListingFailure> {
         #[derive(Deserialize)]
         struct Body {
-            total_count: u64,
+            total_count: serde_json::Number,
         }
         let Reading::Cursor { count, .. } = resource.reading else { return Ok(None) };
         let count = client.get(count, &[], |body| {
-            serde_json::from_slice::<Body>(body).map_err(|error| format!("not a count: {error}"))
+            let body = serde_json::from_slice::<Body>(body).map_err(|_| "not a count of users".to_owned())?;
+            whole(&body.total_count).ok_or_else(|| "the count of users is not a whole number".to_owned())
         });
-        Ok(Some(count.await?.total_count))
+        Ok(Some(count.await?))
     }
 
-    /// Refuses a replacement that would remove more of the table than `max_shrink` allows.
-    #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
+    /// Refuses a replacement that would remove more of the table than `max_shrink` allows, and more than a few rows.
     fn refuse_shrinking(&self, resource: &Resource, table: &Table, counts: Counts) -> Result<()> {
-        let (rows, allowed) = (table.rows(), self.sync.options.max_shrink);
-        let share = counts.deleted as f64 / rows.max(1) as f64;
-        if share <= allowed {
+        let (share, allowed) = (share_deleted(table, counts), self.sync.options.max_shrink);
+        if share <= allowed || counts.deleted <= ALWAYS_REMOVABLE {
             return Ok(());
         }
         Err(Error::answer(format!(
-            "this sync would remove {} of the {rows} rows of {} ({:.0} %, more than --max-shrink {:.0} %); nothing was written",
+            "this sync would remove {} of the {} rows of {} ({:.0} %, more than --max-shrink {:.0} %); nothing was written",
             counts.deleted,
+            table.rows(),
             resource.table.name,
             share * 100.0,
             allowed * 100.0
         ))
         .with_hint("check that the key and --api-url are right; if so many are really gone, run once with --max-shrink 1"))
     }
+}
+
+/// The share of the table's rows, 0 to 1, that a commit would remove.
+#[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
+fn share_deleted(table: &Table, counts: Counts) -> f64 {
+    counts.deleted as f64 / table.rows().max(1) as f64
+}
+
+/// Returns the whole number that `number` is, be it written as `7` or as `7.0`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and its size is checked")]
+fn whole(number: &serde_json::Number) -> Option<u64> {
+    let float = || number.as_f64().filter(|it| it.fract() == 0.0 && (0.0..1e15).contains(it)).map(|it| it as u64);
+    number.as_u64().or_else(float)
 }
 
 /// What lists all of a resource: in one lane by offset, or in several by cursor.

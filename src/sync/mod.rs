@@ -13,16 +13,20 @@
 
 mod clean;
 mod derived;
+mod failure;
 mod incremental;
 mod ledger;
 mod listed;
+mod odd_fields;
 mod progress;
 mod rejected;
 mod repair;
+mod resume;
 mod sessions;
 mod staging;
 mod summary;
 mod tables;
+mod unreadable;
 mod watermark;
 
 use std::collections::HashMap;
@@ -38,6 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Lake, RunArea, Table};
 use crate::resource::{self, Reading, Resource};
 
+pub use odd_fields::{NulledField, NulledFields};
 pub use progress::{Progress, Silent};
 pub use tokio_util::sync::CancellationToken;
 
@@ -48,6 +53,13 @@ const FIRST_CONTACT: Duration = Duration::from_secs(20);
 
 /// How far the clocks of Clerk's servers may be apart.
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
+
+/// How far Clerk's clock may be ahead of this machine's to be taken for its own: a watermark that is too late hides
+/// changes.
+const CLOCK_AHEAD: TimeDelta = TimeDelta::days(1);
+
+/// How far it may be behind: a watermark that is too early costs requests only.
+const CLOCK_BEHIND: TimeDelta = TimeDelta::weeks(1);
 
 /// How much of each resource a run reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,7 +167,8 @@ impl Sync {
     async fn begin(&self) -> Result<Run<'_>> {
         let begun = Instant::now();
         let area = RunArea::open(&self.lake).await?;
-        let client = self.client.for_run(self.stop.clone());
+        let progress = Arc::clone(&self.progress);
+        let client = self.client.for_run(self.stop.clone(), Arc::new(move |text: &str| progress.note(text)));
         let instance = api::instance(&client.within_retry_budget(FIRST_CONTACT)).await?;
         match &instance.id {
             Some(id) => self.lake.check_instance(id, &resource::TABLES).await?,
@@ -164,12 +177,10 @@ impl Sync {
                  whether it is this lake's own cannot be checked",
             ),
         }
-        let now = client.server_start();
-        let watermark = if let Some(now) = now {
-            now
-        } else {
-            self.progress.warn("Clerk's answers carry no Date: the watermark comes from the latest change of a user");
-            watermark::latest_stamp(&client).await?
+        let now = self.clerks_time(&client);
+        let watermark = match now {
+            Some(now) => now,
+            None => watermark::latest_stamp(&client).await?,
         };
         Ok(Run {
             sync: self,
@@ -183,6 +194,26 @@ impl Sync {
             fresh: Vec::new(),
             bases: Mutex::default(),
         })
+    }
+}
+
+impl Sync {
+    /// What time it is at Clerk. `None` if its answers do not say, or say what cannot be: a clock that is far from this
+    /// machine's may be a proxy's, and a watermark that is too late would hide changes.
+    fn clerks_time(&self, client: &Client) -> Option<DateTime<Utc>> {
+        const FALLBACK: &str = "the watermark comes from the latest change of a user";
+        let Some(clerks) = client.server_start() else {
+            self.progress.warn(&format!("Clerk's answers carry no Date: {FALLBACK}"));
+            return None;
+        };
+        let own = self.clock.now();
+        if (own - CLOCK_BEHIND..=own + CLOCK_AHEAD).contains(&clerks) {
+            return Some(clerks);
+        }
+        self.progress.warn(&format!(
+            "the Date of Clerk's answers ({clerks}) is too far from this machine's clock ({own}): {FALLBACK}"
+        ));
+        None
     }
 }
 
@@ -226,6 +257,9 @@ impl Run<'_> {
             Err(error) => Err(error),
         };
         summary.take_traffic(client.traffic(), start.elapsed());
+        for (field, nulled) in &summary.fields_nulled {
+            self.sync.progress.warn(&odd_fields::describe(resource.name, field, nulled));
+        }
         match outcome {
             Ok(()) => summary,
             Err(error) => {
@@ -250,8 +284,10 @@ impl Run<'_> {
             table.forget_checkpoints(&self.area).await;
         }
         let begun = match (resource.reading, since) {
-            (Reading::Cursor { .. }, Some(since)) => self.changes(resource, since, client, table, summary).await?,
-            (Reading::Cursor { .. }, None) | (Reading::Offset { .. }, _) => {
+            (Reading::Cursor { .. }, Some(since)) if !self.has_refused_listing(resource, &table).await? => {
+                self.changes(resource, since, client, table, summary).await?
+            }
+            (Reading::Cursor { .. } | Reading::Offset { .. }, _) => {
                 self.whole(resource, client, table, summary).await?
             }
             (Reading::PerUser { path }, _) => self.sessions(resource, path, since, client, table, summary).await?,
@@ -271,6 +307,13 @@ impl Run<'_> {
         }
     }
 
+    /// Whether a complete listing waits to be committed, because the run that read it was not allowed to remove as many
+    /// rows as this one is.
+    async fn has_refused_listing(&self, resource: &'static Resource, table: &Table) -> Result<bool> {
+        let source = self.source_of(resource);
+        table.has_refused_listing(&self.area, &source, self.sync.options.max_shrink).await
+    }
+
     /// Reads what changed since `begun`, on top of what this run has just committed.
     async fn catch_up(
         &self,
@@ -283,12 +326,13 @@ impl Run<'_> {
         while let Some(since) = begun {
             let table = self.open(&resource.table).await?;
             let before = summary.clone();
-            begun = match resource.reading {
-                Reading::Cursor { .. } => self.changes(resource, since, client, table, summary).await?,
-                Reading::PerUser { path } => self.sessions(resource, path, Some(since), client, table, summary).await?,
-                Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
+            let read = match resource.reading {
+                Reading::Cursor { .. } => self.changes(resource, since, client, table, summary).await,
+                Reading::PerUser { path } => self.sessions(resource, path, Some(since), client, table, summary).await,
+                Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => Ok(None),
             };
             summary.add(&before);
+            begun = read?;
         }
         Ok(())
     }

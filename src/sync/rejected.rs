@@ -5,6 +5,7 @@ use super::clean::CLEANED;
 use super::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome};
+use crate::resource::json::{OddRow, Rejected};
 use crate::resource::{REJECTED_ROWS, Resource, rejected_columns};
 use crate::table::columns;
 
@@ -12,19 +13,26 @@ use crate::table::columns;
 const TRIES: u32 = 5;
 
 impl Run<'_> {
-    /// Sets the rows of `resource` aside that could not be read, unless they are too many; gives how many of them
+    /// Sets the rows of `resource` aside that could not be read, unless they are too many; returns how many of them
     /// had not been set aside before.
     ///
     /// This is done before the resource's own commit: a crash in between leaves rows that are set aside, and
     /// the resource as it was.
+    /// Rows that were read with fields of another type are recorded beside them, and not counted here.
     pub(super) async fn set_aside(&self, resource: &Resource, staging: &Staging<'_>) -> Result<u64> {
         staging.judge_rejected()?;
-        let rows = staging.set_aside();
-        if rows.is_empty() {
+        self.record(resource, &[], &staging.odd.rows).await?;
+        self.record(resource, staging.set_aside(), &[]).await
+    }
+
+    /// Records rows, unless they are recorded already; returns how many were not.
+    async fn record(&self, resource: &Resource, rejected: &[Rejected], odd: &[OddRow]) -> Result<u64> {
+        let rows = rejected.len() + odd.len();
+        if rows == 0 {
             return Ok(0);
         }
-        let columns = rejected_columns(resource.name, rows, self.watermark.timestamp_millis());
-        let batch = columns::batch(&columns, rows.len()).map_err(|error| Error::bug(error.to_string()))?;
+        let columns = rejected_columns(resource.name, rejected, odd, self.watermark.timestamp_millis());
+        let batch = columns::batch(&columns, rows).map_err(|error| Error::bug(error.to_string()))?;
         for _ in 0..TRIES {
             let mut table = self.open(&REJECTED_ROWS).await?;
             let mut writer = table.writer()?;
@@ -35,8 +43,9 @@ impl Run<'_> {
                 return Ok(0);
             }
             // That a row is set aside now says nothing of those to come: this table is complete up to no moment.
-            let change = Change { watermark: None, ..self.change_of("append", rows.len() as u64) };
+            let change = Change { watermark: None, ..self.change_of("append", rows as u64) };
             let change = change.with_position(CLEANED.0, CLEANED.1);
+            self.claim_lake(&table).await?;
             let outcome = table.commit_upsert(insert, change).await?;
             if let CommitOutcome::Committed { .. } = outcome {
                 return Ok(inserted);

@@ -11,14 +11,16 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 
+use super::failure::ListingFailure;
+use super::incremental::MOST_IDS;
 use super::listed::day_of;
-use super::staging::{ListingFailure, Staging};
+use super::staging::Staging;
 use super::{ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, list};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
 use crate::query;
-use crate::resource::{Resource, USERS};
+use crate::resource::{Reading, Resource, USERS};
 
 /// How many users are asked about at a time; the request budget bounds it long before.
 const AT_ONCE: usize = 16;
@@ -41,7 +43,8 @@ impl Run<'_> {
         let read = self.read_sessions(resource, path, since, client, &table, &mut staging).await;
         let read = read.map_err(|failure| staging.placed(failure));
         summary.rows_read = staging.rows - staging.taken_over;
-        summary.rows_rejected = staging.rejected;
+        summary.rows_rejected = staging.rejected();
+        summary.fields_nulled = staging.odd.counts.clone();
         match read {
             Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent => {
                 self.sync.progress.warn(&format!("sessions skipped, this instance does not list them: {error}"));
@@ -57,6 +60,7 @@ impl Run<'_> {
         let upsert = table.prepare_upsert(staging.finish().await?).await?;
         summary.take_counts(upsert.counts());
         let change = self.change(summary).complete_up_to(watermark);
+        self.claim_lake(&table).await?;
         let outcome = table.commit_upsert(upsert, change).await?;
         self.settle(outcome, watermark, &mut table, summary).await?;
         Ok(begun)
@@ -132,37 +136,55 @@ impl Run<'_> {
                     let request = plain(path).with("user_id", user.clone());
                     let pages = list(client, request, resource.decode_bytes()).try_collect::<Vec<_>>().await;
                     match pages {
-                        // Gone between the two lists: a user without sessions.
-                        Err(error) if error.status == Some(404) && error.refusal == Refusal::Absent => {
-                            Ok((user, Vec::new()))
-                        }
-                        other => other.map(|pages| (user, pages)),
+                        Err(error) if error.status == Some(404) && error.refusal == Refusal::Absent => Ok((user, None)),
+                        other => other.map(|pages| (user, Some(pages))),
                     }
                 }
             })
             .buffered(AT_ONCE);
         let mut pages = std::pin::pin!(pages);
-        let mut done = None;
+        // The last user who has been asked about, and those whose sessions were answered with a 404 and who may be gone.
+        let (mut done, mut missing) = (None, Vec::new());
         loop {
             let (user, pages) = match pages.try_next().await {
                 Ok(Some(of_user)) => of_user,
-                Ok(None) => return Ok(()),
+                Ok(None) => return self.assert_gone(client, &mut missing).await,
                 Err(error) => {
                     let failure = ListingFailure::from(error);
-                    if let Some(done) = done {
+                    if let Some(done) = done.filter(|_| missing.is_empty()) {
                         staging.checkpoint_at(&failure, serde_json::Value::String(done)).await;
                     }
                     return Err(failure);
                 }
             };
-            for page in pages {
+            missing.extend(pages.is_none().then(|| user.clone()));
+            for page in pages.unwrap_or_default() {
                 staging.take(page).await?;
             }
             if staging.wants_checkpoint() {
+                self.assert_gone(client, &mut missing).await?;
                 staging.checkpoint(serde_json::Value::String(user.clone())).await?;
             }
             done = Some(user);
         }
+    }
+
+    /// Makes sure that the `missing` users, whose sessions were answered with a 404, are gone: then they have none. A
+    /// 404 for a user who is there is no answer to the question. Leaves `missing` empty.
+    async fn assert_gone(&self, client: &Client, missing: &mut Vec<String>) -> Result<(), ListingFailure> {
+        let Reading::Cursor { path, .. } = USERS.reading else { return Ok(()) };
+        for ids in std::mem::take(missing).chunks(MOST_IDS) {
+            let request = ListRequest::new(path, Order::Cursor).with("order_by", "created_at");
+            let request = ids.iter().fold(request, |request, id| request.with("user_id[]", id));
+            let mut there = std::pin::pin!(list(client.clone(), request, decode_ids));
+            while let Some(page) = there.try_next().await? {
+                // A server that does not heed the filter lists others too.
+                if page.keys.iter().any(|key| ids.contains(&key.id)) {
+                    return Err(not_gone().into());
+                }
+            }
+        }
+        Ok(())
     }
 
     fn announce(&self, users: u64, client: &Client) {
@@ -225,17 +247,22 @@ fn plain(path: &str) -> ListRequest {
 /// Whether Clerk's answer means "not without a user", as opposed to a refused key or a failure on the way.
 fn refuses_plain(error: &ApiError) -> bool {
     let kind = Error::from(error.clone()).kind();
-    kind == ErrorKind::Answer && error.status.is_some_and(|status| (400..500).contains(&status))
+    kind == ErrorKind::Answer && error.is_clerks() && error.status.is_some_and(|status| (400..500).contains(&status))
 }
 
 fn is_whole(staging: &Staging<'_>) -> bool {
-    staging.total.is_none_or(|total| staging.rows + staging.rejected >= total)
+    staging.total.is_none_or(|total| staging.listed() >= total)
+}
+
+fn not_gone() -> Error {
+    Error::answer("GET /v1/sessions: 404 for users who exist; nothing was written")
+        .with_hint("check --api-url and any proxy on the way to Clerk, then run again")
 }
 
 fn too_short(staging: &Staging<'_>) -> Error {
     Error::answer(format!(
         "the list of sessions ended after {} rows, but Clerk counts {}; nothing was written",
-        staging.rows + staging.rejected,
+        staging.listed(),
         staging.total.unwrap_or_default()
     ))
     .with_hint("run again; if it stays so, report it: a list that may be incomplete is never committed")

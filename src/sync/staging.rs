@@ -1,5 +1,6 @@
 //! Pages to staged rows: what every resource that is listed has in common.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -7,21 +8,22 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
 use futures::{Stream, TryStreamExt};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Run;
+use super::failure::ListingFailure;
+use super::odd_fields::OddFields;
+use super::resume::Finished;
+use super::unreadable::UnreadableRows;
 use crate::api::{ApiError, Decoded, Fingerprints, Page};
-use crate::error::{Error, ErrorKind, Result};
-use crate::lake::checkpoint::columns_of;
+use crate::error::{Error, Result};
 use crate::lake::{Checkpoint, StagedRows, Table, Writer};
 use crate::resource::json::Rejected;
-use crate::resource::{PageRows, Reading, Resource};
-
-/// So many rows are kept of those that could not be read; more are only counted.
-const MOST_SET_ASIDE: usize = 10_000;
+use crate::resource::{PageRows, Resource};
 
 /// So many rows are worth a checkpoint of their own.
 const FEWEST_CHECKED: u64 = 2_500;
@@ -53,12 +55,11 @@ pub(super) struct Staging<'a> {
     /// The watermark of the run that began it: another than this one's, where it was taken over.
     watermark: DateTime<Utc>,
     seen: Option<Fingerprints>,
-    /// Rows that could not be read, by their id or text: a page boundary may bring one twice.
-    rejected_rows: Fingerprints,
-    set_aside: Vec<Rejected>,
-    /// The ids of rows that could not be read.
-    unreadable_ids: Vec<String>,
-    /// Whether another run could go on with these rows: they are all from the beginning of a list.
+    unreadable: UnreadableRows,
+    /// Fields that are NULL because they were of another type than the contract promises.
+    pub odd: OddFields,
+    /// Whether another run can resume from these rows: they are all from the beginning of a list, and none was lost on
+    /// its way to a file.
     pub resumable: bool,
     /// The rows of the table before this run: a few changed rows do not stand for all.
     rows_before: u64,
@@ -66,8 +67,6 @@ pub(super) struct Staging<'a> {
     pub rows: u64,
     /// How many of them an interrupted run had staged.
     pub taken_over: u64,
-    /// Rows that could not be read.
-    pub rejected: u64,
     /// The total that the server said last.
     pub total: Option<u64>,
 }
@@ -85,14 +84,12 @@ impl<'a> Staging<'a> {
             checked: Instant::now(),
             watermark: run.watermark,
             seen: None,
-            rejected_rows: Fingerprints::default(),
-            set_aside: Vec::new(),
-            unreadable_ids: Vec::new(),
+            unreadable: UnreadableRows::default(),
+            odd: OddFields::default(),
             resumable: true,
             rows_before: 0,
             rows: 0,
             taken_over: 0,
-            rejected: 0,
             total: None,
         })
     }
@@ -103,9 +100,14 @@ impl<'a> Staging<'a> {
         Ok(Self { seen: Some(Fingerprints::default()), rows_before: table.rows(), resumable: false, ..new })
     }
 
-    /// How many rows have been read, whether or not they could be.
-    pub(super) fn read(&self) -> u64 {
-        self.rows + self.rejected
+    /// How many rows the list has brought, those that could not be read included.
+    pub(super) fn listed(&self) -> u64 {
+        self.rows + self.rejected()
+    }
+
+    /// How many rows could not be read.
+    pub(super) fn rejected(&self) -> u64 {
+        self.unreadable.count()
     }
 
     /// Whether a row with this id has been staged; only where several listings are staged.
@@ -135,46 +137,59 @@ impl<'a> Staging<'a> {
             let fresh = page.keys.iter().zip(listed).map(|(key, listed)| listed && seen.insert(&key.id));
             page.fresh = Some(fresh.collect());
         }
-        let PageRows { batch, rejected } = page.rows;
-        for row in rejected {
-            tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
-            if self.rejected_rows.insert(row.name()) {
-                self.rejected += 1;
-                self.unreadable_ids.extend(row.key.iter().map(|key| key.id.clone()));
-                if self.set_aside.len() < MOST_SET_ASIDE {
-                    self.set_aside.push(row);
-                }
-            }
+        let PageRows { batch, rejected, odd } = page.rows;
+        self.odd.take(odd);
+        self.take_rejected(rejected);
+        if !self.unreadable.ids().is_empty() {
+            page.keys.iter().for_each(|key| self.unreadable.has_been_read(&key.id));
         }
         self.total = page.total_count.or(self.total);
         let batch = only_fresh(batch, page.fresh)?;
         self.rows += batch.num_rows() as u64;
-        if self.rows + self.rejected >= EARLY_JUDGEMENT {
+        if self.listed() >= EARLY_JUDGEMENT {
             self.judge_rejected()?;
         }
-        self.writer.write(&batch, self.run.synced_at_micros()).await?;
+        let written = self.writer.write(&batch, self.run.synced_at_micros()).await;
+        self.lost_if_failed(written)?;
         self.run.sync.progress.advanced(self.resource.name, self.rows);
         Ok(())
+    }
+
+    /// Counts rows that cannot be read, but for those that another list has brought in a form that can be.
+    fn take_rejected(&mut self, rejected: Vec<Rejected>) {
+        for row in rejected {
+            tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
+            if !row.key.as_ref().is_some_and(|key| self.has(&key.id)) {
+                self.unreadable.insert(row);
+            }
+        }
+    }
+
+    /// After a failure to write, the rows on their way are lost: no resume point may claim them.
+    fn lost_if_failed<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        self.resumable &= outcome.is_ok();
+        outcome
     }
 
     /// `failure` as it counts after what has been read: a list that has begun is there, so whatever is refused
     /// later is no feature switched off.
     pub(super) fn placed(&self, failure: ListingFailure) -> ListingFailure {
         match failure {
-            ListingFailure::Api(error) if self.rows + self.rejected > 0 => ListingFailure::Other(error.into()),
+            ListingFailure::Api(error) if self.listed() > 0 => ListingFailure::Other(error.into()),
             other => other,
         }
     }
 
     /// The rows set aside: those that could not be read.
     pub(super) fn set_aside(&self) -> &[Rejected] {
-        &self.set_aside
+        self.unreadable.kept()
     }
 
     /// Keeps the rows that `table` has of those that could not be read: they are not gone. Gives how many.
     pub(super) async fn keep_unreadable(&mut self) -> Result<u64> {
         let mut kept = 0;
-        for ids in std::mem::take(&mut self.unreadable_ids).chunks(1000) {
+        let ids: Vec<String> = self.unreadable.ids().iter().cloned().collect();
+        for ids in ids.chunks(1000) {
             for batch in self.table.rows_of(ids).await? {
                 kept += batch.num_rows() as u64;
                 self.writer.write_stamped(batch).await?;
@@ -185,12 +200,12 @@ impl<'a> Staging<'a> {
 
     /// Takes over what an interrupted run had staged, if there is anything of use; gives where its listing stood.
     pub(super) async fn take_over(&mut self) -> Result<Option<Value>> {
-        let source = self.source();
-        let Some((checkpoint, staged)) = self.table.take_over(&self.run.area, &source).await? else { return Ok(None) };
-        let set_aside: Vec<Rejected> = serde_json::from_value(checkpoint.set_aside).unwrap_or_default();
-        self.rejected = set_aside.iter().filter(|row| self.rejected_rows.insert(row.name())).count() as u64;
-        self.unreadable_ids = set_aside.iter().filter_map(|row| row.key.as_ref()).map(|key| key.id.clone()).collect();
-        self.set_aside = set_aside;
+        let (source, max_shrink) = (self.run.source_of(self.resource), self.run.sync.options.max_shrink);
+        let taken = self.table.take_over(&self.run.area, &source, max_shrink).await?;
+        let Some((checkpoint, staged)) = taken else { return Ok(None) };
+        let (unreadable, odd) = serde_json::from_value(checkpoint.set_aside).unwrap_or_default();
+        self.unreadable = UnreadableRows::restore(unreadable);
+        self.odd = odd;
         self.rows = checkpoint.rows;
         self.taken_over = checkpoint.rows;
         self.watermark = checkpoint.watermark;
@@ -212,12 +227,17 @@ impl<'a> Staging<'a> {
         self.resumable && due
     }
 
+    /// What a resume point keeps of rows that could not be read, and of fields.
+    fn set_aside_so_far(&self) -> Value {
+        serde_json::to_value((self.unreadable.save(), &self.odd)).unwrap_or_default()
+    }
+
     /// Begins to close the files, and to write down that the listing stands at `position`: reading goes on
     /// meanwhile.
     pub(super) async fn checkpoint(&mut self, position: Value) -> Result<()> {
         self.finish_checkpoint().await?;
         self.checked = Instant::now();
-        let set_aside = serde_json::to_value(&self.set_aside).unwrap_or_default();
+        let set_aside = self.set_aside_so_far();
         let files = if self.writer.rows() > 0 {
             let writer = std::mem::replace(&mut self.writer, self.table.writer()?);
             tokio::spawn(async move { writer.finish().await.map(Some) })
@@ -231,10 +251,12 @@ impl<'a> Staging<'a> {
     /// Waits for what is being closed, if anything is, and writes down how far that is.
     async fn finish_checkpoint(&mut self) -> Result<()> {
         let Some(mut closing) = self.closing.take() else { return Ok(()) };
-        let closed = (&mut closing.files).await.map_err(|error| Error::bug(error.to_string()))??;
+        let closed = (&mut closing.files).await.map_err(|error| Error::bug(error.to_string())).flatten();
+        let closed = self.lost_if_failed(closed)?;
         self.closed.extend(closed);
         let (position, set_aside) = (std::mem::take(&mut closing.position), std::mem::take(&mut closing.set_aside));
-        let checkpoint = Checkpoint::new(self.source(), self.watermark, position, set_aside, &self.closed);
+        let checkpoint =
+            Checkpoint::new(self.run.source_of(self.resource), self.watermark, position, set_aside, &self.closed);
         if let Err(error) = self.table.save_checkpoint(&self.run.area, &checkpoint).await {
             tracing::warn!(%error, "an interruption now would cost what has been read so far");
         }
@@ -267,26 +289,32 @@ impl<'a> Staging<'a> {
         self.watermark
     }
 
-    /// What must be the same for another run to go on with these rows.
-    fn source(&self) -> Value {
-        let run = self.run;
-        // An instance has one id, however it is reached.
-        let instance = run.instance.as_deref().unwrap_or_else(|| run.client.address());
-        let lookback = match self.resource.reading {
-            Reading::PerUser { .. } => Some(run.sync.options.session_lookback_days),
-            Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
-        };
-        serde_json::json!({
-            "instance": instance, "columns": columns_of(&self.resource.table), "lookback": lookback, "layout": 1,
-        })
+    /// The rows staged so far, as tables that can be read: one for each group of closed files. No resume point is
+    /// written from here on.
+    pub(super) async fn tables_so_far(&mut self) -> Result<Vec<Arc<dyn TableProvider>>> {
+        self.resumable = false;
+        self.finish_checkpoint().await?;
+        let writer = std::mem::replace(&mut self.writer, self.table.writer()?);
+        self.closed.push(writer.finish().await?);
+        let closed = self.closed.iter().filter(|part| part.rows > 0);
+        closed.map(|part| part.provider(&self.run.sync.lake, &self.resource.table)).collect()
     }
 
     /// Closes the files.
-    pub(super) async fn finish(mut self) -> Result<StagedRows> {
+    pub(super) async fn finish(self) -> Result<StagedRows> {
+        Ok(self.finish_at(Value::Null).await?.into_rows())
+    }
+
+    /// Closes the files of a listing that has ended at `position`.
+    pub(super) async fn finish_at(mut self, position: Value) -> Result<Finished> {
         self.judge_rejected()?;
         self.finish_checkpoint().await?;
+        let set_aside = self.set_aside_so_far();
         self.closed.push(self.writer.finish().await?);
-        Ok(StagedRows::all(self.closed))
+        let position = if self.resumable { position } else { Value::Null };
+        let source = self.run.source_of(self.resource);
+        let resume_point = Checkpoint::new(source, self.watermark, position, set_aside, &self.closed);
+        Ok(Finished { parts: self.closed, resume_point })
     }
 
     /// Refuses a listing of which too much cannot be read: that is no odd row, but another format.
@@ -294,14 +322,14 @@ impl<'a> Staging<'a> {
     #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
     pub(super) fn judge_rejected(&self) -> Result<()> {
         let allowed = self.run.sync.options.max_rejected;
-        let share = self.rejected as f64 / (self.rows + self.rejected).max(self.rows_before).max(1) as f64;
-        if share <= allowed || (self.rejected == 1 && allowed > 0.0) {
+        let share = self.rejected() as f64 / self.listed().max(self.rows_before).max(1) as f64;
+        if share <= allowed || (self.rejected() == 1 && allowed > 0.0) {
             return Ok(());
         }
         Err(Error::answer(format!(
             "{} of {} rows of {} cannot be read ({:.1} %, more than --max-rejected {:.1} %)",
-            self.rejected,
-            self.rows + self.rejected,
+            self.rejected(),
+            self.listed(),
             self.resource.name,
             share * 100.0,
             allowed * 100.0
@@ -326,17 +354,6 @@ pub(super) fn moments<'b>(rows: &'b PageRows, column: &str) -> impl Iterator<Ite
     moments.into_iter().flat_map(arrow::array::PrimitiveArray::iter)
 }
 
-impl ListingFailure {
-    /// Whether another run can go on where this one failed.
-    pub(super) fn passes(&self) -> bool {
-        let kind = match self {
-            Self::Api(error) => Error::from(error.clone()).kind(),
-            Self::Other(error) => error.kind(),
-        };
-        matches!(kind, ErrorKind::Unreachable | ErrorKind::Interrupted | ErrorKind::KeyRefused)
-    }
-}
-
 /// Files that are being closed, and what is known of the listing as far as they go. Dropping it stops that.
 struct Closing {
     files: JoinHandle<Result<Option<StagedRows>>>,
@@ -347,34 +364,6 @@ struct Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         self.files.abort();
-    }
-}
-
-/// Why a listing stopped: Clerk's answer may mean that the resource is not there, anything else is an error.
-#[derive(Debug)]
-pub(super) enum ListingFailure {
-    Api(ApiError),
-    Other(Error),
-}
-
-impl From<ListingFailure> for Error {
-    fn from(failure: ListingFailure) -> Self {
-        match failure {
-            ListingFailure::Api(error) => error.into(),
-            ListingFailure::Other(error) => error,
-        }
-    }
-}
-
-impl From<ApiError> for ListingFailure {
-    fn from(error: ApiError) -> Self {
-        Self::Api(error)
-    }
-}
-
-impl From<Error> for ListingFailure {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::odd_fields::NulledFields;
 use crate::api::Traffic;
 use crate::error::Error;
 use crate::lake::{Counts, Table};
@@ -29,7 +30,7 @@ pub enum ResourceStatus {
     Ok,
     /// This instance does not have it, or the lake does not have yet what it is filled from.
     Skipped,
-    /// It failed; its table is as it was.
+    /// It failed; its table is as the run's last successful commit left it.
     Failed,
 }
 
@@ -54,6 +55,8 @@ pub struct ResourceSummary {
     pub rows_total: u64,
     /// Rows that could not be read.
     pub rows_rejected: u64,
+    /// Fields that are NULL in some rows because Clerk sent another type than its contract promises.
+    pub fields_nulled: NulledFields,
     /// Requests sent, repeated ones included.
     pub requests: u64,
     /// Requests that repeated one before.
@@ -73,6 +76,9 @@ pub struct ResourceSummary {
     /// The failure itself.
     #[serde(skip)]
     pub failure: Option<Error>,
+    /// What the commit that is being prepared will do.
+    #[serde(skip)]
+    prepared: Counts,
 }
 
 /// What a run did. Serialized, it is what `sync --json` prints.
@@ -105,6 +111,7 @@ impl ResourceSummary {
             rows_deleted: 0,
             rows_total: 0,
             rows_rejected: 0,
+            fields_nulled: NulledFields::new(),
             requests: 0,
             retries: 0,
             throttled: 0,
@@ -114,6 +121,7 @@ impl ResourceSummary {
             version: None,
             error: None,
             failure: None,
+            prepared: Counts::default(),
         }
     }
 
@@ -122,18 +130,18 @@ impl ResourceSummary {
     }
 
     pub(super) fn into_failed(self, error: Error) -> Self {
-        let unchanged = Self { rows_inserted: 0, rows_updated: 0, rows_deleted: 0, ..self };
-        Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..unchanged }
+        Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..self }
     }
 
-    /// Adds what `before` did to the rows: both belong to one run.
+    /// Adds what `before` read: both belong to one run.
     pub(super) fn add(&mut self, before: &Self) {
         self.mode = before.mode;
         self.rows_read += before.rows_read;
-        self.rows_inserted += before.rows_inserted;
-        self.rows_updated += before.rows_updated;
-        self.rows_deleted += before.rows_deleted;
         self.rows_rejected = self.rows_rejected.max(before.rows_rejected);
+        for (field, nulled) in &before.fields_nulled {
+            let rows = &mut self.fields_nulled.entry(field.clone()).or_insert(nulled.clone()).rows;
+            *rows = nulled.rows.max(*rows);
+        }
     }
 
     /// What the table has before the run touches it.
@@ -148,10 +156,9 @@ impl ResourceSummary {
         self.error = Some(why);
     }
 
+    /// What the next commit does to the rows, if it succeeds.
     pub(super) fn take_counts(&mut self, counts: Counts) {
-        self.rows_inserted = counts.inserted;
-        self.rows_updated = counts.updated;
-        self.rows_deleted = counts.deleted;
+        self.prepared = counts;
     }
 
     pub(super) fn take_traffic(&mut self, traffic: Traffic, elapsed: Duration) {
@@ -166,6 +173,10 @@ impl ResourceSummary {
         self.watermark = watermark.map(rfc3339);
         self.version = Some(version);
         self.rows_total = rows_total;
+        let done = std::mem::take(&mut self.prepared);
+        self.rows_inserted += done.inserted;
+        self.rows_updated += done.updated;
+        self.rows_deleted += done.deleted;
     }
 }
 

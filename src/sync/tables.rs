@@ -4,7 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{CLOCKS_APART, ResourceSummary, Run};
+use super::{CLOCK_AHEAD, CLOCKS_APART, ResourceSummary, Run};
+use crate::api::ApiError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome, Table};
 use crate::resource::{self, ACTIVITY_DAYS, Reading, Resource, SESSIONS, USERS};
@@ -25,9 +26,10 @@ impl Run<'_> {
     }
 
     /// The conflict that `error` comes from, if that is what it is: a file that another run has replaced is
-    /// missed long before the commit would be refused.
+    /// missed long before the commit would be refused. A failure of Clerk's is never one.
     pub(super) async fn conflict_behind(&self, resource: &'static Resource, error: &Error) -> Option<Error> {
-        if !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug) {
+        let is_from_clerk = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<ApiError>);
+        if is_from_clerk || !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug) {
             return None;
         }
         let read_too = match resource.reading {
@@ -118,6 +120,18 @@ impl Run<'_> {
         }
     }
 
+    /// Claims the lake for this run's instance before `table`'s first commit: until then another run may have begun to
+    /// fill it from another instance.
+    pub(super) async fn claim_lake(&self, table: &Table) -> Result<()> {
+        match &self.instance {
+            Some(own) if !table.exists() => {
+                self.sync.lake.check_instance(own, &resource::TABLES).await?;
+                self.sync.lake.claim(own).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What a commit of this run says beside its rows.
     pub(super) fn change(&self, summary: &ResourceSummary) -> Change {
         let mut change = self.change_of(summary.mode, summary.rows_read);
@@ -142,8 +156,10 @@ impl Run<'_> {
     /// The latest that it can be at Clerk by now: whatever has been read was read before.
     pub(super) fn latest(&self) -> DateTime<Utc> {
         let elapsed = TimeDelta::from_std(self.begun.elapsed()).unwrap_or_default();
-        let latest = (self.now + elapsed).max(self.client.server_latest().unwrap_or(self.now));
-        latest + CLOCKS_APART
+        let latest = self.now + elapsed;
+        // A date far from that is not Clerk's own.
+        let said = self.client.server_latest().filter(|said| *said <= latest + CLOCK_AHEAD);
+        latest.max(said.unwrap_or(latest)) + CLOCKS_APART
     }
 
     pub(super) fn synced_at_micros(&self) -> i64 {

@@ -11,7 +11,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("api", &["error"]),
     ("cli", &["api", "clock", "config", "error", "lake", "query", "report", "resource", "simulator", "sync", "table"]),
     ("clock", &[]),
-    ("config", &["api", "error"]),
+    ("config", &["api", "clock", "error"]),
     ("error", &[]),
     ("lake", &["error", "table"]),
     ("query", &["error", "lake", "resource", "table"]),

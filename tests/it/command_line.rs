@@ -198,7 +198,7 @@ async fn sync_as_json_prints_one_document_with_the_documented_keys_and_no_others
     let document: Value = serde_json::from_slice(&done.stdout).expect("one JSON document and nothing else");
     assert_eq!(keys(&document), BTreeSet::from(["status", "started_at", "finished_at", "lake", "resources"]));
     let of_a_resource = "name status mode rows_read rows_inserted rows_updated rows_deleted rows_total rows_rejected \
-        requests retries throttled bytes elapsed_ms watermark version error";
+        fields_nulled requests retries throttled bytes elapsed_ms watermark version error";
     let of_a_resource: BTreeSet<_> = of_a_resource.split_whitespace().collect();
     let resources = document["resources"].as_array().expect("a list");
     for resource in resources {

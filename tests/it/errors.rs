@@ -375,7 +375,10 @@ async fn a_settings_file_that_is_wrong_says_what_is_wrong_with_it() {
         ("clerk_secret_key = \"sk_live_x\"", ["clerk_secret_key does not belong in a file that is shared", help]),
         ("dau_lookback_days = { of = 7 }", ["dau_lookback_days is neither a value nor a list of values", help]),
         ("[sync]\ndau_lookback_days = 7", ["sync is neither a value nor a list of values", help]),
-        ("dau_lookback_days = ", ["the settings file clerk-lake.toml: ", help]),
+        (
+            "dau_lookback_days = ",
+            ["the settings file clerk-lake.toml: line 1: ", "  help: a setting is a line such as"],
+        ),
         ("dau_lookback_days = \"x\"", ["invalid value 'x' for '--dau-lookback-days", "from 1 to 90"]),
         ("dau_lookback_days = 91", ["invalid value '91' for '--dau-lookback-days", "from 1 to 90"]),
         ("json = \"perhaps\"", ["invalid value 'perhaps' for '--json'", "was not a boolean"]),

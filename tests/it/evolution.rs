@@ -83,6 +83,11 @@ async fn a_lake_of_an_earlier_version_is_carried_on_without_being_rewritten() {
     let mut wanted = expected::wanted(&world, "users");
     for row in rows.values_mut().chain(wanted.values_mut()).filter_map(serde_json::Value::as_object_mut) {
         row.remove(NEW);
+        // That version kept a provider as Clerk called it; its rows stay so until they are read again.
+        for account in row["external_accounts"].as_array_mut().into_iter().flatten() {
+            let provider = account["provider"].as_str().map(|name| name.trim_start_matches("oauth_").to_owned());
+            account["provider"] = provider.into();
+        }
     }
     expected::assert_same("the other columns", &rows, &wanted);
     world.options.extent = Extent::Full;

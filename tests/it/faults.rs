@@ -5,10 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::DateTime;
 use clerk_lake::ErrorKind;
 use clerk_lake::api::{Client, ClientConfig, RetryPolicy};
-use clerk_lake::clock::Clock;
 use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RateLimit, UnknownCursor};
 use clerk_lake::sync::{Extent, Progress, ResourceStatus, ResourceSummary, Status, Summary};
 
@@ -27,9 +25,9 @@ impl<F: Fn(&str, u64) + Send + Sync> Progress for OnPage<F> {
     fn warn(&self, _: &str) {}
 }
 
-/// Syncs with `progress` watching; where Clerk does not say what time it is, it is [`expected::NOW`].
+/// Syncs with `progress` watching.
 pub async fn sync_watched(world: &World, progress: Arc<dyn Progress>) -> Summary {
-    let clock = Clock::fixed(DateTime::from_timestamp_millis(expected::NOW).expect("a moment"));
+    let clock = world.clock();
     let options = world.options.clone();
     let stop = clerk_lake::sync::CancellationToken::new();
     clerk_lake::sync::Sync { client: world.client(), lake: world.lake(), clock, options, progress, stop }.run().await

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use clerk_lake::ErrorKind;
 use clerk_lake::api::{Client, ClientConfig, RetryPolicy};
-use clerk_lake::clock::Clock;
 use clerk_lake::resource;
 use clerk_lake::simulator::model::DAY;
 use clerk_lake::simulator::{ChangeKind, Model};
@@ -31,9 +30,9 @@ use object_store::memory::InMemory;
 use crate::support::follower::{Follower, assert_change_data_are_named};
 use crate::support::ledger::{self, Active};
 use crate::support::store::{Control, FaultyStore, Landing, Plan};
-use crate::support::{World, expected, quick_retries};
+use crate::support::{World, quick_retries};
 use check::{assert_current, assert_plain, assert_tidy, lake_over, recording_lake_over};
-use draw::{Attempt, Dice, HOUR, Instance, MINUTE, Step, change, moment};
+use draw::{Attempt, Dice, HOUR, Instance, MINUTE, Step, change};
 
 /// How many histories are run where nobody says otherwise.
 const HISTORIES: u64 = 120;
@@ -258,7 +257,7 @@ impl History {
             } else {
                 lake_over(Arc::new(store))
             },
-            clock: Clock::fixed(moment(expected::NOW)),
+            clock: self.world.clock(),
             options: SyncOptions {
                 extent: *extent,
                 fresh: *fresh,

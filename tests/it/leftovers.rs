@@ -16,7 +16,7 @@ fn status_of(summary: &Summary, name: &str) -> ResourceStatus {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn daily_active_users_beside_a_refused_replacement_count_nobody_twice() {
-    let world = expected::still(|config| config.users = 60).await;
+    let world = expected::still(|config| config.users = 120).await;
     assert_eq!(world.sync().await.status, Status::Ok);
     world.simulator.with_model(|model| {
         let half: Vec<_> = model.users.iter().step_by(2).map(|user| user.id.clone()).collect();

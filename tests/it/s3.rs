@@ -265,9 +265,8 @@ async fn two_instances_that_meet_in_a_new_lake_do_not_mix() {
         summary
     };
     let (slow, quick) = tokio::join!(Box::pin(cloud.sync()), Box::pin(quick));
-    assert_eq!(quick.status, Status::Ok, "{quick:?}");
-    assert!(lost(&slow.resources[0]), "{slow:?}");
-    for run in &slow.resources[1..] {
+    assert_eq!(slow.status, Status::Ok, "{slow:?}");
+    for run in quick.resources.iter().filter(|run| run.status != ResourceStatus::Skipped) {
         let kind = run.failure.as_ref().map(Error::kind);
         assert_eq!(kind, Some(ErrorKind::Settings), "{run:?}");
     }

@@ -26,4 +26,21 @@ impl Fingerprints {
     pub fn insert(&mut self, id: &str) -> bool {
         self.seen.insert(self.of(id))
     }
+
+    /// Forgets `id`; says whether it had been seen.
+    pub fn remove(&mut self, id: &str) -> bool {
+        self.seen.remove(&self.of(id))
+    }
+
+    /// How many ids have been seen.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether no id has been seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
 }

@@ -24,20 +24,20 @@ use walk::Walk;
 pub struct RowKey {
     /// The row's id.
     pub id: String,
-    /// When it was created, Unix milliseconds; none where the row does not say.
+    /// When it was created, Unix milliseconds; `None` if the row does not say.
     pub created_at: Option<i64>,
 }
 
 /// A page's body, read.
 #[derive(Debug)]
 pub struct Decoded<T> {
-    /// The key of every row of the page, in its order; none where a row has no id.
+    /// The key of every row of the page, in its order; `None` if a row has no id.
     pub keys: Vec<Option<RowKey>>,
     /// Which of them, by their place in the page and in ascending order, could not be read.
     pub unreadable: Vec<usize>,
     /// How many rows the server says the whole listing has.
     pub total_count: Option<u64>,
-    /// The rows that could be read, in whatever form the decoder gives them.
+    /// The rows that could be read, in the decoder's form.
     pub rows: T,
 }
 
@@ -46,7 +46,7 @@ pub struct Decoded<T> {
 pub struct Page<T> {
     /// The rows, in the decoder's form; repeated ones included.
     pub rows: T,
-    /// For each row whether it is new to this listing; none where all are.
+    /// For each row whether it is new to this listing; `None` if all are.
     pub fresh: Option<Vec<bool>>,
     /// How many rows are new.
     pub fresh_count: usize,
@@ -54,6 +54,8 @@ pub struct Page<T> {
     pub keys: Vec<RowKey>,
     /// How many rows the server says the whole listing has.
     pub total_count: Option<u64>,
+    /// The position of the page's first row in the list, counted from 0; `None` for a page read by cursor.
+    pub offset: Option<u64>,
 }
 
 /// How to walk through a listing.
@@ -142,6 +144,7 @@ impl<D> Listing<D> {
         while !self.walk.is_done() {
             let mut query = self.request.query.clone();
             query.extend(self.walk.query());
+            let offset = self.walk.offset();
             let answer = self.client.get(&self.request.path, &query, &self.decode).await;
             let decoded = match answer {
                 Ok(decoded) => decoded,
@@ -159,7 +162,7 @@ impl<D> Listing<D> {
             let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| stuck(&self.request.path, why))?;
             let fresh_count = fresh.iter().filter(|fresh| **fresh).count();
             let fresh = (fresh_count < fresh.len()).then_some(fresh);
-            return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count }));
+            return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count, offset }));
         }
         Ok(None)
     }
@@ -207,7 +210,8 @@ where
 
 /// A deleted row may be refused as a cursor; nobody knows with which status.
 fn refuses_cursor(error: &ApiError) -> bool {
-    matches!(error.refusal, Refusal::Parameter) || (error.refusal == Refusal::Absent && error.status == Some(404))
+    let is_unknown = matches!(error.refusal, Refusal::Absent | Refusal::Missing | Refusal::Denied);
+    error.refusal == Refusal::Parameter || (is_unknown && error.status == Some(404))
 }
 
 fn stuck(path: &str, why: &str) -> ApiError {

@@ -54,6 +54,11 @@ impl OffsetWalk {
         self.done
     }
 
+    /// The position of the next page's first row.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset as u64
+    }
+
     /// The parameters of the next page.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         vec![("limit", self.limit.to_string()), ("offset", self.offset.to_string())]

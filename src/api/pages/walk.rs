@@ -26,6 +26,14 @@ impl Walk {
         }
     }
 
+    /// The position of the next page's first row; `None` for a walk by cursor.
+    pub(super) fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Cursor(_) => None,
+            Self::Offset(walk) => Some(walk.offset()),
+        }
+    }
+
     /// The parameters of the next page.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         match self {

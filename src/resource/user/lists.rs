@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::User;
-use crate::resource::json::{millis, text};
+use crate::resource::json::{FieldTypes, millis, text};
 use crate::table::Column;
 
 #[derive(Deserialize)]
@@ -45,15 +45,21 @@ pub(super) struct ExternalAccount<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
+    object: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
     provider: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
     provider_user_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    google_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    facebook_id: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
     email_address: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
     username: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    verification: Option<Verification<'a>>,
+    verification: Option<AccountVerification<'a>>,
     #[serde(default, deserialize_with = "millis")]
     created_at: Option<i64>,
     #[serde(default, deserialize_with = "millis")]
@@ -66,7 +72,61 @@ pub(super) struct Verification<'a> {
     pub(super) status: Option<Cow<'a, str>>,
 }
 
-/// The status of a verification, where there is one.
+#[derive(Deserialize)]
+struct AccountVerification<'a> {
+    #[serde(borrow, default, deserialize_with = "text")]
+    status: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    strategy: Option<Cow<'a, str>>,
+}
+
+impl ExternalAccount<'_> {
+    /// The provider, by the one name that all of Clerk's shapes come to: `provider` without the prefix `oauth_`. An
+    /// account of the older shape has no `provider`; its `object` names it (`google_account`), or else the strategy
+    /// of its verification does (`oauth_google`).
+    fn provider(&self) -> Option<&str> {
+        let strategy = || self.verification.as_ref()?.strategy.as_deref()?.strip_prefix("oauth_");
+        let object = || self.object.as_deref()?.strip_suffix("_account").filter(|name| *name != "external");
+        let provider = self.provider.as_deref().map(|name| name.strip_prefix("oauth_").unwrap_or(name));
+        provider.filter(|name| !name.is_empty()).or_else(object).or_else(strategy)
+    }
+
+    /// The account's id at the provider, by whatever name.
+    fn provider_user_id(&self) -> Option<&str> {
+        self.provider_user_id.as_deref().or(self.google_id.as_deref()).or(self.facebook_id.as_deref())
+    }
+}
+
+/// The fields of [`EmailAddress`].
+pub(super) const EMAIL_ADDRESS: &FieldTypes = &FieldTypes {
+    text: &["id", "email_address"],
+    times: &["created_at", "updated_at"],
+    objects: &[("verification", VERIFICATION)],
+    ..FieldTypes::EMPTY
+};
+
+/// The fields of [`PhoneNumber`].
+pub(super) const PHONE_NUMBER: &FieldTypes = &FieldTypes {
+    text: &["id", "phone_number"],
+    flags: &["reserved_for_second_factor", "default_second_factor"],
+    times: &["created_at", "updated_at"],
+    objects: &[("verification", VERIFICATION)],
+    ..FieldTypes::EMPTY
+};
+
+/// The fields of [`ExternalAccount`].
+pub(super) const EXTERNAL_ACCOUNT: &FieldTypes = &FieldTypes {
+    text: &["id", "object", "provider", "provider_user_id", "google_id", "facebook_id", "email_address", "username"],
+    times: &["created_at", "updated_at"],
+    objects: &[("verification", ACCOUNT_VERIFICATION)],
+    ..FieldTypes::EMPTY
+};
+
+const VERIFICATION: &FieldTypes = &FieldTypes { text: &["status"], ..FieldTypes::EMPTY };
+
+const ACCOUNT_VERIFICATION: &FieldTypes = &FieldTypes { text: &["status", "strategy"], ..FieldTypes::EMPTY };
+
+/// Returns the status of a verification, if there is one.
 fn status<'r>(verification: Option<&'r Verification<'_>>) -> Option<&'r str> {
     verification.and_then(|verification| verification.status.as_deref())
 }
@@ -107,14 +167,49 @@ pub(super) fn external_accounts(rows: &[User<'_>]) -> Column {
     let all = || rows.iter().filter_map(|row| row.external_accounts.as_deref()).flatten();
     let children = [
         Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
-        Column::text("provider", "Provider.", all().map(|it| it.provider.as_deref())),
-        Column::text("provider_user_id", "Id there.", all().map(|it| it.provider_user_id.as_deref())),
+        Column::text("provider", "Provider, without the prefix `oauth_`.", all().map(ExternalAccount::provider)),
+        Column::text("provider_user_id", "Id there.", all().map(ExternalAccount::provider_user_id)),
         Column::text("email_address", "Address there.", all().map(|it| it.email_address.as_deref())),
         Column::text("username", "Name there.", all().map(|it| it.username.as_deref())),
-        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
+        Column::text(
+            "verification_status",
+            "Verification.",
+            all().map(|it| it.verification.as_ref()?.status.as_deref()),
+        ),
         Column::time("created_at", "Created.", all().map(|it| it.created_at)),
         Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
     ];
     let lengths = rows.iter().map(|row| row.external_accounts.as_ref().map(Vec::len));
     Column::list("external_accounts", "All accounts elsewhere (`external_accounts`).", lengths, &children)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::json::fields_of;
+
+    #[test]
+    fn the_shapes_name_the_fields_that_are_read() {
+        assert_eq!(EMAIL_ADDRESS.sorted_names(), fields_of::<EmailAddress<'_>>());
+        assert_eq!(PHONE_NUMBER.sorted_names(), fields_of::<PhoneNumber<'_>>());
+        assert_eq!(EXTERNAL_ACCOUNT.sorted_names(), fields_of::<ExternalAccount<'_>>());
+        assert_eq!(VERIFICATION.sorted_names(), fields_of::<Verification<'_>>());
+        assert_eq!(ACCOUNT_VERIFICATION.sorted_names(), fields_of::<AccountVerification<'_>>());
+    }
+
+    #[test]
+    fn accounts_of_every_shape_come_to_one_provider() {
+        for (account, provider, id) in [
+            (r#"{"provider":"google","provider_user_id":"1"}"#, Some("google"), Some("1")),
+            (r#"{"provider":"oauth_google","provider_user_id":"1","google_id":"2"}"#, Some("google"), Some("1")),
+            (r#"{"object":"google_account","google_id":"2"}"#, Some("google"), Some("2")),
+            (r#"{"object":"facebook_account","facebook_id":"3","provider":""}"#, Some("facebook"), Some("3")),
+            (r#"{"object":"external_account","verification":{"strategy":"oauth_apple"}}"#, Some("apple"), None),
+            (r#"{"object":"external_account","verification":{"strategy":"ticket"}}"#, None, None),
+            ("{}", None, None),
+        ] {
+            let account: ExternalAccount<'_> = serde_json::from_str(account).unwrap();
+            assert_eq!((account.provider(), account.provider_user_id()), (provider, id));
+        }
+    }
 }

@@ -10,11 +10,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{id, millis, text};
+use super::json::{FieldTypes, id, integer, millis, text};
 use lists::{EmailAddress, ExternalAccount, PhoneNumber, email_addresses, external_accounts, phone_numbers};
 
-use super::{PageRows, Reading, Resource, Writing, decode_page, year};
-use crate::api::{Decoded, RowKey};
+use super::{ListedRow, Reading, Resource, Writing, decode_page, year};
+use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
 /// Users, as they are now.
@@ -44,7 +44,7 @@ pub static USERS: Resource = Resource {
         changed: "updated_at",
     },
     writing: Writing::Replace,
-    decode,
+    decode: decode_page::<UserRow>,
 };
 
 #[derive(Deserialize)]
@@ -95,6 +95,7 @@ struct User<'a> {
     password_last_updated_at: Option<i64>,
     delete_self_enabled: Option<bool>,
     create_organization_enabled: Option<bool>,
+    #[serde(default, deserialize_with = "integer")]
     create_organizations_limit: Option<i64>,
     bypass_client_trust: Option<bool>,
     #[serde(default, deserialize_with = "millis")]
@@ -124,8 +125,67 @@ impl User<'_> {
     }
 }
 
-fn decode(body: &[u8]) -> Result<Decoded<PageRows>, String> {
-    decode_page(body, |row: &User<'_>| RowKey { id: row.id.to_string(), created_at: row.created_at }, columns)
+/// The fields of [`User`].
+pub(super) const SHAPE: &FieldTypes = &FieldTypes {
+    text: &[
+        "id",
+        "username",
+        "first_name",
+        "last_name",
+        "external_id",
+        "locale",
+        "image_url",
+        "primary_email_address_id",
+        "primary_phone_number_id",
+        "primary_web3_wallet_id",
+    ],
+    flags: &[
+        "has_image",
+        "banned",
+        "locked",
+        "deprovisioned",
+        "password_enabled",
+        "two_factor_enabled",
+        "totp_enabled",
+        "backup_code_enabled",
+        "delete_self_enabled",
+        "create_organization_enabled",
+        "bypass_client_trust",
+    ],
+    integers: &["create_organizations_limit"],
+    times: &[
+        "last_sign_in_at",
+        "last_active_at",
+        "mfa_enabled_at",
+        "mfa_disabled_at",
+        "password_last_updated_at",
+        "legal_accepted_at",
+        "created_at",
+        "updated_at",
+    ],
+    json: &["public_metadata", "unsafe_metadata"],
+    lists: &[
+        ("email_addresses", lists::EMAIL_ADDRESS),
+        ("phone_numbers", lists::PHONE_NUMBER),
+        ("external_accounts", lists::EXTERNAL_ACCOUNT),
+    ],
+    ..FieldTypes::EMPTY
+};
+
+struct UserRow;
+
+impl ListedRow for UserRow {
+    type Of<'a> = User<'a>;
+
+    const SHAPE: &'static FieldTypes = SHAPE;
+
+    fn key(row: &User<'_>) -> RowKey {
+        RowKey { id: row.id.to_string(), created_at: row.created_at }
+    }
+
+    fn columns(rows: &[User<'_>]) -> Vec<Column> {
+        columns(rows)
+    }
 }
 
 fn columns(rows: &[User<'_>]) -> Vec<Column> {
@@ -273,9 +333,15 @@ mod tests {
     use arrow::array::AsArray;
 
     use super::*;
+    use crate::resource::json::fields_of;
+
+    #[test]
+    fn the_shape_names_the_fields_that_are_read() {
+        assert_eq!(SHAPE.sorted_names(), fields_of::<User<'_>>());
+    }
 
     fn emails(body: &str) -> Vec<(Option<String>, Option<bool>)> {
-        let batch = decode(body.as_bytes()).unwrap().rows.batch;
+        let batch = decode_page::<UserRow>(body.as_bytes()).unwrap().rows.batch;
         let email = batch.column_by_name("email").unwrap().as_string::<i32>().clone();
         let verified = batch.column_by_name("email_verified").unwrap().as_boolean().clone();
         email.iter().map(|email| email.map(str::to_owned)).zip(verified.iter()).collect()

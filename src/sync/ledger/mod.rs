@@ -16,9 +16,12 @@
 //! Beyond all that are users who were created and deleted between two syncs: no table ever had them. And nothing is
 //! known of days that had begun before the first sync, nor where a server does not say what time it has.
 //!
-//! The days are committed first, then the ledger with its watermark: a run that dies in between leaves days that
-//! count rows which are not there. Whether a table of days belongs to the ledger is written in the ledger's commit;
-//! where it does not, the next run counts anew.
+//! The ledger is committed first, then the days that count its rows. Each commit of the ledger has a number, and the
+//! days say up to which number they count. A run that dies between the two commits leaves days that are behind: the next
+//! run counts all days again, and goes by what the days say of deletions, not by what the ledger says.
+//!
+//! No row has a day before the user was created, outside of the years 2000 to 2099, or after today: such times are
+//! mistakes of an import, and one of them must not keep every day from being complete.
 
 mod days;
 mod rows;
@@ -29,6 +32,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::incremental::UNSEEN_DELETIONS;
 use super::listed::day_of;
 use super::{CLOCKS_APART, ResourceSummary, Run};
 use crate::error::{Error, Result};
@@ -44,8 +48,8 @@ const USERS_VERSION: &str = "clerk-lake.users_version";
 /// The version of `clerk_session` that the ledger was last filled from.
 const SESSIONS_VERSION: &str = "clerk-lake.sessions_version";
 
-/// The version of `clerk_activity_day` that belongs to the ledger.
-const DAYS_VERSION: &str = "clerk-lake.days_version";
+/// The number of the ledger's last commit that added rows; in the table of days, that of the last one that they count.
+const FILLING: &str = "clerk-lake.filling";
 
 /// A version that no table has.
 const NO_VERSION: i64 = -1;
@@ -58,12 +62,18 @@ const RECENT: usize = 8;
 
 /// Where the ledger stood when this run began.
 struct Standing {
-    watermark: Option<DateTime<Utc>>,
     users: Option<u64>,
     sessions: Option<u64>,
-    days: Option<u64>,
+    filling: Option<u64>,
     /// How many users Clerk had whom the table did not have as they were.
     unread: u64,
+}
+
+/// Where the table of days stood when this run began: at the ledger's last commit, or behind it.
+struct DaysStanding {
+    watermark: Option<DateTime<Utc>>,
+    users: Option<u64>,
+    filling: Option<u64>,
 }
 
 /// The tables that the ledger is filled from, as they are committed, whoever committed them.
@@ -73,11 +83,11 @@ struct Sources {
     /// Up to when the users are complete; none where nobody knows.
     users_at: Option<DateTime<Utc>>,
     sessions_at: Option<DateTime<Utc>>,
-    /// What was done to them since the ledger was last filled; none where that cannot be told.
+    /// What was done to them since the ledger was last filled; `None` if unknown.
     users_commits: Option<Vec<CommitRecord>>,
-    /// The version of the users that the days were last filled from.
-    days_at: Option<u64>,
     sessions_commits: Option<Vec<CommitRecord>>,
+    /// What was done to the users since the days were last counted; `None` if unknown.
+    users_commits_since_days: Option<Vec<CommitRecord>>,
 }
 
 impl Run<'_> {
@@ -90,50 +100,49 @@ impl Run<'_> {
         summary: &mut ResourceSummary,
     ) -> Result<()> {
         let standing = Standing::of(&table).await?;
-        let mut sources = Sources::open(self, &standing).await?;
+        let days_table = self.open(&ACTIVITY_DAYS).await?;
+        let counted = DaysStanding::of(&days_table).await?;
+        let sources = Sources::open(self, &standing, &counted).await?;
         if !sources.users.exists() && !sources.sessions.exists() {
             summary.skip("there is nothing to fill it from: sync users and sessions first".to_owned());
             return Ok(());
         }
         self.sync.progress.started(resource.name, None);
-        let days_table = self.open(&ACTIVITY_DAYS).await?;
-        sources.days_at = version_at(&days_table, USERS_VERSION).await?;
         let snapshots = Snapshots::open(self, &sources, &table, &days_table).await?;
         let scope = Scope::of(since, &standing, &sources);
         summary.mode = if scope.is_everything() { "full" } else { "incremental" };
         let new = Box::pin(snapshots.new_rows(self, &sources, &scope, &table)).await?;
         summary.rows_read = new.staged.rows;
         let unread = sources.unread(standing.unread).await?;
-        let is_behind = standing.days != days_table.version();
-        let days = Box::pin(self.days(&snapshots, &standing, &sources, &new, is_behind, unread)).await?;
+        let is_behind = table.exists() && (standing.filling.is_none() || counted.filling != standing.filling);
+        let days = Box::pin(self.days(&snapshots, &counted, &sources, &new, is_behind, unread)).await?;
         // Where nobody says what time it is, nobody can say which days those deleted from now on may have seen.
         let users_version = if self.dated { version_of(&sources.users) } else { NO_VERSION };
-        let change = Change { watermark: sources.users_at, ..self.change(summary) };
-        let change = change.with_position(USERS_VERSION, users_version);
-        let days_version = Box::pin(self.commit_days(days_table, &days, change)).await?;
+        let change = Change { watermark: sources.users_at, ..self.change(summary) }
+            .with_position(USERS_VERSION, users_version)
+            .with_position(FILLING, i64::try_from(standing.filling.unwrap_or(0) + 1).unwrap_or(NO_VERSION));
         let upsert = Upsert::of_new(new.staged);
         summary.take_counts(upsert.counts());
-        let change = Change { watermark: sources.users_at, ..self.change(summary) }
-            .with_unreadable(unread)
-            .with_position(USERS_VERSION, users_version)
-            .with_position(SESSIONS_VERSION, version_of(&sources.sessions))
-            .with_position(DAYS_VERSION, i64::try_from(days_version).unwrap_or(NO_VERSION));
-        let outcome = table.commit_upsert(upsert, change).await?;
-        self.settle(outcome, sources.users_at, &mut table, summary).await
+        let ledger_change =
+            change.clone().with_unreadable(unread).with_position(SESSIONS_VERSION, version_of(&sources.sessions));
+        self.claim_lake(&table).await?;
+        let outcome = table.commit_upsert(upsert, ledger_change).await?;
+        self.settle(outcome, sources.users_at, &mut table, summary).await?;
+        Box::pin(self.commit_days(days_table, &days, change)).await
     }
 
     /// What is known of each day with the new rows, which are staged.
     async fn days(
         &self,
         snapshots: &Snapshots,
-        standing: &Standing,
+        counted: &DaysStanding,
         sources: &Sources,
         new: &NewRows,
         is_behind: bool,
         unread: u64,
     ) -> Result<Days> {
         let mut days = snapshots.days().await?;
-        let view = self.view(standing, sources);
+        let view = self.view(counted, sources);
         if let Some(view) = &view {
             days.note(view);
         }
@@ -142,7 +151,7 @@ impl Run<'_> {
         let Some(view) = view else { return Ok(days) };
         let due = days.due(&view);
         let unseen = if due.iter().any(|day| days.deleted_on(*day).is_some()) {
-            snapshots.unseen(new, &due).await?
+            snapshots.unseen(new, &due, view.until).await?
         } else {
             BTreeMap::default()
         };
@@ -155,14 +164,11 @@ impl Run<'_> {
     }
 
     /// From where the days are looked at; none while it is not known up to when the users are complete.
-    fn view(&self, standing: &Standing, sources: &Sources) -> Option<View> {
-        let (at, before) = (sources.users_at?, standing.watermark);
+    fn view(&self, counted: &DaysStanding, sources: &Sources) -> Option<View> {
+        let (at, before) = (sources.users_at?, counted.watermark);
         // A clock that was set back tells nothing of what happened between two of its moments.
         let is_known = self.dated && before.is_some_and(|before| before <= at);
-        let commits = sources.users_commits.as_deref().filter(|_| is_known);
-        // A run that has committed the days and not the ledger has counted those deleted until then.
-        let counted = sources.days_at.zip(standing.users).map_or(0, |(days, ledger)| days.saturating_sub(ledger));
-        let commits = commits.map(|commits| commits.get(usize::try_from(counted).unwrap_or(0)..).unwrap_or_default());
+        let commits = sources.users_commits_since_days.as_deref().filter(|_| is_known);
         let today = day(at);
         Some(View {
             at,
@@ -174,8 +180,8 @@ impl Run<'_> {
         })
     }
 
-    /// Commits the days; gives the version that this made.
-    async fn commit_days(&self, mut table: Table, days: &Days, change: Change) -> Result<u64> {
+    /// Commits the days.
+    async fn commit_days(&self, mut table: Table, days: &Days, change: Change) -> Result<()> {
         let rows = days.rows();
         let mut writer = table.writer()?;
         if !rows.is_empty() {
@@ -186,26 +192,35 @@ impl Run<'_> {
         let staged = writer.finish().await?;
         let counts = table.changes_by(&staged).await?;
         let outcome = table.replace(staged, counts, change).await?;
-        let version = outcome.committed(table.spec().name)?;
+        outcome.committed(table.spec().name)?;
         self.note_base(&table);
-        Ok(version)
+        Ok(())
     }
 }
 
 impl Standing {
     async fn of(ledger: &Table) -> Result<Self> {
         Ok(Self {
-            watermark: ledger.watermark().await?,
             users: version_at(ledger, USERS_VERSION).await?,
             sessions: version_at(ledger, SESSIONS_VERSION).await?,
-            days: version_at(ledger, DAYS_VERSION).await?,
+            filling: version_at(ledger, FILLING).await?,
             unread: ledger.unreadable().await?,
         })
     }
 }
 
+impl DaysStanding {
+    async fn of(days: &Table) -> Result<Self> {
+        Ok(Self {
+            watermark: days.watermark().await?,
+            users: version_at(days, USERS_VERSION).await?,
+            filling: version_at(days, FILLING).await?,
+        })
+    }
+}
+
 impl Sources {
-    async fn open(run: &Run<'_>, standing: &Standing) -> Result<Self> {
+    async fn open(run: &Run<'_>, standing: &Standing, counted: &DaysStanding) -> Result<Self> {
         let users = run.sync.lake.table(&USERS.table).await?;
         let sessions = run.sync.lake.table(&SESSIONS.table).await?;
         run.note_base(&users);
@@ -215,7 +230,7 @@ impl Sources {
             users_at: users.watermark().await?.filter(|at| *at > DateTime::UNIX_EPOCH),
             sessions_at: sessions.watermark().await?,
             users_commits: commits_since(&users, standing.users).await?,
-            days_at: None,
+            users_commits_since_days: commits_since(&users, counted.users).await?,
             sessions_commits: commits_since(&sessions, standing.sessions).await?,
             users,
             sessions,
@@ -253,12 +268,14 @@ fn version_of(table: &Table) -> i64 {
     table.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(NO_VERSION)
 }
 
-/// How many rows these commits have removed; none where another program made one of them.
+/// How many rows these commits have removed, or left although they may have been deleted: at most. `None` if another
+/// program made one of them.
 fn rows_deleted(commits: &[CommitRecord]) -> Option<i64> {
-    let deleted = |commit: &CommitRecord| match commit.info.as_object()?.get("rowsDeleted") {
-        Some(rows) => rows.as_i64(),
-        // A compaction, a sweep, new columns.
-        None => Some(0),
+    let deleted = |commit: &CommitRecord| {
+        let info = commit.info.as_object()?;
+        // A compaction, a sweep or new columns say nothing of rows.
+        let number = |name: &str| info.get(name).map_or(Some(0), Value::as_i64);
+        Some(number("rowsDeleted")? + number(UNSEEN_DELETIONS)?)
     };
     commits.iter().map(deleted).sum()
 }
@@ -291,9 +308,10 @@ mod tests {
             commit(json!({"mode": "full", "rowsDeleted": 3}), Some(60)),
             commit(json!({"mode": "compact"}), None),
             commit(json!({"mode": "incremental", "rowsDeleted": 0}), Some(70)),
+            commit(json!({"mode": "incremental", "rowsDeleted": 0, "rowsDeletedUnseen": 4}), Some(75)),
             commit(json!({"mode": "full", "rowsDeleted": 2}), Some(80)),
         ];
-        assert_eq!(rows_deleted(&ours), Some(5));
+        assert_eq!(rows_deleted(&ours), Some(9));
         assert_eq!(rows_deleted(&[]), Some(0));
         let foreign = [ours[0].clone(), commit(Value::Null, None)];
         assert_eq!(rows_deleted(&foreign), None);

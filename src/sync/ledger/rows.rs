@@ -11,7 +11,7 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::context::SessionContext;
 use futures::TryStreamExt;
 
-use super::days::Days;
+use super::days::{Days, day};
 use super::unseen::{Unseen, unseen};
 use super::{Sources, Standing, stamped_from};
 use crate::error::{Error, Result};
@@ -29,11 +29,11 @@ const MOST_AT_ONCE: i64 = 250_000;
 /// Days that are closer than that are looked up together in the ledger.
 const NEAR: i32 = 7;
 
-/// The first day that a row may have, 1970-01-01, in days since 1970.
-const FIRST_DAY: i32 = 0;
+/// The first day that a row may have, 2000-01-01, in days since 1970.
+const FIRST_DAY: i32 = 10_957;
 
-/// The day after the last one that a row may have, 9999-12-31.
-const END_OF_DAYS: i32 = 2_932_897;
+/// The day after the last one that a row may have, 2099-12-31.
+const END_OF_DAYS: i32 = 47_482;
 
 /// A day in microseconds.
 const DAY: i64 = 86_400_000_000;
@@ -131,9 +131,12 @@ impl Snapshots {
         scope: &Scope,
         ledger: &Table,
     ) -> Result<NewRows> {
-        let told = self.told(scope);
-        let sql = format!("SELECT date, count(*) AS found FROM ({told}) GROUP BY date");
-        let found = numbers(&self.ask(&sql, scope.values(FIRST_DAY, END_OF_DAYS)).await?)?;
+        // No row may have a day that has not begun. How much there is of each is an estimate: what is told of days
+        // before a user existed is left out only as each part is staged.
+        let end = END_OF_DAYS.min(day(run.latest()).saturating_add(1));
+        let sql = format!("SELECT date, count(*) AS found FROM ({}) GROUP BY date", self.told(scope, false));
+        let found = numbers(&self.ask(&sql, scope.values(FIRST_DAY, end)).await?)?;
+        let told = self.told(scope, true);
         let (mut staged, mut counts) = (Vec::new(), BTreeMap::new());
         for part in parts(&found) {
             if run.sync.stop.is_cancelled() {
@@ -183,8 +186,9 @@ impl Snapshots {
     }
 
     /// The days that the tables tell of, in `$first` to `$end`, a row for each time that they tell of one: the user,
-    /// the day, and 0 for a user or 1 for a session.
-    fn told(&self, scope: &Scope) -> String {
+    /// the day, and 0 for a user or 1 for a session. If `checked`, days of sessions before their user was created are
+    /// left out (before the session began, if the user is unknown); those of users always are.
+    fn told(&self, scope: &Scope, checked: bool) -> String {
         let mut parts = Vec::new();
         let told = |table: &str, id: &str, at: &str, origin: u8, of: &str| {
             format!(
@@ -198,7 +202,9 @@ impl Snapshots {
                 (Some(_), None) => " AND last_active_at >= $users_active",
                 (Some(_), Some(_)) => " AND (last_active_at >= $users_active OR _synced_at >= $users_written)",
             };
-            parts.push(told(USERS.table.name, "id", "last_active_at", 0, of));
+            let of =
+                format!("{of} AND (created_at IS NULL OR CAST(created_at AS DATE) <= CAST(last_active_at AS DATE))");
+            parts.push(told(USERS.table.name, "id", "last_active_at", 0, &of));
         }
         if self.has(&SESSIONS.table) {
             // Whoever impersonates a user is active, and the user is not.
@@ -206,9 +212,39 @@ impl Snapshots {
             if scope.sessions_written.is_some() {
                 of.push_str(" AND _synced_at >= $sessions_written");
             }
-            parts.extend(["created_at", "last_active_at"].map(|at| told(SESSIONS.table.name, "user_id", at, 1, &of)));
+            if checked {
+                parts.push(self.told_by_sessions(&of));
+            } else {
+                parts.extend(
+                    ["created_at", "last_active_at"].map(|at| told(SESSIONS.table.name, "user_id", at, 1, &of)),
+                );
+            }
         }
         parts.join(" UNION ALL ")
+    }
+
+    /// What sessions that meet the condition `of` tell of, but for days before their user existed.
+    fn told_by_sessions(&self, of: &str) -> String {
+        let sessions = SESSIONS.table.name;
+        let times = ["created_at", "last_active_at"].map(|at| {
+            format!(
+                "SELECT user_id, CAST(created_at AS DATE) AS began, CAST({at} AS DATE) AS date FROM {sessions} \
+                 WHERE {at} >= $first AND {at} < $end{of}"
+            )
+        });
+        let times = times.join(" UNION ALL ");
+        let (join, born) = if self.has(&USERS.table) {
+            (
+                format!(" LEFT JOIN {} AS owner ON owner.id = told.user_id", USERS.table.name),
+                "CAST(owner.created_at AS DATE), ",
+            )
+        } else {
+            (String::new(), "")
+        };
+        format!(
+            "SELECT told.user_id, told.date, 1 AS origin FROM ({times}) AS told{join} \
+             WHERE coalesce({born}told.began, told.date) <= told.date"
+        )
     }
 
     /// How many users the ledger has with the new rows: on the days of these, or on all.
@@ -228,7 +264,7 @@ impl Snapshots {
     }
 
     /// Who may have been active unseen on each of `days`, which are to be settled.
-    pub(super) async fn unseen(&self, new: &NewRows, days: &[i32]) -> Result<BTreeMap<i32, Unseen>> {
+    pub(super) async fn unseen(&self, new: &NewRows, days: &[i32], until: i32) -> Result<BTreeMap<i32, Unseen>> {
         const STAGED: &str = "staged";
         let mut parts = Vec::new();
         if self.has(&USER_ACTIVITY.table) {
@@ -239,7 +275,7 @@ impl Snapshots {
             self.session.register_table(STAGED, provider).map_err(|error| query::failed(&error))?;
             parts.push(STAGED);
         }
-        unseen(self, &parts, days).await
+        unseen(self, &parts, days, until).await
     }
 
     /// What a query of the program's own gives.
@@ -337,7 +373,8 @@ mod tests {
             "(date >= DATE '2026-10-31' AND date <= DATE '2026-11-08') OR \
              (date >= DATE '2026-12-13' AND date <= DATE '2026-12-13')"
         );
-        assert_eq!(sql_day(END_OF_DAYS - 1), "DATE '9999-12-31'");
+        assert_eq!(sql_day(FIRST_DAY), "DATE '2000-01-01'");
+        assert_eq!(sql_day(END_OF_DAYS - 1), "DATE '2099-12-31'");
     }
 
     #[test]

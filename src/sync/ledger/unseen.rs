@@ -26,14 +26,21 @@ struct Lived {
 }
 
 /// Who may have been active unseen on each of `days`, in ascending order, by the rows of the tables called `ledger`.
-pub(super) async fn unseen(snapshots: &Snapshots, ledger: &[&str], days: &[i32]) -> Result<BTreeMap<i32, Unseen>> {
+/// Rows of days after `until`, which have not begun yet, are not looked at.
+pub(super) async fn unseen(
+    snapshots: &Snapshots,
+    ledger: &[&str],
+    days: &[i32],
+    until: i32,
+) -> Result<BTreeMap<i32, Unseen>> {
     let (Some(first), Some(last)) = (days.first().copied(), days.last().copied()) else { return Ok(BTreeMap::new()) };
     if ledger.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let lived = lived_through(snapshots, ledger, first).await?;
-    let seen = seen_again(snapshots, ledger, first, last).await?;
-    let gone = gone_but_seen(snapshots, ledger, first, last).await?;
+    let tables = with_tables(ledger, first, until);
+    let lived = lived_through(snapshots, &tables).await?;
+    let seen = seen_again(snapshots, &tables, last).await?;
+    let gone = gone_but_seen(snapshots, &tables, last).await?;
     let unseen = |day: i32| {
         let possible: i64 = lived.iter().filter(|it| it.created <= day && day < it.last).map(|it| it.users).sum();
         let number = |of: &BTreeMap<i32, i64>| of.get(&day).copied().unwrap_or_default();
@@ -42,12 +49,13 @@ pub(super) async fn unseen(snapshots: &Snapshots, ledger: &[&str], days: &[i32])
     Ok(days.iter().copied().map(unseen).collect())
 }
 
-/// The ledger's rows from `first` on, as a common table called `activity`; and everybody whom it has after that day,
+/// The ledger's rows from `first` to `until`, as a common table called `activity`; and everybody whom it has after that day,
 /// with the day of creation and the last one seen, as one called `lived`. Who was created before `first`, or nobody
 /// knows when, counts as created on it.
-fn with_tables(ledger: &[&str], first: i32) -> String {
-    let (first, users) = (sql_day(first), USERS.table.name);
-    let rows = |table: &&str| format!("SELECT user_id, date, source FROM {table} WHERE date >= {first}");
+fn with_tables(ledger: &[&str], first: i32, until: i32) -> String {
+    let (first, until, users) = (sql_day(first), sql_day(until), USERS.table.name);
+    let rows =
+        |table: &&str| format!("SELECT user_id, date, source FROM {table} WHERE date >= {first} AND date <= {until}");
     let rows: Vec<String> = ledger.iter().map(rows).collect();
     format!(
         "WITH activity AS ({}), \
@@ -61,9 +69,9 @@ fn with_tables(ledger: &[&str], first: i32) -> String {
 }
 
 /// How many users lived through which days after `first`: created on one or before it, seen last on another.
-async fn lived_through(snapshots: &Snapshots, ledger: &[&str], first: i32) -> Result<Vec<Lived>> {
-    let sql = with_tables(ledger, first)
-        + "SELECT created_on, seen_last, count(*) AS users FROM lived GROUP BY created_on, seen_last";
+async fn lived_through(snapshots: &Snapshots, tables: &str) -> Result<Vec<Lived>> {
+    let sql =
+        tables.to_owned() + "SELECT created_on, seen_last, count(*) AS users FROM lived GROUP BY created_on, seen_last";
     let mut found = Vec::new();
     for batch in snapshots.ask(&sql, Vec::new()).await? {
         let days = [0, 1].map(|column| batch.column(column).as_primitive_opt::<Date32Type>());
@@ -80,8 +88,8 @@ async fn lived_through(snapshots: &Snapshots, ledger: &[&str], first: i32) -> Re
 }
 
 /// How many of them the ledger has on each day before their last one.
-async fn seen_again(snapshots: &Snapshots, ledger: &[&str], first: i32, last: i32) -> Result<BTreeMap<i32, i64>> {
-    let sql = with_tables(ledger, first)
+async fn seen_again(snapshots: &Snapshots, tables: &str, last: i32) -> Result<BTreeMap<i32, i64>> {
+    let sql = tables.to_owned()
         + "SELECT activity.date, count(*) AS users \
            FROM activity JOIN lived ON lived.user_id = activity.user_id \
            WHERE activity.date >= lived.created_on AND activity.date < lived.seen_last "
@@ -91,9 +99,9 @@ async fn seen_again(snapshots: &Snapshots, ledger: &[&str], first: i32, last: i3
 
 /// How many users the ledger has on each day as their last one who are users no more. They are among those who were
 /// deleted: the table of users has had them, on that day or later.
-async fn gone_but_seen(snapshots: &Snapshots, ledger: &[&str], first: i32, last: i32) -> Result<BTreeMap<i32, i64>> {
+async fn gone_but_seen(snapshots: &Snapshots, tables: &str, last: i32) -> Result<BTreeMap<i32, i64>> {
     let users = USERS.table.name;
-    let sql = with_tables(ledger, first)
+    let sql = tables.to_owned()
         + &format!(
             "SELECT activity.date, count(*) AS users \
              FROM activity LEFT ANTI JOIN (SELECT id FROM {users}) AS here ON here.id = activity.user_id \

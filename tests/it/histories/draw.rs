@@ -32,8 +32,9 @@ const FOLLOWED: u64 = 3;
 
 /// What the simulator may change before a list while a run reads. Sessions go, or end, only by [`super::Watcher`]'s
 /// hand, which writes down first which there are.
-pub const STIRRING: [ChangeKind; 10] = [
+pub const STIRRING: [ChangeKind; 11] = [
     ChangeKind::CreateUser,
+    ChangeKind::ImportUser,
     ChangeKind::UpdateProfile,
     ChangeKind::ChangeEmail,
     ChangeKind::Ban,
@@ -113,6 +114,7 @@ pub struct Instance {
     pub organizations: usize,
     pub clamp: Option<usize>,
     pub plain_session_listing: bool,
+    pub unstable_ties: bool,
     pub unknown_cursor: UnknownCursor,
     /// Where its clock begins, Unix milliseconds.
     pub now: i64,
@@ -140,6 +142,7 @@ impl Instance {
             organizations: dice.within(0..=8),
             clamp,
             plain_session_listing: dice.percent(if is_large { 25 } else { 50 }),
+            unstable_ties: dice.percent(50),
             unknown_cursor: dice.of(&[UnknownCursor::NotFound, UnknownCursor::Unprocessable, UnknownCursor::EmptyPage]),
             now: NOW + dice.within(0..=7 * DAY),
             is_large,
@@ -152,6 +155,7 @@ impl Instance {
         config.organizations = self.organizations;
         config.clamp = self.clamp;
         config.plain_session_listing = self.plain_session_listing;
+        config.unstable_ties = self.unstable_ties;
         config.now = Some(self.now);
         config.faults = self.no_faults();
     }
@@ -179,6 +183,12 @@ impl Instance {
             58..=60 => {
                 Faults { every: dice.within(2..=17), kinds: vec![dice.of(&TARDY)], limit: Some(1), ..self.no_faults() }
             }
+            61..=68 => Faults {
+                every: dice.within(3..=40),
+                kinds: dice.several(&FaultKind::FINAL, 2),
+                limit: dice.percent(70).then(|| dice.within(1..=3)),
+                ..self.no_faults()
+            },
             _ => Faults {
                 every: dice.of(&[2, 3, 5, 9, 17]),
                 kinds: dice.several(&QUICK, 4),
@@ -213,11 +223,12 @@ pub fn moment(millis: i64) -> DateTime<Utc> {
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { users, organizations, clamp, plain_session_listing, unknown_cursor, now, .. } = self;
+        let Self { users, organizations, clamp, plain_session_listing, unstable_ties, unknown_cursor, now, .. } = self;
         write!(
             f,
             "at {} {users} users, {organizations} organizations, pages of {clamp:?}, sessions listed without a user: \
-             {plain_session_listing}, to an unknown cursor {unknown_cursor:?}, changes recorded: {}",
+             {plain_session_listing}, ties shuffled: {unstable_ties}, to an unknown cursor {unknown_cursor:?}, \
+             changes recorded: {}",
             moment(*now),
             self.is_followed()
         )

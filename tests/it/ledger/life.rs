@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clerk_lake::api::Client;
-use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
 use clerk_lake::simulator::model::{DAY, User};
 use clerk_lake::simulator::{ChangeKind, FaultKind, Faults, Model};
@@ -24,7 +23,7 @@ use crate::histories::switch;
 use crate::incremental::set_clock;
 use crate::support::ledger::{self, Active};
 use crate::support::store::{FaultyStore, Plan, Point};
-use crate::support::{World, expected, named};
+use crate::support::{World, named};
 
 /// How many days it goes on where nobody says otherwise.
 const DAYS: u64 = 60;
@@ -199,7 +198,7 @@ impl Life {
         let run = sync::Sync {
             client: if attempt.fails_every > 0 { self.impatient.clone() } else { self.client.clone() },
             lake: lake_over(Arc::new(store)),
-            clock: Clock::fixed(moment(expected::NOW)),
+            clock: self.world.clock(),
             options: self.world.options.clone(),
             progress: self.progress(attempt),
             stop: CancellationToken::new(),

@@ -236,22 +236,22 @@ async fn sign_ups_fall_on_utc_days_and_add_up_from_the_beginning() {
 #[tokio::test]
 async fn sign_ups_are_of_the_first_account_s_provider_or_of_what_there_is_instead() {
     let wanted = "
-        +------------+--------------+----------+-------+
-        | date       | provider     | sign_ups | total |
-        +------------+--------------+----------+-------+
-        | 2028-02-29 | email        | 0        | 1     |
-        | 2028-02-29 | oauth_google | 0        | 2     |
-        | 2028-02-29 | other        | 0        | 0     |
-        | 2028-02-29 | phone        | 1        | 1     |
-        | 2028-02-29 | username     | 1        | 1     |
-        | 2028-02-29 | web3         | 0        | 1     |
-        | 2028-03-01 | email        | 0        | 1     |
-        | 2028-03-01 | oauth_google | 0        | 2     |
-        | 2028-03-01 | other        | 1        | 1     |
-        | 2028-03-01 | phone        | 0        | 1     |
-        | 2028-03-01 | username     | 0        | 1     |
-        | 2028-03-01 | web3         | 0        | 1     |
-        +------------+--------------+----------+-------+";
+        +------------+----------+----------+-------+
+        | date       | provider | sign_ups | total |
+        +------------+----------+----------+-------+
+        | 2028-02-29 | email    | 0        | 1     |
+        | 2028-02-29 | google   | 0        | 2     |
+        | 2028-02-29 | other    | 0        | 0     |
+        | 2028-02-29 | phone    | 1        | 1     |
+        | 2028-02-29 | username | 1        | 1     |
+        | 2028-02-29 | web3     | 0        | 1     |
+        | 2028-03-01 | email    | 0        | 1     |
+        | 2028-03-01 | google   | 0        | 2     |
+        | 2028-03-01 | other    | 1        | 1     |
+        | 2028-03-01 | phone    | 0        | 1     |
+        | 2028-03-01 | username | 0        | 1     |
+        | 2028-03-01 | web3     | 0        | 1     |
+        +------------+----------+----------+-------+";
     assert_answer(&few(), "sign_ups_by_provider", &[("lookback_days", 2)], wanted).await;
 }
 

@@ -276,7 +276,7 @@ fn phone_number(phone: &PhoneNumber, user: &User) -> Value {
 fn external_account(account: &ExternalAccount, user: &User) -> Value {
     json!({
         "id": account.id,
-        "provider": account.provider,
+        "provider": account.provider.trim_start_matches("oauth_"),
         "provider_user_id": format!("{}-there", account.id),
         "email_address": user.email_addresses.first().map_or("", |email| email.address.as_str()),
         "username": null,

@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use clerk_lake::api::{Client, ClientConfig, RateLimit, RetryPolicy, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Keeping, Lake, Location};
@@ -92,16 +93,15 @@ impl World {
     }
 
     pub async fn sync_with(&self, client: Client, lake: Lake, options: SyncOptions) -> Summary {
-        Sync {
-            client,
-            lake,
-            clock: Clock::system(),
-            options,
-            progress: Arc::new(Silent),
-            stop: CancellationToken::new(),
-        }
-        .run()
-        .await
+        Sync { client, lake, clock: self.clock(), options, progress: Arc::new(Silent), stop: CancellationToken::new() }
+            .run()
+            .await
+    }
+
+    /// The clock of a machine that is right: where the instance's clock stands still, this one does too.
+    pub fn clock(&self) -> Clock {
+        let moment = self.simulator.standing_clock().and_then(DateTime::from_timestamp_millis);
+        moment.map_or_else(Clock::system, Clock::fixed)
     }
 
     /// The rows that `sql` gives over the lake.
@@ -122,6 +122,9 @@ impl World {
         let mut command = program(self.directory.path());
         command.env("CLERK_SECRET_KEY", KEY).env("CLERK_LAKE_API_URL", self.simulator.url());
         command.env("CLERK_LAKE_LAKE", self.path()).args(arguments);
+        if self.simulator.standing_clock().is_some() {
+            command.env("CLERK_LAKE_NOW", self.clock().now().to_rfc3339());
+        }
         command
     }
 

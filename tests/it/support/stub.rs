@@ -19,26 +19,43 @@ pub struct Request {
 /// What is answered.
 pub struct Answer {
     status: u16,
-    location: Option<String>,
+    content_type: &'static str,
+    headers: Vec<(&'static str, String)>,
     body: String,
 }
 
 impl Answer {
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
-        Self { status, location: None, body: body.to_string() }
+        Self::text(status, "application/json", &body.to_string())
+    }
+
+    pub fn text(status: u16, content_type: &'static str, body: &str) -> Self {
+        Self { status, content_type, headers: Vec::new(), body: body.to_owned() }
+    }
+
+    /// An error of Clerk's own.
+    pub fn error(status: u16, code: &str) -> Self {
+        let error = serde_json::json!({"code": code, "message": "no", "long_message": "no", "meta": {}});
+        Self::json(status, &serde_json::json!({"errors": [error], "clerk_trace_id": "trace"}))
     }
 
     pub fn redirect(location: &str) -> Self {
-        Self { status: 302, location: Some(location.to_owned()), body: String::new() }
+        Self::text(302, "text/plain", "").with("location", location)
     }
 
-    fn text(&self) -> String {
-        let location = self.location.as_ref().map(|to| format!("location: {to}\r\n")).unwrap_or_default();
-        let Self { status, body, .. } = self;
+    /// The same with one more header.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
+    fn head(&self) -> String {
+        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let Self { status, content_type, body, .. } = self;
         let length = body.len();
         format!(
-            "HTTP/1.1 {status} Stub\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
-             connection: close\r\n{location}\r\n{body}"
+            "HTTP/1.1 {status} Stub\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\
+             connection: close\r\n{headers}\r\n"
         )
     }
 }
@@ -88,8 +105,9 @@ impl Drop for Stub {
 async fn respond(stream: TcpStream, answer: &(impl Fn(&Request) -> Answer + Sync)) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let request = head(&mut stream).await?;
-    let text = answer(&request).text();
-    stream.get_mut().write_all(text.as_bytes()).await?;
+    let answer = answer(&request);
+    stream.get_mut().write_all(answer.head().as_bytes()).await?;
+    stream.get_mut().write_all(answer.body.as_bytes()).await?;
     stream.get_mut().shutdown().await
 }
 

@@ -1,0 +1,79 @@
+//! Where Clerk's Backend API is.
+
+use url::{Host, Url};
+
+use crate::error::{Error, Result};
+
+/// Where Clerk's Backend API is, unless the user says otherwise.
+pub const DEFAULT_API_URL: &str = "https://api.clerk.com";
+
+/// Reads `--api-url`: an absolute https URL, with or without `/v1`. Plain http is taken for this machine only: every
+/// request carries the key.
+///
+/// # Errors
+/// [`Settings`](crate::ErrorKind::Settings) if it is not one.
+pub fn parse_api_url(text: &str) -> Result<Url> {
+    let wrong = |why: &str| {
+        Error::settings(format!("--api-url {text:?} {why}"))
+            .with_hint(format!("give an absolute http(s) URL, such as {DEFAULT_API_URL}"))
+    };
+    let mut url = Url::parse(text.trim()).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong("is not an absolute http(s) URL"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::settings("--api-url must not carry a user name or password")
+            .with_hint("the key comes from CLERK_SECRET_KEY"));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(Error::settings(format!("--api-url {text:?} would send the key unencrypted over a network"))
+            .with_hint("use https; plain http is taken for localhost, 127.0.0.1 and [::1] only"));
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    let path = url.path().trim_end_matches('/').trim_end_matches("/v1").to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_sent_unencrypted_to_this_machine_only() {
+        for url in
+            ["http://localhost:1", "http://127.0.0.1", "http://127.8.8.8:1/v1", "http://[::1]:1", "https://x.dev"]
+        {
+            assert!(parse_api_url(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://10.0.0.1",
+            "http://api.clerk.com",
+            "http://localhost.example.com",
+            "http://0.0.0.0",
+            "http://[::ffff:10.0.0.1]",
+            "http://192.168.1.1:8080/v1",
+        ] {
+            let error = parse_api_url(url).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Settings);
+            assert!(error.hint().is_some_and(|hint| hint.contains("https")), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_version_s_path_may_be_given_or_left_out() {
+        for url in ["https://x.dev/", "https://x.dev/v1", "https://x.dev/v1/?a=b#c"] {
+            assert_eq!(parse_api_url(url).unwrap().as_str(), "https://x.dev/", "{url}");
+        }
+    }
+}

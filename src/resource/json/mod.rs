@@ -1,0 +1,341 @@
+//! A page's JSON to typed rows, without a tree of values in between: strings are borrowed if they hold no escapes,
+//! metadata stays raw.
+//!
+//! Unknown fields are ignored and missing ones are null. A page that has the types of the contract is read in one
+//! step. Any other page is taken apart: a field of another type becomes null and is counted, and a row is set aside
+//! only if its id cannot be read.
+
+mod repair;
+mod scan;
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+use std::ops::RangeInclusive;
+
+use serde::de::{Error as _, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use crate::api::RowKey;
+pub use repair::{FieldTypes, OddField};
+
+/// The moments that a time may stand for, Unix milliseconds: the range of calendar dates.
+const CALENDAR: RangeInclusive<i64> = -8_210_000_000_000_000..=8_210_000_000_000_000;
+
+/// A row that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// What it is called: its id, or a hash of it.
+    pub name: String,
+    /// The fields of it that have a column.
+    pub raw: String,
+    /// Why it could not be read; never a value of it.
+    pub reason: String,
+    /// Its place in the page.
+    pub at: usize,
+    /// Its key, if it has an id.
+    pub key: Option<RowKey>,
+}
+
+impl Rejected {
+    /// What tells the row from others.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A row that was read, with fields of another type than the contract promises, which are null now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OddRow {
+    /// The row's id.
+    pub id: String,
+    /// The row as it was read.
+    pub raw: String,
+    /// The fields that are null now.
+    pub fields: Vec<OddField>,
+}
+
+/// The rows of one page, and what of it is not as it should be.
+#[derive(Debug)]
+pub struct Rows<R> {
+    /// The rows, in the order of the page.
+    pub rows: Vec<R>,
+    /// How many rows the server says the whole listing has.
+    pub total_count: Option<u64>,
+}
+
+/// A page whose rows do not all have the types of the contract, made fit to be read by [`read_page`].
+#[derive(Debug, Default)]
+pub struct RepairedPage {
+    /// The rows that can be read, as a JSON array.
+    pub body: String,
+    /// Rows set aside.
+    pub rejected: Vec<Rejected>,
+    /// Rows of which fields are null now.
+    pub odd: Vec<OddRow>,
+    /// How many rows the server says the whole listing has.
+    pub total_count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Envelope<R> {
+    // Without a default: an object without `data` is not a list.
+    #[serde(deserialize_with = "null_or_list")]
+    data: Option<Vec<R>>,
+    #[serde(default, deserialize_with = "integer")]
+    total_count: Option<i64>,
+}
+
+fn null_or_list<'de, R: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<R>>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+/// Reads a page whose rows all have the types of the contract: a bare array, or an envelope of `data` and
+/// `total_count`.
+///
+/// # Errors
+/// What is wrong with it; never a value of it.
+pub fn read_page<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<Rows<R>, String> {
+    // Checked once for the whole page instead of once for each text.
+    let body = std::str::from_utf8(body).map_err(|error| format!("not UTF-8: {error}"))?;
+    if !body.trim_start().starts_with('{') {
+        let rows: Option<Vec<R>> = serde_json::from_str(body).map_err(|error| not_a_list(&error))?;
+        return Ok(Rows { rows: rows.unwrap_or_default(), total_count: None });
+    }
+    let Envelope { data, total_count } = serde_json::from_str(body).map_err(|error| not_a_list(&error))?;
+    let total_count = total_count.map(u64::try_from).transpose();
+    let total_count = total_count.map_err(|_| "the total count is negative".to_owned())?;
+    match data {
+        Some(rows) => Ok(Rows { rows, total_count }),
+        None if total_count == Some(0) => Ok(Rows { rows: Vec::new(), total_count }),
+        None => Err("not a list: data is null, although the total count is not 0".to_owned()),
+    }
+}
+
+/// Repairs a page that [`read_page`] refuses. `is_readable` says whether a row's JSON can be read; rows that can are
+/// taken as they are.
+///
+/// # Errors
+/// What is wrong with it, if it is not a list; never a value of it.
+pub fn repair_page(
+    body: &[u8],
+    shape: &FieldTypes,
+    is_readable: impl Fn(&str) -> bool,
+) -> Result<RepairedPage, String> {
+    let body = String::from_utf8_lossy(body);
+    let body = body.trim_start_matches('\u{feff}');
+    let escaped;
+    let page = match read_page::<&RawValue>(body.as_bytes()) {
+        Ok(page) => page,
+        Err(error) => {
+            escaped = escape_controls(body).ok_or_else(|| error.clone())?;
+            read_page::<&RawValue>(escaped.as_bytes()).map_err(|_| error)?
+        }
+    };
+    let mut repaired = RepairedPage { total_count: page.total_count, ..RepairedPage::default() };
+    for (at, raw) in page.rows.into_iter().map(RawValue::get).enumerate() {
+        repaired.take(at, raw, shape, &is_readable);
+    }
+    repaired.body.insert(0, '[');
+    repaired.body.push(']');
+    Ok(repaired)
+}
+
+impl RepairedPage {
+    fn take(&mut self, at: usize, raw: &str, shape: &FieldTypes, is_readable: &impl Fn(&str) -> bool) {
+        if is_readable(raw) {
+            self.push(raw);
+            return;
+        }
+        let Some(row) = repair::repair(raw, &[shape]) else {
+            let reason = format!("{} where an object belongs", scan::type_name(raw));
+            self.rejected.push(Rejected { name: hashed(raw), raw: "{}".to_owned(), reason, at, key: None });
+            return;
+        };
+        match id_of(raw) {
+            Ok(id) if is_readable(&row.json) => {
+                self.push(&row.json);
+                if !row.odd.is_empty() {
+                    self.odd.push(OddRow { id, raw: row.json, fields: row.odd });
+                }
+            }
+            Ok(id) => {
+                let key = Some(RowKey { id: id.clone(), created_at: None });
+                let reason = "it cannot be read, even without the fields that are of another type".to_owned();
+                self.rejected.push(Rejected { name: id, raw: row.json, reason, at, key });
+            }
+            Err(reason) => {
+                let name = hashed(&row.json);
+                self.rejected.push(Rejected { name, raw: row.json, reason, at, key: None });
+            }
+        }
+    }
+
+    fn push(&mut self, row: &str) {
+        if !self.body.is_empty() {
+            self.body.push(',');
+        }
+        self.body.push_str(row);
+    }
+}
+
+/// Returns the id of a row that is an object, or why it has none.
+fn id_of(raw: &str) -> Result<String, String> {
+    let members = scan::members(raw).unwrap_or_default();
+    let id = members.iter().rev().find(|(name, _)| name == "id").map(|(_, value)| *value);
+    match id.map(|id| (id, scan::text(id))) {
+        None => Err("id is missing".to_owned()),
+        Some((id, None)) => Err(format!("id is {}", scan::type_name(id))),
+        Some((_, Some((id, is_broken)))) if is_broken || id.is_empty() => {
+            Err(format!("id is {}", if is_broken { "not a text" } else { "empty" }))
+        }
+        Some((_, Some((id, _)))) => Ok(id.into_owned()),
+    }
+}
+
+/// Returns a row's JSON with nothing in it but the fields that have a column in one of the tables: without private
+/// metadata, tokens and URLs that let their holder in. What is not an object becomes an empty one.
+#[must_use]
+pub(crate) fn storable(raw: &str) -> String {
+    let is_json = serde_json::from_str::<&RawValue>(raw).is_ok();
+    let repaired = is_json.then(|| repair::repair(raw.trim(), &super::SHAPES)).flatten();
+    repaired.map_or_else(|| "{}".to_owned(), |row| row.json)
+}
+
+/// A name for a row that has no id: the same for the same text, and nothing of it can be read there.
+fn hashed(text: &str) -> String {
+    // FNV-1a: this name is stored, so it must not depend on the compiler's version.
+    let hash = |seed: u64| text.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("hash:{:016x}", hash(0xcbf2_9ce4_8422_2325))
+}
+
+/// Escapes the control characters in the strings of `body`, or returns `None` if there are none.
+fn escape_controls(body: &str) -> Option<String> {
+    let (mut out, mut is_text, mut is_escape, mut found) = (String::with_capacity(body.len()), false, false, false);
+    for c in body.chars() {
+        if is_text && c < ' ' {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+            found = true;
+        } else {
+            out.push(c);
+        }
+        is_text ^= c == '"' && !is_escape;
+        is_escape = is_text && c == '\\' && !is_escape;
+    }
+    found.then_some(out)
+}
+
+/// Says why a body is not a list, without any value of it: serde repeats what it found.
+fn not_a_list(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data => format!("not a list of objects as the contract says (line {})", error.line()),
+        Category::Syntax | Category::Eof | Category::Io => format!("not JSON: {error}"),
+    }
+}
+
+/// A required id: text that is not empty.
+///
+/// # Errors
+/// If it is neither.
+pub fn id<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, str>, D::Error> {
+    let Text(text) = Text::deserialize(deserializer)?;
+    if text.is_empty() { Err(D::Error::invalid_value(Unexpected::Str(""), &"an id")) } else { Ok(text) }
+}
+
+/// Optional text, borrowed if the JSON allows it.
+///
+/// # Errors
+/// If it is there and not text.
+pub fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
+    Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|Text(text)| text))
+}
+
+/// An optional whole number, be it written as `7` or as `7.0`.
+///
+/// # Errors
+/// If it is there and not a whole number.
+pub fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    Ok(Option::<Whole>::deserialize(deserializer)?.map(|Whole(number)| number))
+}
+
+/// An optional moment in Unix milliseconds.
+///
+/// # Errors
+/// If it is there and not a whole number, or beyond the calendar.
+pub fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    match integer(deserializer)? {
+        Some(millis) if !CALENDAR.contains(&millis) => {
+            Err(D::Error::invalid_value(Unexpected::Signed(millis), &"a moment in Unix milliseconds"))
+        }
+        millis => Ok(millis),
+    }
+}
+
+/// Returns the whole number that `number` is, or `None` if it has a fraction or is too large.
+#[expect(clippy::cast_possible_truncation, reason = "it is whole, and its size has been checked")]
+fn whole(number: f64) -> Option<i64> {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    (number.fract() == 0.0 && number.abs() < BEYOND).then_some(number as i64)
+}
+
+struct Whole(i64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WholeVisitor;
+        impl Visitor<'_> for WholeVisitor {
+            type Value = i64;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<i64, E> {
+                Ok(number)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<i64, E> {
+                i64::try_from(number).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<i64, E> {
+                whole(number).ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
+            }
+        }
+        deserializer.deserialize_i64(WholeVisitor).map(Self)
+    }
+}
+
+/// Text that borrows from the JSON unless an escape forces a copy (serde's own `Cow` always copies inside `Option`).
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor).map(Text)
+    }
+}
+
+#[cfg(test)]
+pub(super) use tests::fields_of;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! From where another run resumes a listing: what it takes over, and what must be the same for that.
+
+use serde_json::Value;
+
+use super::Run;
+use crate::api::API_VERSION;
+use crate::lake::checkpoint::columns_of;
+use crate::lake::{Checkpoint, StagedRows};
+use crate::resource::{Reading, Resource};
+
+/// The version of the code that turns pages into rows. It is raised whenever the same page gives other rows: a listing
+/// that was read by another version is not resumed.
+const DECODER: u32 = 2;
+
+/// A listing staged to its end.
+pub(super) struct Finished {
+    pub(super) parts: Vec<StagedRows>,
+    pub(super) resume_point: Checkpoint,
+}
+
+impl Finished {
+    /// The rows, as one.
+    pub(super) fn into_rows(self) -> StagedRows {
+        StagedRows::all(self.parts)
+    }
+
+    /// The point from which another run can resume with all of these rows; `None` if no run can.
+    pub(super) fn resume_point(&self) -> Option<Checkpoint> {
+        Some(self.resume_point.clone()).filter(|point| !point.position.is_null())
+    }
+}
+
+impl Run<'_> {
+    /// What must be the same for another run to resume a listing of `resource` from this run's rows.
+    pub(super) fn source_of(&self, resource: &Resource) -> Value {
+        // An instance has one id, however it is reached.
+        let instance = self.instance.as_deref().unwrap_or_else(|| self.client.address());
+        let lookback = match resource.reading {
+            Reading::PerUser { .. } => Some(self.sync.options.session_lookback_days),
+            Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
+        };
+        serde_json::json!({
+            "instance": instance,
+            "key": self.client.key_fingerprint(),
+            "api_version": API_VERSION,
+            "program": env!("CARGO_PKG_VERSION"),
+            "decoder": DECODER,
+            "columns": columns_of(&resource.table),
+            "lookback": lookback,
+            "layout": 2,
+        })
+    }
+}

@@ -1,0 +1,123 @@
+//! The rows of a listing that could not be read: each counted once, and no longer once it could be read.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::Fingerprints;
+use crate::resource::json::Rejected;
+
+/// At most this many rows are kept for `clerk_rejected_row`; more are only counted.
+const MOST_KEPT: usize = 10_000;
+
+/// The rows that could not be read so far. A page boundary, a retry or a second list may bring one of them again, and
+/// may bring it in a form that can be read.
+#[derive(Debug, Default)]
+pub(super) struct UnreadableRows {
+    /// Each row's id, or a hash of it if it has no readable id.
+    names: Fingerprints,
+    ids: BTreeSet<String>,
+    kept: Vec<Rejected>,
+}
+
+/// What a resume point keeps of them.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Saved {
+    ids: BTreeSet<String>,
+    kept: Vec<Rejected>,
+}
+
+impl UnreadableRows {
+    /// Adds a row unless it is known.
+    pub(super) fn insert(&mut self, row: Rejected) {
+        if !self.names.insert(row.name()) {
+            return;
+        }
+        self.ids.extend(row.key.iter().map(|key| key.id.clone()));
+        if self.kept.len() < MOST_KEPT {
+            self.kept.push(row);
+        }
+    }
+
+    /// Takes note that the row called `id` has been read after all.
+    pub(super) fn has_been_read(&mut self, id: &str) {
+        if self.ids.remove(id) {
+            self.names.remove(id);
+            self.kept.retain(|row| row.key.as_ref().is_none_or(|key| key.id != id));
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.names.len() as u64
+    }
+
+    /// The ids of those that have one.
+    pub(super) fn ids(&self) -> &BTreeSet<String> {
+        &self.ids
+    }
+
+    /// The rows to set aside.
+    pub(super) fn kept(&self) -> &[Rejected] {
+        &self.kept
+    }
+
+    /// What a resume point keeps of them.
+    pub(super) fn save(&self) -> Value {
+        let saved = Saved { ids: self.ids.clone(), kept: self.kept.clone() };
+        serde_json::to_value(saved).unwrap_or_default()
+    }
+
+    /// Those that a resume point has kept. Rows without a readable id are not counted: the resumed listing may bring
+    /// them again, and nothing would tell that they are the same.
+    pub(super) fn restore(saved: Value) -> Self {
+        let Saved { ids, kept } = serde_json::from_value(saved).unwrap_or_default();
+        let mut restored = Self::default();
+        for row in kept.into_iter().filter(|row| row.key.is_some()) {
+            restored.insert(row);
+        }
+        for id in ids {
+            restored.names.insert(&id);
+            restored.ids.insert(id);
+        }
+        restored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::RowKey;
+
+    fn row(id: Option<&str>, raw: &str) -> Rejected {
+        let key = id.map(|id| RowKey { id: id.to_owned(), created_at: None });
+        Rejected { name: id.unwrap_or(raw).to_owned(), raw: raw.to_owned(), reason: "odd".to_owned(), at: 0, key }
+    }
+
+    #[test]
+    fn a_row_counts_once_and_no_longer_once_it_is_read() {
+        let mut rows = UnreadableRows::default();
+        for _ in 0..2 {
+            rows.insert(row(Some("a"), "{\"id\":\"a\"}"));
+            rows.insert(row(None, "{}"));
+        }
+        assert_eq!((rows.count(), rows.kept().len()), (2, 2));
+        rows.has_been_read("a");
+        rows.has_been_read("b");
+        assert_eq!((rows.count(), rows.kept().len(), rows.ids().len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_resume_point_keeps_every_id_and_no_row_without_one() {
+        let mut rows = UnreadableRows::default();
+        for n in 0..MOST_KEPT + 5 {
+            rows.insert(row(Some(&format!("id_{n}")), ""));
+        }
+        rows.insert(row(None, "[]"));
+        let restored = UnreadableRows::restore(rows.save());
+        assert_eq!(restored.count(), MOST_KEPT as u64 + 5);
+        assert_eq!(restored.ids(), rows.ids());
+    }
+}
