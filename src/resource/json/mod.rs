@@ -202,7 +202,6 @@ fn id_of(raw: &str) -> Result<String, String> {
 /// Returns a row's JSON with nothing in it but the fields that have a column in one of the tables: without private
 /// metadata, tokens and URLs that let their holder in. What is not an object becomes an empty one.
 #[must_use]
-#[cfg_attr(not(test), expect(dead_code, reason = "lakes written by earlier versions are cleaned with it"))]
 pub(crate) fn storable(raw: &str) -> String {
     let is_json = serde_json::from_str::<&RawValue>(raw).is_ok();
     let repaired = is_json.then(|| repair::repair(raw.trim(), &super::SHAPES)).flatten();
