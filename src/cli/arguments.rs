@@ -93,7 +93,10 @@ pub struct Sync {
         value_parser = |text: &str| days(text, 3650)
     )]
     pub session_lookback_days: u32,
-    /// The largest share of a table that a sync may remove: 0 to 1
+    /// Read every user again within this time, whether or not it changed: 12h, 7d, …; 0: never
+    #[arg(long, env = "CLERK_LAKE_VERIFY_EVERY", default_value = "7d", value_name = "TIME", value_parser = period)]
+    pub verify_every: TimeDelta,
+    /// The largest share of a table that a sync may remove, 0 to 1; 50 rows may always go
     #[arg(long, env = "CLERK_LAKE_MAX_SHRINK", default_value_t = 0.2, value_name = "SHARE", value_parser = share)]
     pub max_shrink: f64,
     /// The largest share of a list's rows that may be unreadable: 0 to 1

@@ -50,8 +50,8 @@ struct Counted {
     rows: u64,
     /// How many rows were staged after it was taken: at most so many of them are not in it.
     staged_after: u64,
-    /// Up to where rows have been verified; see [`super::verify`].
-    verified_to: i64,
+    /// Up to where rows have been verified, if they were; see [`super::verify`].
+    verified_to: Option<i64>,
 }
 
 impl Run<'_> {
@@ -98,7 +98,8 @@ impl Run<'_> {
         };
         summary.take_counts(prepared.counts());
         let change = self.change(summary).with_unreadable(unreadable);
-        let mut change = change.with_position(VERIFIED_TO, counted.verified_to);
+        let mut change =
+            counted.verified_to.into_iter().fold(change, |change, to| change.with_position(VERIFIED_TO, to));
         if unseen > 0 {
             change.info.insert(UNSEEN_DELETIONS.to_owned(), unseen.into());
         }

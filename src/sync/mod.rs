@@ -89,6 +89,8 @@ pub struct SyncOptions {
     pub dau_lookback_days: u32,
     /// Users active in that many last days are asked for their sessions at the first sync.
     pub session_lookback_days: u32,
+    /// Within what time every user is read again, whether or not a list shows a change; zero for never.
+    pub verify_every: TimeDelta,
     /// The largest share of a table's rows, 0 to 1, that a replacement may remove.
     pub max_shrink: f64,
     /// The largest share of a listing's rows, 0 to 1, that may be unreadable.
@@ -104,6 +106,7 @@ impl Default for SyncOptions {
             resources: resource::ALL.to_vec(),
             dau_lookback_days: 30,
             session_lookback_days: 30,
+            verify_every: TimeDelta::days(7),
             max_shrink: 0.2,
             max_rejected: 0.01,
         }

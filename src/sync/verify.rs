@@ -1,7 +1,10 @@
 //! Rolling verification: each incremental sync reads a slice of the rows again, in the order of their creation.
 //!
 //! Some changes show in no list: a lockout that expires, a field that an operator corrects. A slice is a page of users, or
-//! the hundred-and-sixty-eighth part of the table if that is more: hourly syncs come round once a week at the latest.
+//! as much of the table as the time since the last sync is of `verify_every`, if that is more: within that
+//! time every row has been read.
+
+use chrono::TimeDelta;
 
 use super::Run;
 use super::failure::ListingFailure;
@@ -10,9 +13,6 @@ use crate::api::{Client, ListRequest, Listing, Order};
 use crate::lake::Table;
 use crate::resource::{Reading, Resource};
 
-/// How many slices a table has: the hours of a week.
-const SLICES: u64 = 168;
-
 /// Up to which moment of creation rows have been verified in this round: Unix milliseconds, or [`START`].
 pub(super) const VERIFIED_TO: &str = "clerk-lake.verified_to";
 
@@ -20,33 +20,58 @@ pub(super) const VERIFIED_TO: &str = "clerk-lake.verified_to";
 const START: i64 = i64::MIN;
 
 impl Run<'_> {
-    /// Stages the next slice of rows; returns up to where the table is verified with it.
+    /// Stages the next slice of rows; returns up to where the table is verified with it, or `None` if rows are not to be
+    /// verified.
     pub(super) async fn take_slice(
         &self,
         resource: &'static Resource,
         client: &Client,
         table: &Table,
         staging: &mut Staging<'_>,
-    ) -> Result<i64, ListingFailure> {
+    ) -> Result<Option<i64>, ListingFailure> {
+        let every = self.sync.options.verify_every;
+        let Reading::Cursor { path, .. } = resource.reading else { return Ok(None) };
+        let Some(since) = table.watermark().await?.filter(|_| every > TimeDelta::zero()) else { return Ok(None) };
         let from = table.position(VERIFIED_TO).await?.unwrap_or(START);
-        let Reading::Cursor { path, .. } = resource.reading else { return Ok(from) };
         let request = ListRequest::new(path, Order::Cursor).with("order_by", "created_at");
         // Rows that were created at the same moment as the last one may not have been read yet.
         let request = if from == START { request } else { request.with("created_at_after", (from - 1).to_string()) };
         let mut listing = Listing::new(client.clone(), request, resource.decode_bytes());
-        let (wanted, mut read, mut to) = (table.rows().div_ceil(SLICES), 0, from);
+        let wanted = slice(table.rows(), self.watermark - since, every);
+        let (mut read, mut to) = (0, from);
         while let Some(page) = listing.next_page().await? {
             read += page.keys.len() as u64;
             to = page.keys.iter().rev().find_map(|key| key.created_at).unwrap_or(to);
             staging.take(page).await?;
             // All rows have come, or a filter that is not heeded leads nowhere: the next round begins.
             if read >= table.rows() || to < from {
-                return Ok(START);
+                return Ok(Some(START));
             }
             if read >= wanted && to > from {
-                return Ok(to);
+                return Ok(Some(to));
             }
         }
-        Ok(START)
+        Ok(Some(START))
+    }
+}
+
+/// How many of so many `rows` are due after `elapsed`, if all are to be read within `every`.
+fn slice(rows: u64, elapsed: TimeDelta, every: TimeDelta) -> u64 {
+    let (elapsed, every) = (elapsed.num_seconds().max(0), every.num_seconds().max(1));
+    let due = u128::from(rows) * elapsed.unsigned_abs() as u128 / every.unsigned_abs() as u128;
+    u64::try_from(due).unwrap_or(rows).min(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_the_share_of_the_time_that_has_passed() {
+        let week = TimeDelta::days(7);
+        assert_eq!(slice(1_680_000, TimeDelta::hours(1), week), 10_000);
+        assert_eq!(slice(100, TimeDelta::hours(1), week), 0);
+        assert_eq!(slice(100, TimeDelta::days(30), week), 100);
+        assert_eq!(slice(100, TimeDelta::days(-1), week), 0);
     }
 }

@@ -313,7 +313,8 @@ async fn a_list_shorter_than_the_count_is_never_committed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_that_removes_too_much_goes_through_only_when_it_is_allowed() {
-    let world = synced().await;
+    let world = World::with(|config| config.users = 120).await;
+    succeeds(&world, &full(&["--resource", "users"])).await;
     world.simulator.with_model(|model| {
         let half: Vec<_> = model.users.iter().step_by(2).map(|user| user.id.clone()).collect();
         for id in &half {
@@ -321,11 +322,11 @@ async fn a_replacement_that_removes_too_much_goes_through_only_when_it_is_allowe
         }
     });
     let users = full(&["--resource", "users"]);
-    let says = ["would remove 25 of the 50 rows of clerk_user (50 %", "  help: ", "run once with --max-shrink 1"];
+    let says = ["would remove 60 of the 120 rows of clerk_user (50 %", "  help: ", "run once with --max-shrink 1"];
     fails(&world, world.command(&users), 5, &says).await;
-    assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 50);
+    assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 120);
     succeeds(&world, &[users.as_slice(), &["--max-shrink", "1"]].concat()).await;
-    assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 25);
+    assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 60);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use clerk_lake::ErrorKind;
 use clerk_lake::api::{Client, ClientConfig, RetryPolicy};
 use clerk_lake::resource;
@@ -127,6 +128,9 @@ impl History {
         let mut world = World::with(|config| instance.configure(config)).await;
         world.options.session_lookback_days = 3650;
         world.options.max_shrink = 1.0;
+        if instance.verifies {
+            world.options.verify_every = TimeDelta::days(7);
+        }
         let retry = RetryPolicy { jitter_seed: seed, ..quick_retries() };
         let client = |retry| Client::new(ClientConfig { retry, ..world.client_config() }).expect("a client");
         let impatient = RetryPolicy { least_attempts: 1, ..retry.with_budget(Duration::ZERO) };

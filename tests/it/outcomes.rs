@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use clerk_lake::ErrorKind;
 use clerk_lake::api::{Client, ClientConfig, SecretKey, parse_api_url};
 use clerk_lake::lake::{Lake, Location};
@@ -328,7 +329,8 @@ async fn what_a_run_committed_before_it_failed_is_in_its_summary() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_no_list_shows_is_found_by_rolling_verification() {
-    let world = users_in_pages(450).await;
+    let mut world = users_in_pages(450).await;
+    world.options.verify_every = TimeDelta::days(7);
     sync_ok(&world, "first").await;
     // Pages hold 100 users: five syncs come round.
     for round in 1..=5 {

@@ -115,6 +115,8 @@ pub struct Instance {
     pub clamp: Option<usize>,
     pub plain_session_listing: bool,
     pub unstable_ties: bool,
+    /// Whether its syncs verify rows that no list shows as changed.
+    pub verifies: bool,
     pub unknown_cursor: UnknownCursor,
     /// Where its clock begins, Unix milliseconds.
     pub now: i64,
@@ -143,6 +145,7 @@ impl Instance {
             clamp,
             plain_session_listing: dice.percent(if is_large { 25 } else { 50 }),
             unstable_ties: dice.percent(50),
+            verifies: dice.percent(25),
             unknown_cursor: dice.of(&[UnknownCursor::NotFound, UnknownCursor::Unprocessable, UnknownCursor::EmptyPage]),
             now: NOW + dice.within(0..=7 * DAY),
             is_large,
