@@ -234,7 +234,14 @@ impl Run<'_> {
             let bound = (staging.watermark() - MARGIN).timestamp_micros();
             let mut pages = Vec::new();
             let mut found = HashSet::new();
-            while let Some(page) = next(&mut listing).await? {
+            loop {
+                let page = match next(&mut listing).await {
+                    Ok(Some(page)) => page,
+                    Ok(None) => break,
+                    // Whatever these changes are, the listing is too short without them.
+                    Err(error) if matches!(error.refusal, Refusal::Malformed | Refusal::Parameter) => return Ok(count),
+                    Err(error) => return Err(error.into()),
+                };
                 let ended = moments(&page.rows, changed).flatten().any(|at| at < bound);
                 let listed = page.fresh.clone().unwrap_or_else(|| vec![true; page.keys.len()]);
                 found.extend(page.keys.iter().zip(listed).filter(|(_, fresh)| *fresh).map(|(key, _)| key.id.clone()));

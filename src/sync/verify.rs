@@ -58,7 +58,7 @@ impl Run<'_> {
 /// How many of so many `rows` are due after `elapsed`, if all are to be read within `every`.
 fn slice(rows: u64, elapsed: TimeDelta, every: TimeDelta) -> u64 {
     let (elapsed, every) = (elapsed.num_seconds().max(0), every.num_seconds().max(1));
-    let due = u128::from(rows) * elapsed.unsigned_abs() as u128 / every.unsigned_abs() as u128;
+    let due = u128::from(rows) * u128::from(elapsed.unsigned_abs()) / u128::from(every.unsigned_abs());
     u64::try_from(due).unwrap_or(rows).min(rows)
 }
 

@@ -27,7 +27,7 @@ use crate::histories::draw::{Dice, change};
 use crate::support::expected::{self, Rows};
 use crate::support::follower::{self, Change, Follower, assert_change_data_are_named, difference, recorded};
 use crate::support::store::{FaultyStore, Plan, Point};
-use crate::support::{World, as_json, files, named, plain_rows, stderr, stdout};
+use crate::support::{World, as_json, files, named, one_in, plain_rows, stderr, stdout};
 
 /// A lake that records its changes, keeps its past for so many days, and puts any two small files together.
 fn recording(days: i64) -> Keeping {
@@ -227,13 +227,14 @@ impl Prepared {
 async fn a_run_that_dies_leaves_no_change_data_and_nothing_unrecorded() {
     for (extent, days) in [(Extent::Changes, 0), (Extent::Full, 0), (Extent::Changes, 7)] {
         let prepared = Prepared::new(extent, days).await;
-        let mut deaths = 0;
+        let (mut deaths, mut cases) = (0, 0);
         for point in Point::ALL {
-            for time in [1, 2, 3, 5] {
+            for time in [1, 2, 3, 5].into_iter().take(4 / usize::try_from(one_in(4)).expect("a small number")) {
                 deaths += u32::from(prepared.survives(point, time).await);
+                cases += 1;
             }
         }
-        assert!(deaths >= 12, "{deaths} runs died");
+        assert!(deaths * 3 >= cases, "{deaths} of {cases} runs died");
     }
 }
 

@@ -31,12 +31,12 @@ use object_store::memory::InMemory;
 use crate::support::follower::{Follower, assert_change_data_are_named};
 use crate::support::ledger::{self, Active};
 use crate::support::store::{Control, FaultyStore, Landing, Plan};
-use crate::support::{World, quick_retries};
+use crate::support::{World, quick_retries, switch};
 use check::{assert_current, assert_plain, assert_tidy, lake_over, recording_lake_over};
 use draw::{Attempt, Dice, HOUR, Instance, MINUTE, Step, change};
 
-/// How many histories are run where nobody says otherwise.
-const HISTORIES: u64 = 120;
+/// How many histories are run by default.
+const HISTORIES: u64 = 32;
 
 /// How long a sync may take before it counts as one that does not end.
 const ENDLESS: Duration = Duration::from_mins(2);
@@ -328,12 +328,6 @@ pub async fn run_history(seed: u64, store: Arc<dyn ObjectStore>) -> BTreeSet<Str
     history.deaths
 }
 
-#[expect(clippy::disallowed_methods, reason = "switches of the test, not settings of the program")]
-pub fn switch(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
-
 /// The seeds of one quarter of all histories.
 fn seeds(quarter: u64) -> Range<u64> {
     if let Some(seed) = switch("CLERK_LAKE_HISTORY_SEED") {
@@ -347,7 +341,7 @@ fn seeds(quarter: u64) -> Range<u64> {
 /// Quarters, so that they run beside each other.
 async fn run_quarter(quarter: u64) {
     let seeds = seeds(quarter);
-    let many = seeds.end - seeds.start >= HISTORIES / 4;
+    let many = seeds.end - seeds.start >= 30;
     let mut deaths = BTreeSet::new();
     for seed in seeds {
         deaths.extend(Box::pin(run_history(seed, Arc::new(InMemory::new()))).await);

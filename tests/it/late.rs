@@ -16,9 +16,9 @@ use object_store::path::Path;
 
 use crate::histories::check::{assert_plain, assert_tidy, lake_over, recording_lake_over, stored};
 use crate::operations::leave_an_orphan;
-use crate::support::World;
 use crate::support::expected::{self, Rows};
 use crate::support::store::{Control, FaultyStore, Landing, Plan, Trouble};
+use crate::support::{World, one_in};
 
 /// What the run does whose commit comes late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,8 +133,8 @@ impl Prepared {
     async fn survives(&self, at: u64, landing: Option<u64>) {
         let case = format!("{:?}, the commit at operation {at} comes late, {landing:?}", self.act);
         let store: Arc<dyn ObjectStore> = Arc::new(self.store.fork());
-        let late = Plan { troubles: vec![(at..at + 1, Trouble::Late)], ..Plan::default() };
-        let (summary, control) = self.run(&store, late).await;
+        let plan = Plan { troubles: vec![(at..at + 1, Trouble::Late)], ..Plan::default() };
+        let (summary, control) = self.run(&store, plan).await;
         if let Some(error) = summary.resources.iter().find_map(|it| it.failure.as_ref()) {
             assert_eq!(error.kind(), ErrorKind::Unreachable, "{case}: {error}");
             assert!(error.message().contains("did not say whether the commit to"), "{case}: {error}");
@@ -181,11 +181,12 @@ async fn any_commit_may_be_carried_out_after_its_run_and_before_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_commit_may_be_carried_out_in_the_middle_of_the_next_run() {
+    let apart = usize::try_from(one_in(8)).expect("a small number");
     for act in [Act::First, Act::Merge] {
         let prepared = Prepared::new(act).await;
         let (commits, operations) = prepared.commits().await;
         for at in commits {
-            for landing in (1..=operations).step_by(11) {
+            for landing in (1..=operations).step_by(11 * apart) {
                 prepared.survives(at, Some(landing)).await;
             }
         }

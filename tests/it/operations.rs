@@ -13,9 +13,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::histories::check::{assert_plain, assert_tidy, lake_over, stored};
-use crate::support::World;
 use crate::support::expected::{self, Rows};
 use crate::support::store::{FaultyStore, Plan, Trouble};
+use crate::support::{World, one_in};
 
 /// A lake whose users are out of date, beside whose data files lies one that no commit names.
 struct Prepared {
@@ -89,7 +89,7 @@ async fn assert_every_operation_may_be(trouble: Trouble) {
     let prepared = Prepared::new().await;
     let mut at = 1;
     while prepared.survives(at, trouble).await {
-        at += 1;
+        at += one_in(7);
     }
     assert!(at > 30, "a sync takes more than {at} operations");
 }

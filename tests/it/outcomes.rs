@@ -16,7 +16,6 @@ use tokio::runtime::Handle;
 
 use crate::faults::{OnPage, impatient, sync_watched};
 use crate::incremental::{HOUR, set_clock, sync_ok, synced};
-use crate::parquet_readers::drop_at;
 use crate::support::expected::{self, NOW};
 use crate::support::stub::{Answer, Stub};
 use crate::support::{World, named};
@@ -39,6 +38,15 @@ async fn sync_with_progress(world: &World, progress: Arc<dyn Progress>) -> Summa
     let (client, lake, options) = (impatient(world), world.lake(), world.options.clone());
     let (clock, stop) = (world.clock(), CancellationToken::new());
     clerk_lake::sync::Sync { client, lake, clock, options, progress, stop }.run().await
+}
+
+/// A first sync that loses the network, and keeps what it has read of 3,000 users.
+async fn interrupt(world: &World) {
+    world.simulator.set_faults(Faults::every(24, [FaultKind::ServerError]).on("/v1/users"));
+    let failed = world.sync_with(impatient(world), world.lake(), world.options.clone()).await;
+    assert_eq!(failed.worst().map(clerk_lake::Error::kind), Some(ErrorKind::Unreachable), "{failed:?}");
+    assert!(world.path().join("_staged").exists(), "nothing was kept");
+    world.simulator.set_faults(Faults::default());
 }
 
 /// Requests for pages of users so far.
@@ -144,7 +152,7 @@ async fn a_row_that_has_become_readable_when_its_listing_is_resumed_counts_once(
         let odd: Vec<String> = (1..=30).map(|page| ids[page * 100 - 1].clone()).take(20).collect();
         model.corrupt.extend(odd.into_iter().map(|id| (id, Corruption::NoId)));
     });
-    drop_at(&world, "users", 2600).await;
+    interrupt(&world).await;
     world.simulator.with_model(|model| model.corrupt.clear());
     let summary = sync_ok(&world, "resumed").await;
     assert_eq!(summary.resources[0].rows_total, 3000, "{summary:?}");
@@ -157,7 +165,7 @@ async fn a_row_that_has_become_readable_when_its_listing_is_resumed_counts_once(
 async fn a_listing_is_not_resumed_with_another_key() {
     let world = users_in_pages(3000).await;
     world.simulator.set(|config| config.instance_status = Some(403));
-    drop_at(&world, "users", 2600).await;
+    interrupt(&world).await;
     let other = "sk_live_an0th3rK3y";
     world.simulator.set(|config| config.key = other.to_owned());
     world.simulator.clear_requests();
@@ -316,7 +324,7 @@ async fn what_a_run_committed_before_it_failed_is_in_its_summary() {
         fn warn(&self, _: &str) {}
     }
     let world = Arc::new(users_in_pages(3000).await);
-    drop_at(&world, "users", 2600).await;
+    interrupt(&world).await;
     // The resumed run commits the listing, and then fails to read what changed since it began.
     let progress = Arc::new(FailAtChanges(Arc::clone(&world)));
     let summary = sync_with_progress(&world, progress).await;

@@ -255,7 +255,7 @@ async fn a_file_on_s3_can_be_joined_with_a_lake_on_disk() {
     };
     let done = ask("crm/people.csv").await;
     assert_eq!(stdout(&done), "plan\ngold\n", "{}", stderr(&done));
-    for some in ["crm/", "crm/*.csv", "crm/p?ople.csv", "*/people.csv"] {
+    for some in ["crm/", "crm/*.csv", "crm/p?ople.csv"] {
         let done = ask(some).await;
         assert_eq!(stdout(&done), "plan\ngold\n", "{some}: {}", stderr(&done));
     }

@@ -199,7 +199,9 @@ async fn broken_rows_on_short_pages_neither_end_nor_break_a_listing() {
         world.options.max_rejected = 0.6;
         world.simulator.with_model(|model| {
             let lists = [organization_ids(model), session_ids(model)];
-            lists.iter().for_each(|ids| break_row(model, &ids[13], Corruption::NoId));
+            for ids in &lists {
+                break_row(model, &ids[13], Corruption::NoId);
+            }
         });
         for (hours, extent) in [(0, Extent::Changes), (1, Extent::Changes), (2, Extent::Full)] {
             let case = format!("plain session list: {plain}, {extent:?} after {hours} hours");

@@ -253,7 +253,7 @@ async fn a_moment_is_what_today_is_too() {
     };
     let then = Clock::system().now() + TimeDelta::days(3);
     let today = format!("today\n{}\n", then.date_naive());
-    assert_eq!(printed(&then.to_rfc3339(), "SELECT $today AS today FROM clerk_user LIMIT 1").await, today);
+    assert_eq!(printed(&then.to_rfc3339(), "SELECT $today AS today").await, today);
     let days = printed(&then.to_rfc3339(), "SELECT max(date) AS today FROM daily_active_users").await;
     assert_eq!(days, today, "the queries go by it too");
 }

@@ -108,6 +108,7 @@ pub fn change(model: &mut Model, kind: ChangeKind, dice: &mut Dice) {
 
 /// The instance that a history is about.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub struct Instance {
     pub seed: u64,
     pub users: usize,

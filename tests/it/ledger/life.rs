@@ -1,4 +1,4 @@
-//! Sixty days in the life of an instance, and syncs of every rhythm: the ledger never has a day that was not, never
+//! Days in the life of an instance, and syncs of every rhythm: the ledger never has a day that was not, never
 //! loses one that it had, and the days that it calls complete have as many active users as there really were.
 //!
 //! Everything is drawn from a seed. `CLERK_LAKE_LEDGER_DAYS=365 CLERK_LAKE_LEDGER_HOURLY=1 CLERK_LAKE_LEDGER_SEED=7
@@ -19,13 +19,12 @@ use super::FIRST;
 use crate::faults::impatient;
 use crate::histories::check::lake_over;
 use crate::histories::draw::{Dice, HOUR, MINUTE, moment};
-use crate::histories::switch;
 use crate::incremental::set_clock;
 use crate::support::ledger::{self, Active};
 use crate::support::store::{FaultyStore, Plan, Point};
-use crate::support::{World, named};
+use crate::support::{World, named, one_in, switch};
 
-/// How many days it goes on where nobody says otherwise.
+/// How many days it goes on in an exhaustive test.
 const DAYS: u64 = 60;
 
 /// Something that happens at a moment.
@@ -280,7 +279,7 @@ impl Life {
 }
 
 fn days() -> u64 {
-    switch("CLERK_LAKE_LEDGER_DAYS").unwrap_or(DAYS)
+    switch("CLERK_LAKE_LEDGER_DAYS").unwrap_or(DAYS / one_in(4))
 }
 
 /// Any user.
@@ -329,7 +328,7 @@ async fn synced_at_odd_times_days_are_lower_bounds_and_say_how_many_may_be_missi
     let settled = days.iter().filter(|(_, day)| day.unknown.is_some_and(|unknown| unknown > 0));
     let short =
         settled.filter(|(day, it)| it.active < i64::try_from(ledger::on(&truth, **day).len()).expect("a count"));
-    assert!(short.count() >= 5, "hardly a day has missed anybody: that proves nothing");
+    assert!(short.count() as u64 >= self::days() / 12, "hardly a day has missed anybody: that proves nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,7 +339,7 @@ async fn whatever_befalls_irregular_syncs_the_ledger_is_true() {
         (0..many).map(|_| (day * DAY + at_any_time(dice), befallen(dice))).collect()
     })
     .await;
-    assert!(life.syncs >= 40 && life.deaths >= 3, "{} deaths in {} syncs", life.deaths, life.syncs);
+    assert!(life.syncs >= days() * 2 / 3 && life.deaths >= 3, "{} deaths in {} syncs", life.deaths, life.syncs);
 }
 
 /// Any time of a day, around midnight in one case of three.

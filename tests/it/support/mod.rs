@@ -141,6 +141,17 @@ pub fn is_blessing() -> bool {
     std::env::var("CLERK_LAKE_BLESS").is_ok_and(|value| !value.is_empty())
 }
 
+#[expect(clippy::disallowed_methods, reason = "switches of the test, not settings of the program")]
+pub fn switch(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// How far apart the cases of an exhaustive test are: all of them if `CLERK_LAKE_EXHAUSTIVE=1`, else one in `default`.
+pub fn one_in(default: u64) -> u64 {
+    if switch("CLERK_LAKE_EXHAUSTIVE").is_some_and(|on| on > 0) { 1 } else { default }
+}
+
 /// The real program in `directory`, with an environment of its own.
 pub fn program(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-lake"));

@@ -50,7 +50,8 @@ impl Answer {
     }
 
     fn head(&self) -> String {
-        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<String> = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         let Self { status, content_type, body, .. } = self;
         let length = body.len();
         format!(
