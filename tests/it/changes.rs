@@ -88,7 +88,8 @@ async fn assert_named(world: &World, case: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sync_records_what_changed_in_the_instance_and_nothing_else() {
     let mut words = BTreeSet::new();
-    for (seed, days) in [(1, 0), (2, 7), (3, 0)] {
+    let lives = if one_in(2) == 1 { 3 } else { 2 };
+    for (seed, days) in [(1, 0), (2, 7), (3, 0)].into_iter().take(lives) {
         let mut world = world(90, recording(days)).await;
         let (mut dice, mut follower) = (Dice::new(seed), Follower::default());
         sync(&world).await;

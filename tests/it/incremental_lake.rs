@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::faults::{OnPage, impatient, sync_watched};
 use crate::incremental::{HOUR, Seen, assert_table, change, fresh, set_clock, sync_ok, synced};
 use crate::support::expected::{self, NOW, Tables};
-use crate::support::{World, as_json, plain_rows};
+use crate::support::{World, as_json, one_in, plain_rows};
 
 /// An instance whose lists come in many pages.
 async fn many_pages() -> World {
@@ -167,13 +167,18 @@ fn lost(run: &ResourceSummary) -> bool {
 /// When the second of two runs begins, in turn.
 const BEGINNINGS: [Option<&str>; 4] = [None, Some("users"), Some("organizations"), Some("sessions")];
 
+/// So many rounds in an exhaustive test, and half as many otherwise.
+fn rounds(exhaustive: u32) -> u32 {
+    exhaustive / u32::try_from(one_in(2)).expect("a small number")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_runs_at_once_on_one_lake_lose_and_double_nothing() {
     let world = synced(|config| config.users = 120).await;
     let mut seen = Seen::default();
     seen.assert_exact(&world, "first").await;
     let mut losses = 0;
-    for (round, begin_at) in (1..=12_u32).zip(BEGINNINGS.into_iter().cycle()) {
+    for (round, begin_at) in (1..=rounds(12)).zip(BEGINNINGS.into_iter().cycle()) {
         let case = format!("round {round}, the second run begins at {begin_at:?}");
         set_clock(&world, NOW + i64::from(round) * HOUR);
         world.simulator.set(|config| config.latency = Duration::from_millis(u64::from(round % 3) + 1));
@@ -190,7 +195,7 @@ async fn two_runs_at_once_on_one_lake_lose_and_double_nothing() {
 async fn two_first_runs_at_once_make_one_lake() {
     let world = fresh(|config| config.users = 120).await;
     let mut losses = 0;
-    for (round, begin_at) in (1..=8_u32).zip(BEGINNINGS.into_iter().cycle()) {
+    for (round, begin_at) in (1..=rounds(8)).zip(BEGINNINGS.into_iter().cycle()) {
         let case = format!("round {round}, the second run begins at {begin_at:?}");
         world.simulator.set(|config| config.latency = Duration::from_millis(u64::from(round % 3) + 1));
         losses += race(&world, begin_at, &case).await;

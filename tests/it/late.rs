@@ -181,7 +181,7 @@ async fn any_commit_may_be_carried_out_after_its_run_and_before_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_commit_may_be_carried_out_in_the_middle_of_the_next_run() {
-    let apart = usize::try_from(one_in(8)).expect("a small number");
+    let apart = usize::try_from(one_in(12)).expect("a small number");
     for act in [Act::First, Act::Merge] {
         let prepared = Prepared::new(act).await;
         let (commits, operations) = prepared.commits().await;

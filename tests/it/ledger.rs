@@ -348,7 +348,7 @@ async fn assert_operations_may_be(trouble: Trouble, apart: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_operation_of_filling_the_ledger_may_be_its_last() {
-    assert_operations_may_be(Trouble::Fatal, one_in(7)).await;
+    assert_operations_may_be(Trouble::Fatal, one_in(11)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,7 +89,7 @@ async fn assert_every_operation_may_be(trouble: Trouble) {
     let prepared = Prepared::new().await;
     let mut at = 1;
     while prepared.survives(at, trouble).await {
-        at += one_in(7);
+        at += one_in(11);
     }
     assert!(at > 30, "a sync takes more than {at} operations");
 }
