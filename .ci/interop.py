@@ -1,7 +1,7 @@
 """Checks that other engines read what clerk-lake wrote; `.ci/interop` installs them and runs this.
 
 A simulated Clerk instance is synced into three lakes: by a full sync, by incremental syncs with changes between them,
-by as many more as it takes until the Delta logs have checkpoints; then comes upkeep, and another full sync. One lake
+by as many more as it takes until the Delta logs have checkpoints; then comes maintenance, and another full sync. One lake
 is on local disk, one on S3, and a third, on local disk again, records its changes (`--change-data-feed`), which the
 one on S3 does from the checkpoints on. The instance's clock stands still while the lakes are synced.
 
@@ -133,7 +133,7 @@ class Check:
             self.program.change(changes, hours)
             self.step(name, self.sync)
         self.step("checkpoints", self.sync_until_checkpoints, self.places, slow_too=True)
-        self.step("upkeep", self.look_after)
+        self.step("maintain", self.look_after)
         self.program.change(LAST_CHANGES)
         self.step("full sync again", lambda: self.sync("--full"), self.places, slow_too=True)
         self.step_of_feeds()
@@ -157,7 +157,7 @@ class Check:
 
     def look_after(self) -> None:
         for place in self.places:
-            self.program.run(place, "upkeep")
+            self.program.run(place, "maintain")
 
     def step(
         self, name: str, act: Callable[[], None], places: list[Place] | None = None, slow_too: bool = False

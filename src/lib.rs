@@ -80,11 +80,11 @@
 //!    all. There is no state file; the watermark is a Delta `txn` action in the commit that makes it true.
 //! 2. A plain Parquet reader of a table's directory sees exactly the committed rows: what is staged lies outside
 //!    of it, what was superseded is deleted right after the commit. The exceptions are the instant of a commit, a
-//!    crash in that instant, and a commit whose outcome is unknown, whose files stay until a run that begins 15 minutes
-//!    later. Recorded changes, where they are asked for, lie
-//!    in `_change_data/` under names that no data file has.
+//!    crash in that instant, and a commit whose outcome is unknown: its files stay for at least 15 minutes. Recorded
+//!    changes, if they are enabled, lie in `_change_data/` under names that no data file has.
 //! 3. A failure never looks like the end of a list, and a listing that may be incomplete is never committed.
-//! 4. A lake belongs to one Clerk instance; another instance's key is refused.
+//! 4. A lake belongs to one Clerk instance. The first run claims it (`_instance`, created once and never changed), and
+//!    each table names the instance; another instance's key is refused.
 //! 5. Two runs at once lose and double nothing: a commit is made on exactly the version that it was computed
 //!    from, and whoever finds another one there has lost and says so.
 //! 6. The ledger of activity only grows, and a day is called complete only where nobody can have been active unseen.

@@ -4,6 +4,7 @@
 //! watermark, takes in what changed: users by activity, by change and by count, with a whole reading to reconcile
 //! where these do not explain each other; organizations whole, since they are few; sessions from the plain list
 //! or user by user, for whoever was active or has an open one. What was read again and is the same is not written.
+//! Besides, each incremental sync reads a slice of the users again, since some changes show in no list.
 //! Two figures come from what is in the lake then: the users by their last day of activity, and the ledger of all
 //! days on which they were seen active.
 //!
