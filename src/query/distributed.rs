@@ -36,7 +36,7 @@ use futures::TryStreamExt;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::run::{failed, register};
+use super::run::register;
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{Lake, Table};
 
