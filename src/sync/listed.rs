@@ -18,6 +18,10 @@ use crate::resource::{PageRows, Reading, Resource, USERS, Writing};
 /// How often a listing that came out shorter than the server's count is given another chance.
 const CHANCES: u32 = 2;
 
+/// The same for a list by offset, in which rows of one moment may come in another order at each request: every pass finds
+/// some that the ones before have missed.
+const CHANCES_BY_OFFSET: u32 = 8;
+
 /// The wait before each.
 const PAUSE_BEFORE_CHANCE: Duration = Duration::from_millis(500);
 
@@ -206,7 +210,8 @@ impl Run<'_> {
     ) -> Result<(), ListingFailure> {
         self.read_to_the_end(source, staging).await?;
         let mut needed = self.count(resource, client).await?.or(staging.total);
-        for _ in 0..CHANCES {
+        let by_offset = matches!(resource.reading, Reading::Offset { .. });
+        for _ in 0..if by_offset { CHANCES_BY_OFFSET } else { CHANCES } {
             let Some(count) = needed.filter(|count| staging.listed() < *count) else { return Ok(()) };
             // Who has been counted is there: what came since the last page is read, and held against that count.
             tokio::time::sleep(PAUSE_BEFORE_CHANCE).await;

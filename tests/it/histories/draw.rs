@@ -145,7 +145,8 @@ impl Instance {
             organizations: dice.within(0..=8),
             clamp,
             plain_session_listing: dice.percent(if is_large { 25 } else { 50 }),
-            unstable_ties: dice.percent(50),
+            // Pages that are smaller than what shares a moment cannot be put together.
+            unstable_ties: dice.percent(50) && clamp.is_none_or(|rows| rows > 3),
             verifies: dice.percent(25),
             unknown_cursor: dice.of(&[UnknownCursor::NotFound, UnknownCursor::Unprocessable, UnknownCursor::EmptyPage]),
             now: NOW + dice.within(0..=7 * DAY),
