@@ -121,23 +121,24 @@ pub(super) fn count_users(model: &Model, parameters: &Parameters) -> usize {
 /// In which order rows come that the order asked for does not tell apart.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ties {
-    /// By creation.
+    /// By creation, and by id.
     Stable,
     /// In an order of its own for each number.
     Shuffled(u64),
 }
 
 impl Ties {
-    fn compare(self, left: &str, right: &str) -> Ordering {
+    /// Compares two rows by their creation and id.
+    fn compare(self, left: (i64, &str), right: (i64, &str)) -> Ordering {
         match self {
-            Self::Stable => Ordering::Equal,
+            Self::Stable => left.cmp(&right),
             Self::Shuffled(number) => {
                 let place = |id: &str| {
                     let mut hasher = DefaultHasher::new();
                     (number, id).hash(&mut hasher);
                     hasher.finish()
                 };
-                place(left).cmp(&place(right))
+                place(left.1).cmp(&place(right.1))
             }
         }
     }
@@ -201,7 +202,7 @@ fn users_by_offset<'a>(
     let mut rows: Vec<&User> = passing.collect();
     let order = |left: &&User, right: &&User| {
         let order = if descending { key(right, left) } else { key(left, right) };
-        order.then_with(|| ties.compare(&left.id, &right.id))
+        order.then_with(|| ties.compare((left.created_at, &left.id), (right.created_at, &right.id)))
     };
     // Only the rows up to the end of the page need be in order.
     let end = part.offset.saturating_add(part.limit);
@@ -225,7 +226,8 @@ pub(super) fn organizations<'a>(
     let mut rows: Vec<&Organization> = model.organizations.iter().collect();
     match field {
         "created_at" => rows.sort_by(|left, right| {
-            left.created_at.cmp(&right.created_at).then_with(|| ties.compare(&left.id, &right.id))
+            let ids = || ties.compare((0, &left.id), (0, &right.id));
+            left.created_at.cmp(&right.created_at).then_with(ids)
         }),
         "name" => rows.sort_by(|left, right| left.name.cmp(&right.name)),
         "members_count" => rows.sort_by_key(|organization| members(organization)),

@@ -74,7 +74,8 @@ impl Run<'_> {
         summary.fields_nulled = staging.odd.counts.clone();
         let counted = match read {
             Ok(counted) => counted,
-            Err(ListingFailure::Api(error)) if matches!(error.refusal, Refusal::Parameter) => {
+            // A list in an order of its own may be refused, or not move on. The whole list relies on neither.
+            Err(ListingFailure::Api(error)) if matches!(error.refusal, Refusal::Parameter | Refusal::Malformed) => {
                 tracing::info!(%error, "changes are not listed; reading all");
                 None
             }
