@@ -6,20 +6,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ballista_core::RuntimeProducer;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use ballista_executor::health::ExecutorHealth;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
 use clerk_lake::query::Engine;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
-use object_store::ObjectStore;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use url::Url;
 
 /// How long anything here may take: far more than it does.
 pub const PATIENCE: Duration = Duration::from_mins(2);
@@ -72,7 +68,7 @@ pub struct Executor {
 }
 
 impl Executor {
-    fn start(scheduler: u16, reaching: Option<RuntimeProducer>) -> Self {
+    fn start(scheduler: u16) -> Self {
         let (health, work) = (ExecutorHealth::new(), tempfile::tempdir().expect("a directory"));
         let (its_health, work_dir) = (health.clone(), work.path().to_string_lossy().into_owned());
         let process = Process::start(move || async move {
@@ -87,7 +83,6 @@ impl Executor {
                 executor_heartbeat_interval_seconds: 1,
                 memory_pool_size: Some(0),
                 health: its_health,
-                override_runtime_producer: reaching,
                 ..ExecutorProcessConfig::default()
             };
             start_executor_process(Arc::new(config)).await.expect("an executor");
@@ -117,22 +112,6 @@ pub struct TestCluster {
 impl TestCluster {
     /// A cluster with so many executors, once all of them are ready.
     pub async fn start(executors: usize) -> Self {
-        Self::start_with(executors, None).await
-    }
-
-    /// The same whose executors also reach the objects of `bucket`, by `store`: as their program does by its `AWS_*`
-    /// settings.
-    pub async fn start_over(executors: usize, bucket: &str, store: Arc<dyn ObjectStore>) -> Self {
-        let url = Url::parse(&format!("s3://{bucket}")).expect("a URL");
-        let reaching: RuntimeProducer = Arc::new(move |_| {
-            let runtime = RuntimeEnv::default();
-            runtime.register_object_store(&url, Arc::clone(&store));
-            Ok(Arc::new(runtime))
-        });
-        Self::start_with(executors, Some(reaching)).await
-    }
-
-    async fn start_with(executors: usize, reaching: Option<RuntimeProducer>) -> Self {
         let (tell, port) = oneshot::channel();
         let scheduler = Process::start(move || async move {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -152,7 +131,7 @@ impl TestCluster {
             start_grpc_service_with_listener(listener, scheduler.expect("a scheduler")).await.expect("a service");
         });
         let port = port.await.expect("a port");
-        let executors: Vec<_> = (0..executors).map(|_| Executor::start(port, reaching.clone())).collect();
+        let executors: Vec<_> = (0..executors).map(|_| Executor::start(port)).collect();
         until(|| executors.iter().all(|executor| executor.health.is_ready())).await;
         Self { port, executors, _scheduler: scheduler }
     }

@@ -17,8 +17,7 @@ use clerk_lake::sync::{Extent, Status};
 use clerk_lake::{ErrorKind, Result};
 
 use cluster::{Executor, PATIENCE, TestCluster, free_port, until};
-use support::s3::{BUCKET, S3};
-use support::{World, files, output, questions, stderr, stdout};
+use support::{World, files, questions, stderr, stdout};
 
 /// A query of two stages whose first takes seconds on every executor.
 const SLOW: &str = "SELECT created_year, count(DISTINCT sha512(repeat(id, 4000))) AS users FROM clerk_user \
@@ -78,27 +77,6 @@ async fn the_program_asks_a_cluster_as_it_asks_itself() {
         let there = world.run(&[&query[..], &[url.as_str()]].concat()).await;
         assert_eq!(there.status.code(), Some(0), "{}", stderr(&there));
         assert_eq!(stdout(&there), stdout(&here), "{format}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_reads_a_lake_in_a_bucket() {
-    let (world, s3) = (World::with(|config| config.users = 1500).await, S3::start().await);
-    let lake = format!("s3://{BUCKET}/clerk");
-    let run = async |arguments: &[&str]| {
-        let mut command = world.command(arguments);
-        command.envs(s3.environment()).env("CLERK_LAKE_LAKE", &lake);
-        let done = output(command).await;
-        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", stderr(&done));
-        stdout(&done)
-    };
-    run(&["sync", "--rate-limit", "off"]).await;
-    let cluster = TestCluster::start_over(2, BUCKET, s3.store()).await;
-    for name in ["users", "daily_active_users", "growth", "sessions_by_status", "organizations"] {
-        let query = ["query", "--name", name, "--format", "csv", "--engine"];
-        let here = run(&[&query[..], &["local"]].concat()).await;
-        assert!(here.lines().count() > 1, "{name}: {here}");
-        assert_eq!(run(&[&query[..], &[cluster.url().as_str()]].concat()).await, here, "{name}");
     }
 }
 
