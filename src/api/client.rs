@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::body::{self, Body};
+use super::client_config::ClientConfig;
 use super::error::{ApiError, Complaint, Refusal, classify};
 use super::head::{Head, explain};
 use super::outage::{LONG_WAIT, Notice, Outage, Waits};
-use super::quota::{Quota, RateLimit};
+use super::quota::Quota;
 use super::request::Request;
 use super::retry::RetryPolicy;
 use super::secret::SecretKey;
@@ -30,44 +31,6 @@ pub const API_VERSION: &str = "2026-05-12";
 
 /// What is said of an answer that is a web page.
 const HTML: &str = "an HTML page came where JSON was asked for";
-
-/// What a [`Client`] needs to know.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// The Backend API's base, without `/v1`.
-    pub api_url: Url,
-    /// The instance's secret key.
-    pub key: SecretKey,
-    /// The share of the instance's request budget to take: over 0, up to 1.
-    pub quota_share: f64,
-    /// What the instance allows.
-    pub rate_limit: RateLimit,
-    /// When to try again.
-    pub retry: RetryPolicy,
-    /// How long a connection may take to open.
-    pub connect_timeout: Duration,
-    /// How long a response may stay silent, its body included.
-    pub stall_timeout: Duration,
-    /// How long one attempt may take in all.
-    pub attempt_timeout: Duration,
-}
-
-impl ClientConfig {
-    /// The usual settings for `key` at `api_url`.
-    #[must_use]
-    pub fn new(api_url: Url, key: SecretKey) -> Self {
-        Self {
-            api_url,
-            key,
-            quota_share: 0.5,
-            rate_limit: RateLimit::Automatic,
-            retry: RetryPolicy::default(),
-            connect_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(20),
-            attempt_timeout: Duration::from_mins(2),
-        }
-    }
-}
 
 /// Asks Clerk. Cheap to clone; clones share connections and the request budget.
 #[derive(Clone)]

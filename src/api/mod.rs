@@ -5,6 +5,7 @@
 mod address;
 mod body;
 mod client;
+mod client_config;
 mod error;
 mod head;
 mod instance;
@@ -18,7 +19,8 @@ mod server_clock;
 mod traffic;
 
 pub use address::{DEFAULT_API_URL, parse_api_url};
-pub use client::{API_VERSION, Client, ClientConfig};
+pub use client::{API_VERSION, Client};
+pub use client_config::ClientConfig;
 pub use error::{ApiError, Refusal};
 pub use instance::{Instance, instance};
 pub use outage::Notice;

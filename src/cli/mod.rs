@@ -14,6 +14,7 @@ mod simulate;
 mod status;
 mod sync;
 mod terminal;
+mod values;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use clerk_lake::{Error, Result};
 
-use crate::cli::arguments::{Format, parameter};
+use crate::cli::arguments::Format;
+use crate::cli::values::parameter;
 
 /// Every command: how it is used, and what it does.
 pub const COMMANDS: [(&str, &str); 9] = [

@@ -1,0 +1,85 @@
+//! How the values of flags are read; each parser says what it expects.
+
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use clap::builder::PossibleValuesParser;
+use clerk_lake::lake::At;
+use clerk_lake::query::Since;
+use clerk_lake::resource;
+
+/// The names of all resources.
+pub fn resources() -> PossibleValuesParser {
+    PossibleValuesParser::new(resource::ALL.iter().map(|resource| resource.name))
+}
+
+/// A share, 0 to 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "expected 0 to 1".to_owned())
+}
+
+/// A number of days, 1 to `most`.
+pub fn days(text: &str, most: u32) -> Result<u32, String> {
+    let days = text.parse().ok().filter(|days| (1..=most).contains(days));
+    days.ok_or_else(|| format!("expected a whole number of days from 1 to {most}"))
+}
+
+/// A moment (RFC 3339), or the beginning of a day in UTC.
+pub fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        return Ok(moment.with_timezone(&Utc));
+    }
+    let day = text.parse::<NaiveDate>().map_err(|_| "expected a day (2026-11-24) or a moment (RFC 3339)".to_owned())?;
+    Ok(day.and_time(NaiveTime::MIN).and_utc())
+}
+
+/// A version of the tables, a moment or a day.
+pub fn at(text: &str) -> Result<At, String> {
+    match text.parse() {
+        Ok(version) => Ok(At::Version(version)),
+        Err(_) => moment(text).map(At::Moment).map_err(|error| error.replacen("expected", "expected a version,", 1)),
+    }
+}
+
+/// A version, or that of one table.
+pub fn since(text: &str) -> Result<Since, String> {
+    let (table, version) = match text.split_once('=') {
+        Some((table, version)) => (Some(table.trim().to_owned()), version),
+        None => (None, text),
+    };
+    let version = version.trim().parse();
+    let version = version.map_err(|_| "expected a version such as 12, or a table's: clerk_user=12".to_owned())?;
+    Ok(Since { table, version })
+}
+
+/// A number of days, hours or minutes, or 0.
+pub fn period(text: &str) -> Result<TimeDelta, String> {
+    let wrong = || "expected 0, or a number of minutes, hours or days such as 30m, 12h or 7d".to_owned();
+    if text.trim() == "0" {
+        return Ok(TimeDelta::zero());
+    }
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.trim().parse().map_err(|_| wrong())?;
+    TimeDelta::try_seconds(i64::from(number) * seconds).ok_or_else(wrong)
+}
+
+/// A number of seconds.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "expected a number of seconds".to_owned())
+}
+
+/// A query parameter's name and value.
+pub fn parameter(text: &str) -> Result<(String, i64), String> {
+    text.split_once('=')
+        .and_then(|(name, value)| Some((name.trim().to_owned(), value.trim().parse().ok()?)))
+        .ok_or_else(|| "expected NAME=NUMBER, such as lookback_days=7".to_owned())
+}
