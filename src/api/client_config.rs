@@ -8,7 +8,7 @@ use super::quota::RateLimit;
 use super::retry::RetryPolicy;
 use super::secret::SecretKey;
 
-/// What a [`Client`] needs to know.
+/// What a [`Client`](super::Client) needs to know.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// The Backend API's base, without `/v1`.
