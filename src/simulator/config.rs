@@ -7,6 +7,9 @@ use super::changes::Changes;
 use super::faults::Faults;
 use super::limit::RateLimit;
 
+/// How many days the activity of users goes back, unless told otherwise.
+pub(super) const ACTIVITY_DAYS: u32 = 430;
+
 /// Settings of a simulated instance.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -17,6 +20,8 @@ pub struct SimulatorConfig {
     pub users: usize,
     /// How many organizations there are at first.
     pub organizations: usize,
+    /// How many days ago a user may have been active last: how many months of sessions there are.
+    pub activity_days: u32,
     /// Where to listen; port 0 takes any that is free.
     pub address: SocketAddr,
     /// The one key that it takes.
@@ -63,6 +68,7 @@ impl Default for SimulatorConfig {
             seed: 42,
             users: 1000,
             organizations: 50,
+            activity_days: ACTIVITY_DAYS,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             key: "sk_live_simulated".to_owned(),
             instance_id: "ins_simulated".to_owned(),

@@ -165,7 +165,11 @@ fn last_active(model: &mut Model, created_at: i64, now: i64) -> Option<i64> {
         return None;
     }
     let back: f64 = model.random.random_range(0.0..1.0);
-    let days = if model.random.random_bool(0.6) { back * back * 30.0 } else { 30.0 + back * 400.0 };
+    let days = if model.random.random_bool(0.6) {
+        back * back * 30.0
+    } else {
+        30.0 + back * (f64::from(model.activity_days) - 30.0).max(0.0)
+    };
     #[expect(clippy::cast_possible_truncation, reason = "whole days")]
     let day = (now.div_euclid(DAY) - days as i64).max(created_at.div_euclid(DAY));
     let moment = if model.random.random_bool(0.8) { 0 } else { model.random.random_range(0..DAY) };

@@ -147,6 +147,8 @@ pub struct Model {
     pub corrupt: HashMap<String, super::Corruption>,
     /// The days on which users were active and that nothing shows any more, by user: days since 1970.
     pub(super) past: BTreeMap<String, BTreeSet<i64>>,
+    /// How many days ago a user may have been active last.
+    pub(super) activity_days: u32,
     pub(super) random: ChaCha8Rng,
     pub(super) now: i64,
 }
@@ -164,6 +166,7 @@ impl Model {
             members: HashMap::new(),
             corrupt: HashMap::new(),
             past: BTreeMap::new(),
+            activity_days: super::config::ACTIVITY_DAYS,
             random: ChaCha8Rng::seed_from_u64(seed),
             now,
         }

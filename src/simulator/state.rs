@@ -52,6 +52,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(super) fn new(config: SimulatorConfig) -> Self {
         let mut model = Model::new(config.seed, now_ms(&config));
+        model.activity_days = config.activity_days;
         super::generate::fill(&mut model, config.users, config.organizations);
         Self {
             settings: Mutex::new(config),

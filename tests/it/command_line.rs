@@ -167,6 +167,7 @@ async fn the_transcript_is_as_it_was() {
     let world = World::with(|config| {
         config.users = 60;
         config.organizations = 5;
+        config.activity_days = 430;
         config.now = Some(LONG_AGO);
     })
     .await;

@@ -19,6 +19,7 @@ async fn world() -> World {
     let mut world = expected::still(|config| {
         config.users = 40;
         config.organizations = 4;
+        config.activity_days = 430;
     })
     .await;
     world.options.extent = Extent::Changes;

@@ -43,8 +43,14 @@ impl World {
 
     /// The same with its settings changed.
     pub async fn with(change: impl FnOnce(&mut SimulatorConfig)) -> Self {
-        let mut config =
-            SimulatorConfig { users: 700, organizations: 40, key: KEY.to_owned(), ..SimulatorConfig::default() };
+        // A few months of sessions: each is a file of its own in each sync, and two tables have them.
+        let mut config = SimulatorConfig {
+            users: 700,
+            organizations: 40,
+            activity_days: 75,
+            key: KEY.to_owned(),
+            ..SimulatorConfig::default()
+        };
         change(&mut config);
         let simulator = Simulator::start(config).await.expect("the simulator starts");
         Self {
