@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use chrono::{DateTime, Utc};
 use clerk_lake::clock::Clock;
-use clerk_lake::lake::{Change, Lake, RunArea, StagedRows, Table, Upsert};
+use clerk_lake::lake::{Change, Lake, RunArea, StagedRows, Table, Diff};
 use clerk_lake::table::TableSpec;
 
 /// What Clerk's ids are made of.
@@ -53,8 +53,8 @@ impl<'l> Filling<'l> {
             info: serde_json::Map::new(),
         };
         let name = table.spec().name;
-        let rows = Upsert::of_new(StagedRows::all(parts));
-        let outcome = Box::pin(table.commit_upsert(rows, change)).await.expect("a commit");
+        let rows = Diff::of_new(StagedRows::all(parts));
+        let outcome = Box::pin(table.commit_diff(rows, change)).await.expect("a commit");
         outcome.committed(name).expect("no other run");
     }
 }

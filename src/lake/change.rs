@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use super::writer::StagedRows;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a commit says beside its rows.
@@ -61,28 +60,6 @@ pub struct Counts {
     pub updated: u64,
     /// Rows that are gone.
     pub deleted: u64,
-}
-
-/// Rows that are new to a table or differ from its own, ready to be committed.
-#[derive(Debug)]
-pub struct Upsert {
-    pub(super) rows: StagedRows,
-    pub(super) counts: Counts,
-}
-
-impl Upsert {
-    /// Rows whose keys the table lacks, as whoever staged them knows.
-    #[must_use]
-    pub fn of_new(rows: StagedRows) -> Self {
-        let counts = Counts { inserted: rows.rows, ..Counts::default() };
-        Self { rows, counts }
-    }
-
-    /// What it will do to the table's rows.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
 }
 
 /// What became of a commit.

@@ -4,7 +4,6 @@
 //! has lost, and is told which one won; nothing is rebased behind anybody's back.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use deltalake::DeltaTableError;
@@ -13,14 +12,19 @@ use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TableRefer
 use deltalake::kernel::{Action, Add, MetadataExt, StructType, Transaction};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
+use futures::TryStreamExt;
 use object_store::path::Path;
 
-use super::change::{Change, CommitOutcome, Counts, Upsert};
+use super::change::{Change, CommitOutcome, Counts};
+use super::diff::Diff;
 use super::feed::properties_from_the_beginning;
+use super::record::Record;
+use super::rows::{Committed, KeyHasher, failed, file_name, rows_where};
 use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, UNREADABLE, WATERMARK};
-use super::writer::{StagedRows, writer_properties};
-use super::{compare, store_error, upkeep};
+use super::writer::Writer;
+use super::{store_error, upkeep};
 use crate::error::{Error, ErrorKind, Result};
+use crate::table::conform;
 
 /// How often a table is loaded again after a commit.
 const RELOADS: u32 = 3;
@@ -28,77 +32,157 @@ const RELOADS: u32 = 3;
 /// The wait in between.
 const BETWEEN_RELOADS: Duration = Duration::from_millis(100);
 
-impl Table {
-    /// What replacing the table's rows by `staged` would change.
-    ///
-    /// # Errors
-    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
-    pub async fn changes_by(&self, staged: &StagedRows) -> Result<Counts> {
-        if self.exists() {
-            compare::replacement(self, staged).await
-        } else {
-            Ok(Counts { inserted: staged.rows, ..Counts::default() })
-        }
-    }
+/// What a commit adds to the log, and how it calls itself.
+struct Prepared {
+    adds: Vec<Add>,
+    others: Vec<Action>,
+    operation: DeltaOperation,
+}
 
-    /// Replaces all rows by `staged`, in one commit with the watermark; then removes the files it superseded.
-    /// `counts` is what [`Table::changes_by`] said; where nothing differs only the watermark moves, and no data
-    /// file is written.
+impl Table {
+    /// Commits `diff`, which must have been made with the version that the table is open at, together with the
+    /// watermark; then removes the files that it superseded. It writes the least: nothing if nothing differs, appended
+    /// files if all changed rows are new, else the data files that hold changed rows; and if a complete diff touches
+    /// most of the table, the staged files as they are.
     ///
     /// # Errors
-    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
-    pub async fn replace(&mut self, staged: StagedRows, counts: Counts, change: Change) -> Result<CommitOutcome> {
-        let change = change.with_counts(counts);
-        if self.exists() && counts == Counts::default() {
+    /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; then nothing has changed.
+    pub async fn commit_diff(&mut self, diff: Diff, change: Change) -> Result<CommitOutcome> {
+        let change = change.with_counts(diff.counts);
+        if diff.counts == Counts::default() && self.exists() {
             return self.touch(change).await;
         }
-        let mut others = Box::pin(self.record_replaced(&staged)).await?;
-        if let Ok(state) = self.delta.snapshot() {
-            others.extend(state.log_data().iter().map(|file| Action::Remove(file.remove_action(true))));
-        }
-        let mode = SaveMode::Overwrite;
-        self.commit(staged.adds, others, mode, change).await
-    }
-
-    /// Finds out what inserting `staged` rows whose key is new, and updating those whose content differs, comes
-    /// to. A key must not come twice in `staged`.
-    ///
-    /// # Errors
-    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
-    pub async fn prepare_upsert(&self, staged: StagedRows) -> Result<Upsert> {
-        if staged.rows == 0 || self.file_count() == 0 {
-            return Ok(Upsert::of_new(staged));
-        }
-        let compare::Changed { rows, counts } = compare::changed_rows(self, &staged).await?;
-        Ok(Upsert { rows, counts })
-    }
-
-    /// Finds out which `staged` rows have a key that the table lacks; the others are left as they are.
-    ///
-    /// # Errors
-    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
-    pub async fn prepare_insert(&self, staged: StagedRows) -> Result<Upsert> {
-        if staged.rows == 0 || self.file_count() == 0 {
-            return Ok(Upsert::of_new(staged));
-        }
-        let compare::Changed { rows, counts } = compare::new_rows(self, &staged).await?;
-        Ok(Upsert { rows, counts })
-    }
-
-    /// Inserts and updates what [`Table::prepare_upsert`] found, in one commit with the watermark. Where nothing
-    /// differs only the watermark moves, and no data file is written.
-    ///
-    /// # Errors
-    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
-    pub async fn commit_upsert(&mut self, upsert: Upsert, change: Change) -> Result<CommitOutcome> {
-        let change = change.with_counts(upsert.counts);
-        if upsert.counts == Counts::default() && self.exists() {
-            self.touch(change).await
-        } else if upsert.counts.updated == 0 {
-            let record = Box::pin(self.record_inserted(&upsert.rows)).await?;
-            self.commit(upsert.rows.adds, record, SaveMode::Append, change).await
+        let prepared = if diff.is_overwrite || (diff.is_complete && self.touches_most(&diff)) {
+            self.overwritten(diff).await?
+        } else if diff.outdated.is_empty() {
+            self.appended(diff).await?
         } else {
-            self.merge(&upsert.rows, change).await
+            self.rewritten(&diff).await?
+        };
+        self.commit(prepared.adds, prepared.others, prepared.operation, change).await
+    }
+
+    /// Whether the data files that hold changed rows are more than half of the table's.
+    fn touches_most(&self, diff: &Diff) -> bool {
+        let touched: u64 =
+            self.files().filter(|file| diff.touched.contains(file_name(&file.path))).map(|file| file.bytes).sum();
+        touched * 2 > self.bytes()
+    }
+
+    /// The staged files that hold new rows, without those that the table has already.
+    async fn appended(&self, diff: Diff) -> Result<Prepared> {
+        let mut record = Record::begin(self, &diff)?;
+        let mut writer = if diff.changes_all() { None } else { Some(self.writer()?) };
+        if record.is_some() || writer.is_some() {
+            self.pass_changed(&diff, writer.as_mut(), record.as_mut()).await?;
+        }
+        let others = Record::finish_all(record).await?;
+        let adds = match writer {
+            Some(writer) => writer.finish().await?.adds,
+            None => diff.staged.adds,
+        };
+        Ok(Prepared { adds, others, operation: self.write_operation(SaveMode::Append) })
+    }
+
+    /// The data files that hold rows which are deleted or replaced, written anew without them, and the changed rows.
+    async fn rewritten(&self, diff: &Diff) -> Result<Prepared> {
+        let mut record = Record::begin(self, diff)?;
+        let mut writer = self.writer()?;
+        self.pass_touched(diff, Some(&mut writer), record.as_mut()).await?;
+        self.pass_changed(diff, Some(&mut writer), record.as_mut()).await?;
+        let mut others = Record::finish_all(record).await?;
+        others.extend(self.removes(|name| diff.touched.contains(name)));
+        let operation = DeltaOperation::Merge {
+            predicate: None,
+            merge_predicate: None,
+            matched_predicates: Vec::new(),
+            not_matched_predicates: Vec::new(),
+            not_matched_by_source_predicates: Vec::new(),
+        };
+        Ok(Prepared { adds: writer.finish().await?.adds, others, operation })
+    }
+
+    /// The staged files in place of all that the table has.
+    async fn overwritten(&self, diff: Diff) -> Result<Prepared> {
+        let mut record = Record::begin(self, &diff)?;
+        if record.is_some() {
+            self.pass_touched(&diff, None, record.as_mut()).await?;
+            self.pass_changed(&diff, None, record.as_mut()).await?;
+        }
+        let mut others = Record::finish_all(record).await?;
+        others.extend(self.removes(|_| true));
+        Ok(Prepared { adds: diff.staged.adds, others, operation: self.write_operation(SaveMode::Overwrite) })
+    }
+
+    /// Reads the data files that `diff` touches: rows that stay go to `writer`, the others to `record`.
+    async fn pass_touched(
+        &self,
+        diff: &Diff,
+        mut writer: Option<&mut Writer>,
+        mut record: Option<&mut Record<'_>>,
+    ) -> Result<()> {
+        let hasher = KeyHasher::new(self.spec)?;
+        let mut gone = 0;
+        if diff.touched.is_empty() {
+            return Ok(());
+        }
+        let mut rows = self.committed(Committed { files: Some(&diff.touched), ..Committed::default() }).await?;
+        while let Some(batch) = rows.try_next().await.map_err(|error| failed(&error))? {
+            let batch = conform(&batch, &self.spec.schema())?;
+            let keys = hasher.keys(&batch)?;
+            gone += keys.iter().filter(|key| diff.outdated.contains(key)).count() as u64;
+            if let Some(writer) = writer.as_mut() {
+                writer.write_stamped(rows_where(&batch, &keys, |key| !diff.outdated.contains(key))?).await?;
+            }
+            if let Some(record) = record.as_mut() {
+                record.take_outdated(&batch, &keys).await?;
+            }
+        }
+        if gone < diff.outdated.len() as u64 {
+            let (wanted, name) = (diff.outdated.len(), self.spec.name);
+            return Err(Error::bug(format!("{wanted} rows of {name} are outdated, and {gone} were found")));
+        }
+        Ok(())
+    }
+
+    /// Reads the staged rows: those that are new or differ go to `writer` and `record`.
+    async fn pass_changed(
+        &self,
+        diff: &Diff,
+        mut writer: Option<&mut Writer>,
+        mut record: Option<&mut Record<'_>>,
+    ) -> Result<()> {
+        let hasher = KeyHasher::new(self.spec)?;
+        if diff.counts.inserted + diff.counts.updated == 0 {
+            return Ok(());
+        }
+        let mut rows = self.all_staged(&diff.staged, None).await?;
+        while let Some(batch) = rows.try_next().await.map_err(|error| failed(&error))? {
+            let batch = conform(&batch, &self.spec.schema())?;
+            let keys = hasher.keys(&batch)?;
+            if let Some(writer) = writer.as_mut() {
+                writer.write_stamped(rows_where(&batch, &keys, |key| diff.is_changed(key))?).await?;
+            }
+            if let Some(record) = record.as_mut() {
+                record.take_changed(&batch, &keys).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What removes the data files whose names are `wanted`.
+    fn removes(&self, wanted: impl Fn(&str) -> bool) -> Vec<Action> {
+        let Ok(state) = self.delta.snapshot() else { return Vec::new() };
+        let files = state.log_data();
+        let wanted = files.iter().filter(|file| wanted(file_name(file.object_store_path().as_ref())));
+        wanted.map(|file| Action::Remove(file.remove_action(true))).collect()
+    }
+
+    pub(super) fn write_operation(&self, mode: SaveMode) -> DeltaOperation {
+        DeltaOperation::Write {
+            mode,
+            partition_by: self.spec.partition.map(|column| vec![column.to_owned()]),
+            predicate: None,
         }
     }
 
@@ -107,14 +191,14 @@ impl Table {
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
     async fn touch(&mut self, change: Change) -> Result<CommitOutcome> {
-        self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await
+        self.commit(Vec::new(), Vec::new(), self.write_operation(SaveMode::Append), change).await
     }
 
     /// A commit without rows, which any other run under way loses to.
     pub(super) async fn fence(&mut self) -> Result<()> {
         let info = serde_json::Map::from_iter([("mode".to_owned(), "sweep".into())]);
         let change = Change { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info };
-        let outcome = self.commit(Vec::new(), Vec::new(), SaveMode::Append, change).await?;
+        let outcome = self.touch(change).await?;
         let version = outcome.committed(self.spec.name)?;
         if self.version() >= Some(version) {
             return Ok(());
@@ -128,7 +212,7 @@ impl Table {
         &mut self,
         adds: Vec<Add>,
         others: Vec<Action>,
-        mode: SaveMode,
+        operation: DeltaOperation,
         change: Change,
     ) -> Result<CommitOutcome> {
         let base = Base::of(self);
@@ -137,11 +221,6 @@ impl Table {
             Ok(state) => {
                 let metadata = self.changed_metadata(&change);
                 let actions = adds.into_iter().map(Action::Add).chain(others).chain(metadata).collect();
-                let operation = DeltaOperation::Write {
-                    mode,
-                    partition_by: self.spec.partition.map(|column| vec![column.to_owned()]),
-                    predicate: None,
-                };
                 CommitBuilder::from(properties(&change))
                     .with_actions(actions)
                     .build(Some(state as &dyn TableReference), self.log_store(), operation)
@@ -197,52 +276,6 @@ impl Table {
             .with_actions(adds.into_iter().map(Action::Add))
             .await?;
         Ok(table.version().unwrap_or(0))
-    }
-
-    async fn merge(&mut self, changed: &StagedRows, change: Change) -> Result<CommitOutcome> {
-        use datafusion::prelude::col;
-        let start = tokio::time::Instant::now();
-        let session = self.lake.merge_session();
-        let source = session.read_table(changed.provider(&self.lake, self.spec)?);
-        let source = source.map_err(|error| store_error("rows cannot be merged", &error))?;
-        let base = Base::of(self);
-        // The key alone: a row may have come to another partition.
-        let same = self.spec.key.iter().map(|name| col(format!("target.{name}")).eq(col(format!("source.{name}"))));
-        let same = same.reduce(datafusion::prelude::Expr::and).ok_or_else(|| Error::bug("a table without a key"))?;
-        let schema = self.spec.schema();
-        let names = || schema.fields().iter().map(|field| field.name().clone());
-        let quoted = |name: &str| format!("source.{name}");
-        let merged = self
-            .delta
-            .clone()
-            .merge(source, same)
-            .with_session_state(Arc::new(session.state()))
-            .with_source_alias("source")
-            .with_target_alias("target")
-            .with_writer_properties(writer_properties(self.spec))
-            .with_commit_properties(properties(&change))
-            .when_matched_update(|update| {
-                names().fold(update, |update, name| {
-                    let value = col(quoted(&name));
-                    update.update(name, value)
-                })
-            })
-            .and_then(|merge| {
-                merge.when_not_matched_insert(|insert| {
-                    names().fold(insert, |insert, name| {
-                        let value = col(quoted(&name));
-                        insert.set(name, value)
-                    })
-                })
-            });
-        let result = match merged {
-            Ok(merge) => merge.await.map(|(_, metrics)| {
-                let elapsed_ms = start.elapsed().as_millis();
-                tracing::debug!(table = self.spec.name, elapsed_ms, ?metrics, "merged");
-            }),
-            Err(error) => Err(error),
-        };
-        self.settle(base, result).await
     }
 
     /// Takes in the outcome: on success the new version is loaded and what it superseded is removed. What fails

@@ -10,10 +10,10 @@ mod change;
 pub mod checkpoint;
 mod claim;
 mod commit;
-mod compare;
 mod damage;
 mod damaged_rows;
 mod data_files;
+mod diff;
 mod durable;
 mod entry;
 mod evolve;
@@ -28,6 +28,7 @@ mod profile;
 mod purge;
 mod record;
 mod repair;
+mod rows;
 mod staged;
 mod sweep;
 mod table;
@@ -45,8 +46,9 @@ use crate::error::{ErrorKind, Result};
 use crate::table::TableSpec;
 
 pub use area::RunArea;
-pub use change::{Change, CommitOutcome, Counts, Upsert};
+pub use change::{Change, CommitOutcome, Counts};
 pub use checkpoint::Checkpoint;
+pub use diff::{Coverage, Diff};
 pub(crate) use failure::{is_missing_file, is_of_store, store_error};
 pub use location::Location;
 pub use past::{At, CommitRecord};
@@ -135,14 +137,6 @@ impl Lake {
         let mut config = SessionConfig::new().with_batch_size(2048).with_target_partitions(1);
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
-        self.session_with(config)
-    }
-
-    /// A session for a MERGE: the changed rows are held in memory and the table streams by, not the other way round.
-    fn merge_session(&self) -> SessionContext {
-        let mut config = SessionConfig::new().with_batch_size(2048);
-        config.options_mut().execution.parquet.schema_force_view_types = false;
-        config.options_mut().optimizer.join_reordering = false;
         self.session_with(config)
     }
 

@@ -1,20 +1,19 @@
 //! What a commit changes, written down beside its rows where the table's changes are recorded.
 //!
-//! MERGE is delta-rs' and records its changes by itself. What this program commits with its own hands it records here,
-//! appended rows too: Delta lets readers take those from the data files, which the next commit may supersede and
-//! remove. `_synced_at` is no content: a row that only has a later one has not changed.
+//! Appended rows are recorded too: Delta lets readers take those from the data files, which the next commit may
+//! supersede and remove. `_synced_at` is no content: a row that only has a later one has not changed.
 
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use deltalake::kernel::{Action, Add, AddCDCFile};
-use futures::TryStreamExt;
 
-use super::compare::{self, Matches};
+use super::diff::Diff;
 use super::entry::CHANGE_DATA;
+use super::rows::{Key, rows_where};
 use super::table::Table;
-use super::writer::{StagedRows, Writer};
+use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::table::{TableSpec, conform};
 
@@ -37,73 +36,69 @@ pub(super) fn schema_of_changes(spec: &TableSpec) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().cloned().chain([change_type()]).collect::<Vec<_>>()))
 }
 
-impl Table {
-    /// Stages a record of `staged` rows that are all new; gives what names it in their commit. Nothing where the
-    /// table's changes are not recorded.
-    ///
-    /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
-    pub(super) async fn record_inserted(&self, staged: &StagedRows) -> Result<Vec<Action>> {
-        if staged.rows == 0 || !self.records_changes() {
-            return Ok(Vec::new());
-        }
-        let mut record = self.change_writer()?;
-        let mut rows = compare::all_staged(self, staged).await?;
-        while let Some(batch) = rows.try_next().await.map_err(|error| compare::failed(&error))? {
-            record_rows(&mut record, self.spec, &batch, INSERT).await?;
-        }
-        finished(record).await
-    }
-
-    /// Stages a record of what replacing the table's rows by `staged` changes; gives what names it in the commit.
-    /// Nothing where the table's changes are not recorded. Memory grows with the number of rows that were there
-    /// before, by a few bytes each.
-    ///
-    /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
-    pub(super) async fn record_replaced(&self, staged: &StagedRows) -> Result<Vec<Action>> {
-        if !self.records_changes() {
-            return Ok(Vec::new());
-        }
-        let start = tokio::time::Instant::now();
-        let session = compare::session_with(self, staged).await?;
-        let mut matches = Matches::find(&session, self.spec).await?;
-        let mut record = self.change_writer()?;
-        for (side, alone, differing) in
-            [(compare::COMMITTED, DELETE, BEFORE_UPDATE), (compare::STAGED, INSERT, AFTER_UPDATE)]
-        {
-            let mut rows = compare::all_rows(&session, side).await?;
-            while let Some(batch) = rows.try_next().await.map_err(|error| compare::failed(&error))? {
-                let (without_match, with_other) = matches.split(&batch)?;
-                record_rows(&mut record, self.spec, &without_match, alone).await?;
-                record_rows(&mut record, self.spec, &with_other, differing).await?;
-            }
-        }
-        tracing::debug!(table = self.spec.name, elapsed_ms = start.elapsed().as_millis(), "recorded what changes");
-        finished(record).await
-    }
+/// The record of what a diff changes, as it is being staged.
+pub(super) struct Record<'a> {
+    spec: &'static TableSpec,
+    diff: &'a Diff,
+    writer: Writer,
 }
 
-async fn record_rows(record: &mut Writer, spec: &TableSpec, rows: &RecordBatch, change: &str) -> Result<()> {
-    if rows.num_rows() == 0 {
-        return Ok(());
+impl<'a> Record<'a> {
+    /// A record of what `diff` changes in `table`; none where its changes are not recorded.
+    pub(super) fn begin(table: &Table, diff: &'a Diff) -> Result<Option<Self>> {
+        if !table.records_changes() {
+            return Ok(None);
+        }
+        Ok(Some(Self { spec: table.spec, diff, writer: table.change_writer()? }))
     }
-    let bug = |error: arrow::error::ArrowError| Error::bug(error.to_string());
-    let mut columns = conform(rows, &spec.schema())?.columns().to_vec();
-    columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(change, rows.num_rows()))));
-    record.write_stamped(RecordBatch::try_new(schema_of_changes(spec), columns).map_err(bug)?).await
-}
 
-/// Closes the record's files; gives what names them in the commit.
-async fn finished(record: Writer) -> Result<Vec<Action>> {
-    let named = |add: Add| {
-        Action::Cdc(AddCDCFile {
-            path: format!("{CHANGE_DATA}/{}", add.path),
-            size: add.size,
-            partition_values: add.partition_values,
-            data_change: false,
-            tags: add.tags,
-        })
-    };
-    Ok(record.finish().await?.adds.into_iter().map(named).collect())
+    /// Records those rows of the table that are replaced or deleted.
+    pub(super) async fn take_outdated(&mut self, rows: &RecordBatch, keys: &[Key]) -> Result<()> {
+        let diff = self.diff;
+        let is_replaced = |key: &Key| diff.outdated.contains(key) && diff.is_changed(key);
+        let is_deleted = |key: &Key| diff.outdated.contains(key) && !diff.is_changed(key);
+        self.write(&rows_where(rows, keys, is_replaced)?, BEFORE_UPDATE).await?;
+        self.write(&rows_where(rows, keys, is_deleted)?, DELETE).await
+    }
+
+    /// Records those staged rows that are new or differ.
+    pub(super) async fn take_changed(&mut self, rows: &RecordBatch, keys: &[Key]) -> Result<()> {
+        let diff = self.diff;
+        let is_new = |key: &Key| diff.is_changed(key) && !diff.outdated.contains(key);
+        let is_update = |key: &Key| diff.is_changed(key) && diff.outdated.contains(key);
+        self.write(&rows_where(rows, keys, is_new)?, INSERT).await?;
+        self.write(&rows_where(rows, keys, is_update)?, AFTER_UPDATE).await
+    }
+
+    async fn write(&mut self, rows: &RecordBatch, change: &str) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let bug = |error: arrow::error::ArrowError| Error::bug(error.to_string());
+        let mut columns = conform(rows, &self.spec.schema())?.columns().to_vec();
+        columns.push(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(change, rows.num_rows()))));
+        let batch = RecordBatch::try_new(schema_of_changes(self.spec), columns).map_err(bug)?;
+        self.writer.write_stamped(batch).await
+    }
+
+    /// Closes the record's files, if there is a record; returns what names them in the commit.
+    pub(super) async fn finish_all(record: Option<Self>) -> Result<Vec<Action>> {
+        match record {
+            Some(record) => record.finish().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn finish(self) -> Result<Vec<Action>> {
+        let named = |add: Add| {
+            Action::Cdc(AddCDCFile {
+                path: format!("{CHANGE_DATA}/{}", add.path),
+                size: add.size,
+                partition_values: add.partition_values,
+                data_change: false,
+                tags: add.tags,
+            })
+        };
+        Ok(self.writer.finish().await?.adds.into_iter().map(named).collect())
+    }
 }

@@ -25,7 +25,7 @@ use super::data_files::{DataFiles, key_value};
 use super::location::Location;
 use super::staged::join;
 use super::table::{DataFile, RUN_INFO, Table};
-use super::{Lake, RunArea, compare, store_error};
+use super::{Lake, RunArea, rows, store_error};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::{SYNCED_AT, TableSpec, conform};
 
@@ -159,7 +159,8 @@ impl Table {
     async fn remove_flawed(&mut self, flawed: &[(DataFile, Flaw)], repair: Repair) -> Result<()> {
         let is_flawed = |path: &str| flawed.iter().any(|(file, _)| file.path == path);
         let removed: Vec<Action> = self.removals(is_flawed);
-        let outcome = self.commit(Vec::new(), removed, SaveMode::Append, repaired(repair)).await?;
+        let outcome =
+            self.commit(Vec::new(), removed, self.write_operation(SaveMode::Append), repaired(repair)).await?;
         outcome.committed(self.spec.name).map(|_| ())
     }
 
@@ -176,7 +177,7 @@ impl Table {
         let files = self.whole_files(flawed).await?;
         let session = self.lake.narrow_session();
         let schema = self.spec.schema();
-        let failed = |error: datafusion::error::DataFusionError| compare::failed(&error);
+        let failed = |error: datafusion::error::DataFusionError| rows::failed(&error);
         let found = DataFiles::new(&self.lake, Arc::clone(&schema), self.columns(), files)?;
         session.register_table("found", Arc::new(found)).map_err(failed)?;
         let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -193,7 +194,8 @@ impl Table {
         }
         let staged = writer.finish().await?;
         let removed = self.removals(|_| true);
-        let outcome = self.commit(staged.adds, removed, SaveMode::Overwrite, repaired(repair)).await?;
+        let outcome =
+            self.commit(staged.adds, removed, self.write_operation(SaveMode::Overwrite), repaired(repair)).await?;
         outcome.committed(self.spec.name).map(|_| ())
     }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
@@ -17,7 +16,7 @@ use super::area::Sparing;
 use super::damaged_rows::DamagedRows;
 use super::entry::is_change_data;
 use super::staged::{StagedStore, is_data_file, join};
-use super::{Lake, RunArea, Writer, compare, store_error};
+use super::{Lake, RunArea, Writer, store_error};
 use crate::error::{Error, Result};
 use crate::table::TableSpec;
 
@@ -281,17 +280,6 @@ impl Table {
         }
         let provider = self.delta.table_provider().await;
         provider.map_err(|error| store_error(&format!("the table {} cannot be read", self.spec.name), &error))
-    }
-
-    /// The rows with these keys, of a table whose key is one column, in its whole schema.
-    ///
-    /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
-    pub async fn rows_of(&self, keys: &[String]) -> Result<Vec<RecordBatch>> {
-        if keys.is_empty() || !self.exists() {
-            return Ok(Vec::new());
-        }
-        compare::rows_of(self, keys).await
     }
 
     /// A writer of staged rows for this table.

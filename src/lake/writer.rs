@@ -25,7 +25,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::entry::CHANGE_DATA;
 use super::record::schema_of_changes;
 use super::staged::{StagedStore, join};
-use super::{Lake, compare, store_error};
+use super::{Lake, rows, store_error};
 use crate::error::{Error, Result};
 use crate::table::{TableSpec, stamp};
 
@@ -80,7 +80,7 @@ impl StagedRows {
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub fn provider(&self, lake: &Lake, spec: &TableSpec) -> Result<Arc<dyn TableProvider>> {
-        Ok(Arc::new(compare::staged_table(lake, spec, self)?))
+        Ok(Arc::new(rows::staged_table(lake, spec, self)?))
     }
 }
 

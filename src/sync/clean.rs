@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Run;
 use crate::error::{Error, Result};
-use crate::lake::{Change, Counts};
+use crate::lake::{Change, Counts, Coverage};
 use crate::query;
 use crate::resource::json::storable;
 use crate::resource::{REJECTED_ROWS, TABLES};
@@ -54,7 +54,8 @@ impl Run<'_> {
         }
         let is_clean = counts == Counts::default();
         let change = Change { watermark: None, ..self.change_of("clean", 0) }.with_position(CLEANED.0, CLEANED.1);
-        table.replace(writer.finish().await?, counts, change).await?.committed(REJECTED_ROWS.name)?;
+        let diff = table.diff(writer.finish().await?, Coverage::Complete).await?;
+        table.commit_diff(diff, change).await?.committed(REJECTED_ROWS.name)?;
         if !is_clean {
             table.purge_past().await?;
             self.sync.progress.warn(&format!(

@@ -10,7 +10,7 @@ use super::staging::Staging;
 use super::{ResourceSummary, Run};
 use crate::api::{Client, list};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::Table;
+use crate::lake::{Coverage, Table};
 use crate::query::{Parameters, catalogue};
 use crate::resource::{Resource, USERS};
 use crate::table;
@@ -41,10 +41,10 @@ impl Run<'_> {
             writer.write(&batch, self.synced_at_micros()).await?;
         }
         let staged = writer.finish().await?;
-        let counts = table.changes_by(&staged).await?;
-        summary.take_counts(counts);
+        let diff = table.diff(staged, Coverage::Complete).await?;
+        summary.take_counts(diff.counts());
         self.claim_lake(&table).await?;
-        let outcome = table.replace(staged, counts, self.change(summary)).await?;
+        let outcome = table.commit_diff(diff, self.change(summary)).await?;
         self.settle(outcome, self.watermark, &mut table, summary).await
     }
 

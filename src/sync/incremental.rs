@@ -18,7 +18,7 @@ use super::{ResourceSummary, Run};
 use crate::api::pages::LARGEST_PAGE;
 use crate::api::{ApiError, Client, Decoded, Fingerprints, ListRequest, Listing, Order, Page, Refusal};
 use crate::error::Result;
-use crate::lake::Table;
+use crate::lake::{Coverage, Table};
 use crate::query;
 use crate::resource::{PageRows, Reading, Resource};
 
@@ -90,21 +90,21 @@ impl Run<'_> {
             drop(staging);
             return self.reconcile(resource, client, table, summary, "some rows cannot be read").await;
         }
-        let prepared = table.prepare_upsert(staging.finish().await?).await?;
+        let diff = table.diff(staging.finish().await?, Coverage::Partial).await?;
         let unreadable = table.unreadable().await?;
-        let expected = table.rows() + prepared.counts().inserted + unreadable;
+        let expected = table.rows() + diff.counts().inserted + unreadable;
         let Some(unseen) = deleted_at_most(counted, expected) else {
             let why = format!("Clerk counts {}, the table would have {expected}", counted.rows);
             return self.reconcile(resource, client, table, summary, &why).await;
         };
-        summary.take_counts(prepared.counts());
+        summary.take_counts(diff.counts());
         let change = self.change(summary).with_unreadable(unreadable);
         let mut change =
             counted.verified_to.into_iter().fold(change, |change, to| change.with_position(VERIFIED_TO, to));
         if unseen > 0 {
             change.info.insert(UNSEEN_DELETIONS.to_owned(), unseen.into());
         }
-        let outcome = table.commit_upsert(prepared, change).await?;
+        let outcome = table.commit_diff(diff, change).await?;
         self.settle(outcome, self.watermark, &mut table, summary).await?;
         Ok(None)
     }

@@ -12,7 +12,7 @@ use super::staging::Staging;
 use super::{CLOCKS_APART, ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan, ScanPosition};
 use crate::error::{Error, Result};
-use crate::lake::{Checkpoint, Counts, Table};
+use crate::lake::{Checkpoint, Counts, Coverage, Table};
 use crate::resource::{PageRows, Reading, Resource, USERS, Writing};
 
 /// How often a listing that came out shorter than the server's count is given another chance.
@@ -84,7 +84,8 @@ impl Run<'_> {
         let Whole { staged, kept, unreadable, watermark, taken_over, is_null } = whole;
         let resume_point = staged.resume_point().filter(|_| kept == 0);
         let staged = staged.into_rows();
-        let counts = table.changes_by(&staged).await?;
+        let diff = table.diff(staged, Coverage::Complete).await?;
+        let counts = diff.counts();
         summary.take_counts(counts);
         let always_removable = if is_null { 0 } else { ALWAYS_REMOVABLE };
         if let Err(refused) = self.refuse_shrinking(resource, &table, counts, always_removable) {
@@ -93,7 +94,7 @@ impl Run<'_> {
         }
         let change = self.change(summary).complete_up_to(watermark).with_unreadable(unreadable);
         self.claim_lake(&table).await?;
-        let outcome = table.replace(staged, counts, change).await?;
+        let outcome = table.commit_diff(diff, change).await?;
         self.settle(outcome, watermark, &mut table, summary).await?;
         Ok(taken_over.then_some(watermark))
     }

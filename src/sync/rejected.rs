@@ -4,7 +4,7 @@ use super::Run;
 use super::clean::CLEANED;
 use super::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Change, CommitOutcome};
+use crate::lake::{Change, CommitOutcome, Coverage};
 use crate::resource::json::{OddRow, Rejected};
 use crate::resource::{REJECTED_ROWS, Resource, rejected_columns};
 use crate::table::columns;
@@ -37,8 +37,8 @@ impl Run<'_> {
             let mut table = self.open(&REJECTED_ROWS).await?;
             let mut writer = table.writer()?;
             writer.write(&batch, self.synced_at_micros()).await?;
-            let insert = table.prepare_insert(writer.finish().await?).await?;
-            let inserted = insert.counts().inserted;
+            let diff = table.diff(writer.finish().await?, Coverage::Insertions).await?;
+            let inserted = diff.counts().inserted;
             if inserted == 0 {
                 return Ok(0);
             }
@@ -46,7 +46,7 @@ impl Run<'_> {
             let change = Change { watermark: None, ..self.change_of("append", rows as u64) };
             let change = change.with_position(CLEANED.0, CLEANED.1);
             self.claim_lake(&table).await?;
-            let outcome = table.commit_upsert(insert, change).await?;
+            let outcome = table.commit_diff(diff, change).await?;
             if let CommitOutcome::Committed { .. } = outcome {
                 return Ok(inserted);
             }

@@ -18,7 +18,7 @@ use super::staging::Staging;
 use super::{ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, list};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::Table;
+use crate::lake::{Coverage, Table};
 use crate::query;
 use crate::resource::{Reading, Resource, USERS};
 
@@ -57,11 +57,11 @@ impl Run<'_> {
         self.set_aside(resource, &staging).await?;
         let begun = (staging.taken_over > 0).then_some(staging.watermark());
         let watermark = staging.watermark();
-        let upsert = table.prepare_upsert(staging.finish().await?).await?;
-        summary.take_counts(upsert.counts());
+        let diff = table.diff(staging.finish().await?, Coverage::Partial).await?;
+        summary.take_counts(diff.counts());
         let change = self.change(summary).complete_up_to(watermark);
         self.claim_lake(&table).await?;
-        let outcome = table.commit_upsert(upsert, change).await?;
+        let outcome = table.commit_diff(diff, change).await?;
         self.settle(outcome, watermark, &mut table, summary).await?;
         Ok(begun)
     }

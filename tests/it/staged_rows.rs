@@ -1,7 +1,7 @@
 //! Rows that are staged and gone are an error, not nothing new.
 
 use clerk_lake::ErrorKind;
-use clerk_lake::lake::{RunArea, Table};
+use clerk_lake::lake::{Coverage, RunArea, Table};
 use clerk_lake::resource::USERS;
 use clerk_lake::sync::Status;
 
@@ -22,6 +22,6 @@ async fn staged_rows_that_are_gone_are_not_taken_for_nothing_new() {
     let staged = writer.finish().await.expect("staged rows");
     assert!(staged.rows > 0);
     std::fs::remove_dir_all(world.path().join("_staged").join(area.run())).expect("what is staged goes");
-    let error = table.prepare_upsert(staged).await.expect_err("rows that are gone");
+    let error = table.diff(staged, Coverage::Partial).await.expect_err("rows that are gone");
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
 }

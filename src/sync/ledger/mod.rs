@@ -36,7 +36,7 @@ use super::incremental::UNSEEN_DELETIONS;
 use super::listed::day_of;
 use super::{CLOCKS_APART, ResourceSummary, Run};
 use crate::error::{Error, Result};
-use crate::lake::{Change, CommitRecord, Table, Upsert};
+use crate::lake::{Change, CommitRecord, Coverage, Diff, Table};
 use crate::resource::{ACTIVITY_DAYS, Resource, SESSIONS, USERS, day_columns};
 use crate::table::columns;
 use days::{Days, View, day};
@@ -121,12 +121,12 @@ impl Run<'_> {
         let change = Change { watermark: sources.users_at, ..self.change(summary) }
             .with_position(USERS_VERSION, users_version)
             .with_position(FILLING, i64::try_from(standing.filling.unwrap_or(0) + 1).unwrap_or(NO_VERSION));
-        let upsert = Upsert::of_new(new.staged);
-        summary.take_counts(upsert.counts());
+        let diff = Diff::of_new(new.staged);
+        summary.take_counts(diff.counts());
         let ledger_change =
             change.clone().with_unreadable(unread).with_position(SESSIONS_VERSION, version_of(&sources.sessions));
         self.claim_lake(&table).await?;
-        let outcome = table.commit_upsert(upsert, ledger_change).await?;
+        let outcome = table.commit_diff(diff, ledger_change).await?;
         self.settle(outcome, sources.users_at, &mut table, summary).await?;
         Box::pin(self.commit_days(days_table, &days, change)).await
     }
@@ -190,8 +190,8 @@ impl Run<'_> {
             writer.write(&batch, self.synced_at_micros()).await?;
         }
         let staged = writer.finish().await?;
-        let counts = table.changes_by(&staged).await?;
-        let outcome = table.replace(staged, counts, change).await?;
+        let diff = table.diff(staged, Coverage::Complete).await?;
+        let outcome = table.commit_diff(diff, change).await?;
         outcome.committed(table.spec().name)?;
         self.note_base(&table);
         Ok(())

@@ -1,0 +1,216 @@
+//! Rows as streams of batches: those that a table has, and those that are staged for it; with what tells two rows
+//! apart, and two versions of a row.
+//!
+//! `_synced_at` is not content: a row that was read again and is the same as before has not changed. Keys are told
+//! apart by 128 bits of a hash, and contents by 64, so that wide rows are compared at the cost of narrow ones.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Schema};
+use arrow::row::{RowConverter, SortField};
+use chrono::DateTime;
+use datafusion::common::Statistics;
+use datafusion::common::hash_utils::QualityRandomState;
+use datafusion::common::stats::Precision;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::{Expr, col, lit};
+use deltalake::kernel::Add;
+use object_store::ObjectMeta;
+use object_store::path::Path;
+
+use super::data_files::{DataFiles, key_value};
+use super::table::Table;
+use super::writer::StagedRows;
+use super::{Lake, store_error};
+use crate::error::{Error, Result, chain};
+use crate::table::{SYNCED_AT, TableSpec, conform};
+
+/// The column of [`Committed`] rows that says which data file holds each of them.
+const FILE: &str = "__file";
+
+/// Which of a table's rows are read, and which of their columns.
+#[derive(Default)]
+pub(super) struct Committed<'a> {
+    /// The columns; none for all.
+    pub columns: Option<&'a [&'static str]>,
+    /// What the rows must fulfil.
+    pub filter: Option<Expr>,
+    /// The names of the data files to read; none for all.
+    pub files: Option<&'a HashSet<String>>,
+}
+
+impl Table {
+    /// The table's rows, each with the data file that holds it: see [`file_names`].
+    pub(super) async fn committed(&self, wanted: Committed<'_>) -> Result<SendableRecordBatchStream> {
+        let mut provider = self.delta.table_provider().with_file_column(FILE);
+        if let Some(names) = wanted.files {
+            let is_wanted = |path: &String| names.contains(file_name(path));
+            provider = provider.with_file_paths(self.files().map(|file| file.path).filter(is_wanted));
+        }
+        let provider = provider
+            .await
+            .map_err(|error| store_error(&format!("the table {} cannot be read", self.spec.name), &error))?;
+        let session = self.lake.narrow_session();
+        let mut rows = session.read_table(provider).map_err(|error| failed(&error))?;
+        if let Some(filter) = wanted.filter {
+            rows = rows.filter(filter).map_err(|error| failed(&error))?;
+        }
+        if let Some(columns) = wanted.columns {
+            let columns: Vec<_> = columns.iter().copied().chain([FILE]).collect();
+            rows = rows.select_columns(&columns).map_err(|error| failed(&error))?;
+        }
+        rows.execute_stream().await.map_err(|error| failed(&error))
+    }
+
+    /// The rows that are staged for the table.
+    pub(super) async fn all_staged(
+        &self,
+        staged: &StagedRows,
+        columns: Option<&[&'static str]>,
+    ) -> Result<SendableRecordBatchStream> {
+        let session = self.lake.narrow_session();
+        let rows = staged_table(&self.lake, self.spec, staged)?;
+        let mut rows = session.read_table(Arc::new(rows)).map_err(|error| failed(&error))?;
+        if let Some(columns) = columns {
+            rows = rows.select_columns(columns).map_err(|error| failed(&error))?;
+        }
+        rows.execute_stream().await.map_err(|error| failed(&error))
+    }
+
+    /// The rows with these keys, of a table whose key is one column, in its whole schema.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub async fn rows_of(&self, keys: &[String]) -> Result<Vec<RecordBatch>> {
+        if keys.is_empty() || !self.exists() {
+            return Ok(Vec::new());
+        }
+        let filter = Some(self.key_is_one_of(keys.iter().map(String::as_str))?);
+        let rows = self.committed(Committed { filter, ..Committed::default() }).await?;
+        let rows: Vec<RecordBatch> = futures::TryStreamExt::try_collect(rows).await.map_err(|error| failed(&error))?;
+        rows.iter().map(|batch| conform(batch, &self.spec.schema())).collect()
+    }
+
+    /// The condition that a row's key, which must be one column, is one of these.
+    pub(super) fn key_is_one_of<'k>(&self, keys: impl Iterator<Item = &'k str>) -> Result<Expr> {
+        match self.spec.key {
+            [key] => Ok(col(*key).in_list(keys.map(lit).collect(), false)),
+            _ => Err(Error::bug(format!("{} is not looked up by one column", self.spec.name))),
+        }
+    }
+}
+
+/// The names of the data files that hold the rows of a batch of [`Table::committed`].
+pub(super) fn file_names(batch: &RecordBatch) -> Result<Vec<String>> {
+    let bug = || Error::bug("rows without the name of their data file");
+    let paths = batch.column_by_name(FILE).ok_or_else(bug)?;
+    let paths = arrow::compute::cast(paths, &DataType::Utf8).map_err(|_| bug())?;
+    let paths: &StringArray = paths.as_string_opt().ok_or_else(bug)?;
+    Ok(paths.iter().flatten().map(|path| file_name(path).to_owned()).collect())
+}
+
+/// The last part of a path: no two data files of a table share it.
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Tells the keys of rows apart, at 16 bytes each.
+pub(super) struct KeyHasher {
+    converter: RowConverter,
+    columns: &'static [&'static str],
+}
+
+/// A row's key, hashed.
+pub(super) type Key = u128;
+
+impl KeyHasher {
+    pub(super) fn new(spec: &TableSpec) -> Result<Self> {
+        let bug = |error: arrow::error::ArrowError| Error::bug(format!("keys cannot be compared: {error}"));
+        let schema = spec.schema();
+        let fields = spec.key.iter().map(|name| schema.field_with_name(name).map(|it| it.data_type().clone()));
+        let fields = fields.map(|data_type| data_type.map(SortField::new)).collect::<Result<Vec<_>, _>>();
+        let converter = fields.and_then(RowConverter::new).map_err(bug)?;
+        Ok(Self { converter, columns: spec.key })
+    }
+
+    /// The key of each row of `batch`, whose key columns have the table's own types.
+    pub(super) fn keys(&self, batch: &RecordBatch) -> Result<Vec<Key>> {
+        let columns = self.columns.iter().filter_map(|name| batch.column_by_name(name).cloned()).collect::<Vec<_>>();
+        self.hashed(&columns)
+    }
+
+    /// The keys of rows whose key is one column of text.
+    pub(super) fn keys_of_text(&self, texts: &[String]) -> Result<Vec<Key>> {
+        self.hashed(&[Arc::new(StringArray::from_iter_values(texts))])
+    }
+
+    fn hashed(&self, columns: &[ArrayRef]) -> Result<Vec<Key>> {
+        let rows = self.converter.convert_columns(columns);
+        let rows = rows.map_err(|error| Error::bug(format!("keys cannot be compared: {error}")))?;
+        let hashers = [QualityRandomState::with_seed(1), QualityRandomState::with_seed(2)];
+        let hash = |row: &[u8]| u128::from(hashers[0].hash_one(row)) << 64 | u128::from(hashers[1].hash_one(row));
+        Ok(rows.iter().map(|row| hash(row.as_ref())).collect())
+    }
+}
+
+/// A hash of the content of each row of `batch`, which has the table's own schema: all columns but `_synced_at`.
+pub(super) fn contents(batch: &RecordBatch) -> Result<Vec<u64>> {
+    let bug = |error: arrow::error::ArrowError| Error::bug(format!("rows cannot be compared: {error}"));
+    let schema = batch.schema();
+    let content = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != SYNCED_AT);
+    let (fields, arrays): (Vec<SortField>, Vec<ArrayRef>) =
+        content.map(|(field, array)| (SortField::new(field.data_type().clone()), Arc::clone(array))).unzip();
+    // The row format tells null from empty and one column's null from another's; hashing values alone does not.
+    let encoded = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&arrays)).map_err(bug)?;
+    let hasher = QualityRandomState::with_seed(0);
+    Ok(encoded.iter().map(|row| hasher.hash_one(row.as_ref())).collect())
+}
+
+/// The rows of `batch` whose key is among `keys`, or is not.
+pub(super) fn rows_where(batch: &RecordBatch, keys: &[Key], wanted: impl Fn(&Key) -> bool) -> Result<RecordBatch> {
+    let wanted: BooleanArray = keys.iter().map(|key| Some(wanted(key))).collect();
+    filter_record_batch(batch, &wanted).map_err(|error| Error::bug(error.to_string()))
+}
+
+/// Staged rows as a table that DataFusion can read. It reads the files by their names: one that is gone is an error,
+/// where a listing would find nothing new.
+pub(super) fn staged_table(lake: &Lake, spec: &TableSpec, staged: &StagedRows) -> Result<DataFiles> {
+    let schema = spec.schema();
+    let (keys, rest): (Vec<_>, Vec<_>) =
+        schema.fields().iter().cloned().partition(|field| Some(field.name().as_str()) == spec.partition);
+    let columns = TableSchema::builder(Arc::new(Schema::new(rest))).with_table_partition_cols(keys).build();
+    let files = staged.adds.iter().zip(&staged.files);
+    let files = files.map(|(add, file)| staged_file(add, file, &columns)).collect::<Result<_>>()?;
+    DataFiles::new(lake, schema, columns, files)
+}
+
+/// The staged file `add`, which lies at `file` in the whole store.
+fn staged_file(add: &Add, file: &Path, columns: &TableSchema) -> Result<PartitionedFile> {
+    let bug = |error: &(dyn std::error::Error + 'static)| Error::bug(chain(error));
+    let mut listed = PartitionedFile::new_from_meta(ObjectMeta {
+        location: file.clone(),
+        last_modified: DateTime::from_timestamp_millis(add.modification_time).unwrap_or_default(),
+        size: u64::try_from(add.size).map_err(|error| bug(&error))?,
+        e_tag: None,
+        version: None,
+    });
+    for key in columns.table_partition_cols() {
+        let value = add.partition_values.get(key.name()).cloned().flatten();
+        listed.partition_values.push(key_value(value, key.data_type()).map_err(|error| bug(&error))?);
+    }
+    let told = add.get_stats().ok().flatten().and_then(|stats| usize::try_from(stats.num_records).ok());
+    let rows = told.map_or(Precision::Absent, Precision::Exact);
+    listed.statistics = Some(Arc::new(Statistics::new_unknown(columns.table_schema()).with_num_rows(rows)));
+    Ok(listed)
+}
+
+pub(super) fn failed(error: &DataFusionError) -> Error {
+    store_error("rows could not be compared with the table", error)
+}
