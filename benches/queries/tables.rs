@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use chrono::{DateTime, Utc};
 use clerk_lake::clock::Clock;
-use clerk_lake::lake::{Change, Lake, RunArea, StagedRows, Table, Diff};
+use clerk_lake::lake::{Change, Diff, Lake, RunArea, StagedRows, Table};
 use clerk_lake::table::TableSpec;
 
 /// What Clerk's ids are made of.

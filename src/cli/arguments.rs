@@ -315,6 +315,12 @@ pub struct Simulate {
     /// Milliseconds before each answer
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub latency: u64,
+    /// Microseconds more for each row that an offset skips: deep offsets are slow
+    #[arg(long, default_value_t = 0, value_name = "US")]
+    pub offset_cost: u64,
+    /// Let requests that skip more rows than this time out
+    #[arg(long, value_name = "ROWS")]
+    pub offset_limit: Option<usize>,
     /// Refuse to list sessions without a user, as live instances do
     #[arg(long)]
     pub no_plain_sessions: bool,

@@ -25,6 +25,8 @@ pub async fn run(terminal: &mut Terminal, arguments: &Simulate) -> Result<()> {
         plain_session_listing: !arguments.no_plain_sessions,
         organizations_status: arguments.organizations_status,
         latency: Duration::from_millis(arguments.latency),
+        offset_cost: Duration::from_micros(arguments.offset_cost),
+        offset_limit: arguments.offset_limit,
         clamp: arguments.clamp,
         faults: faults(arguments)?,
         changes: arguments.change_every.map(|every| Changes {

@@ -18,6 +18,9 @@ use super::writer::StagedRows;
 use crate::error::{Error, Result};
 use crate::table::conform;
 
+/// The column by which [`Coverage::Within`] goes.
+pub(super) const CREATED_AT: &str = "created_at";
+
 /// How many staged rows are compared at a time.
 const SLICE: u64 = 4_000_000;
 
@@ -146,7 +149,7 @@ impl Table {
     }
 
     /// The key columns of `batch`, in the table's own types.
-    fn keys_of(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    pub(super) fn keys_of(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let schema = self.spec.schema();
         let at = self.spec.key.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>();
         let keys = at.and_then(|at| schema.project(&at)).map_err(|error| Error::bug(error.to_string()))?;
@@ -330,7 +333,7 @@ impl<'a> Comparison<'a> {
             Coverage::Complete => vec![true; batch.num_rows()],
             Coverage::Partial | Coverage::Insertions => vec![false; batch.num_rows()],
             Coverage::Within(range) => {
-                let created = batch.column_by_name("created_at");
+                let created = batch.column_by_name(CREATED_AT);
                 let created = created.and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
                 let created = created.ok_or_else(|| Error::bug("rows that do not say when they were created"))?;
                 created.iter().map(|at| at.is_some_and(|at| range.contains(&at))).collect()

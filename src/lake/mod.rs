@@ -10,6 +10,7 @@ mod change;
 pub mod checkpoint;
 mod claim;
 mod commit;
+mod creation;
 mod damage;
 mod damaged_rows;
 mod data_files;

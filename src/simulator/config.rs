@@ -10,6 +10,9 @@ use super::limit::RateLimit;
 /// How many days the activity of users goes back, unless told otherwise.
 pub(super) const ACTIVITY_DAYS: u32 = 430;
 
+/// How long a request waits that skips more rows than can be skipped in time.
+const NO_ANSWER: Duration = Duration::from_secs(30);
+
 /// Settings of a simulated instance.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -46,6 +49,10 @@ pub struct SimulatorConfig {
     pub latency: Duration,
     /// What more it takes where users are filtered by their moment of creation.
     pub filter_latency: Duration,
+    /// What more it takes for each row that an offset skips.
+    pub offset_cost: Duration,
+    /// The most rows that an offset can skip in time: a request for more gets no answer within half a minute.
+    pub offset_limit: Option<usize>,
     /// The largest page, silently, whatever was asked for.
     pub clamp: Option<usize>,
     /// Whether bodies are compressed for those who accept it.
@@ -81,6 +88,8 @@ impl Default for SimulatorConfig {
             instance_status: None,
             latency: Duration::ZERO,
             filter_latency: Duration::ZERO,
+            offset_cost: Duration::ZERO,
+            offset_limit: None,
             clamp: None,
             compression: true,
             faults: Faults::default(),
@@ -93,8 +102,13 @@ impl Default for SimulatorConfig {
 }
 
 impl SimulatorConfig {
-    /// The wait before an answer.
-    pub(super) fn latency_of(&self, filtered: bool) -> Duration {
-        if filtered { self.latency + self.filter_latency } else { self.latency }
+    /// The wait before an answer to a request that skips so many rows.
+    pub(super) fn latency_of(&self, filtered: bool, skipped: usize) -> Duration {
+        if self.offset_limit.is_some_and(|limit| skipped > limit) {
+            return NO_ANSWER;
+        }
+        let skipping = self.offset_cost * u32::try_from(skipped).unwrap_or(u32::MAX);
+        let filtering = if filtered { self.filter_latency } else { Duration::ZERO };
+        self.latency + filtering + skipping
     }
 }

@@ -62,7 +62,8 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
         return Ok(send(shared, reply, &headers, None, None));
     }
     let filtered = parameters.get("created_at_after").is_some() || parameters.get("created_at_before").is_some();
-    let latency = shared.settings().latency_of(filtered);
+    let skipped = parameters.get("offset").and_then(|offset| offset.parse().ok()).unwrap_or(0);
+    let latency = shared.settings().latency_of(filtered, skipped);
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }

@@ -5,38 +5,34 @@
 //! active since the start of the watermark's day, who changed since the watermark, and how many there are. Where
 //! the count and the table still differ after that, all are read and the two are reconciled.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::failure::ListingFailure;
+use super::listed::ALWAYS_REMOVABLE;
 use super::listed::day_of;
 use super::staging::{Staging, moments};
-use super::verify::VERIFIED_TO;
+use super::verify::{Slice, VERIFIED_TO};
 use super::{ResourceSummary, Run};
 use crate::api::pages::LARGEST_PAGE;
 use crate::api::{ApiError, Client, Decoded, Fingerprints, ListRequest, Listing, Order, Page, Refusal};
 use crate::error::Result;
-use crate::lake::{Coverage, Table};
+use crate::lake::{Coverage, Diff, Table};
 use crate::query;
 use crate::resource::{PageRows, Reading, Resource};
 
 /// How far before the watermark changes are read again: what a replica may lag behind.
-const MARGIN: TimeDelta = TimeDelta::minutes(5);
+pub(super) const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
 /// How many rows can be asked for by id at a time.
 pub(super) const MOST_IDS: usize = 100;
 
 /// How often the count is asked for again while users come in.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 
 /// How often the latest changes are walked through if rows changed at one moment are spread over pages. Their order is
 /// not defined: a walk may miss some of them.
 const PASSES: u32 = 3;
-
-/// At most this many rows are held against the staged ones after an import.
-const MOST_IMPORTED: usize = 100_000;
 
 /// The key of a commit's figures under which it is recorded how many rows may have been deleted unseen.
 pub(super) const UNSEEN_DELETIONS: &str = "rowsDeletedUnseen";
@@ -45,13 +41,12 @@ pub(super) const UNSEEN_DELETIONS: &str = "rowsDeletedUnseen";
 const WORTHWHILE: u64 = 2;
 
 /// The server's count of all rows, taken while changes were read, and how far rows were verified.
-#[derive(Clone, Copy)]
 struct Counted {
     rows: u64,
     /// How many rows were staged after it was taken: at most so many of them are not in it.
     staged_after: u64,
-    /// Up to where rows have been verified, if they were; see [`super::verify`].
-    verified_to: Option<i64>,
+    /// The slice that has been verified, if one was.
+    slice: Option<Slice>,
 }
 
 impl Run<'_> {
@@ -90,23 +85,60 @@ impl Run<'_> {
             drop(staging);
             return self.reconcile(resource, client, table, summary, "some rows cannot be read").await;
         }
-        let diff = table.diff(staging.finish().await?, Coverage::Partial).await?;
+        // A row of the slice that cannot be read is not gone.
+        let is_read = staging.rejected() == 0;
+        let slice = counted.slice.as_ref().filter(|_| is_read);
+        let coverage = slice.and_then(Slice::covered).map_or(Coverage::Partial, Coverage::Within);
+        let mut diff = table.diff(staging.finish().await?, coverage).await?;
         let unreadable = table.unreadable().await?;
-        let expected = table.rows() + diff.counts().inserted + unreadable;
-        let Some(unseen) = deleted_at_most(counted, expected) else {
+        let expected = rows_after(&table, &diff) + unreadable;
+        let mut unseen = deleted_at_most(counted.rows, counted.staged_after, expected);
+        if unseen.is_none() && unreadable == 0 {
+            unseen = self.take_deletions(resource, client, &table, &mut diff, &counted).await?;
+        }
+        let Some(unseen) = unseen else {
             let why = format!("Clerk counts {}, the table would have {expected}", counted.rows);
             return self.reconcile(resource, client, table, summary, &why).await;
         };
-        summary.take_counts(diff.counts());
+        let counts = diff.counts();
+        summary.take_counts(counts);
+        self.refuse_shrinking(resource, &table, counts, ALWAYS_REMOVABLE)?;
         let change = self.change(summary).with_unreadable(unreadable);
-        let mut change =
-            counted.verified_to.into_iter().fold(change, |change, to| change.with_position(VERIFIED_TO, to));
+        let mut change = counted.slice.iter().fold(change, |change, it| change.with_position(VERIFIED_TO, it.to));
         if unseen > 0 {
             change.info.insert(UNSEEN_DELETIONS.to_owned(), unseen.into());
         }
         let outcome = table.commit_diff(diff, change).await?;
         self.settle(outcome, self.watermark, &mut table, summary).await?;
         Ok(None)
+    }
+
+    /// Adds to `diff` who was deleted, if that explains the count. Returns how many deletions may have gone unseen all the
+    /// same; `None` if the count is not explained.
+    async fn take_deletions(
+        &self,
+        resource: &'static Resource,
+        client: &Client,
+        table: &Table,
+        diff: &mut Diff,
+        counted: &Counted,
+    ) -> Result<Option<u64>, ListingFailure> {
+        // If rows came while the changes were read, the count then does not say how many are gone.
+        let before = if counted.staged_after == 0 { Some(counted.rows) } else { self.count(resource, client).await? };
+        let gone = before.and_then(|before| rows_after(table, diff).checked_sub(before)).filter(|gone| *gone > 0);
+        let (Some(before), Some(gone)) = (before, gone) else { return Ok(None) };
+        let asked = client.traffic().requests;
+        let Some(found) = self.find_deleted(resource, client, table, diff, gone).await? else { return Ok(None) };
+        table.delete_too(diff, &found).await?;
+        let asked = client.traffic().requests - asked;
+        self.sync.progress.note(&format!(
+            "{}: {} deleted in Clerk, found with {asked} requests",
+            resource.name,
+            found.len()
+        ));
+        // If the count has moved meanwhile, some of these may have been deleted after it, and others before it.
+        let after = self.count(resource, client).await?;
+        Ok(Some(if after == Some(before) { 0 } else { found.len() as u64 }))
     }
 
     /// Reads everything, since the lists of changes do not explain the count: somebody was deleted.
@@ -132,7 +164,7 @@ impl Run<'_> {
         table: &Table,
         staging: &mut Staging<'_>,
     ) -> Result<Option<Counted>, ListingFailure> {
-        let verified_to = self.take_slice(resource, client, table, staging).await?;
+        let slice = self.take_slice(resource, client, table, staging).await?;
         self.take_listed(resource, self.users_active_since(day_of(since))?, client, staging).await?;
         self.take_set_aside(resource, client, staging).await?;
         let mut before = self.count(resource, client).await?;
@@ -144,12 +176,12 @@ impl Run<'_> {
             let (after, staged) = (self.count(resource, client).await?, staging.rows);
             let Some(rows) = after else { return Ok(None) };
             if after == before {
-                return Ok(Some(Counted { rows, staged_after: 0, verified_to }));
+                return Ok(Some(Counted { rows, staged_after: 0, slice }));
             }
             // Rows come and go meanwhile, as while users are imported.
             before = after;
             self.take_arrivals(resource, client, staging).await?;
-            counted = Some(Counted { rows, staged_after: staging.rows - staged, verified_to });
+            counted = Some(Counted { rows, staged_after: staging.rows - staged, slice: slice.clone() });
         }
         Ok(counted)
     }
@@ -196,99 +228,18 @@ impl Run<'_> {
         tracing::info!("rows changed at one moment came in another order in each pass");
         Ok(false)
     }
-
-    /// Stages the rows that have come or changed since the run began and are not staged yet.
-    async fn take_arrivals(
-        &self,
-        resource: &'static Resource,
-        client: &Client,
-        staging: &mut Staging<'_>,
-    ) -> Result<(), ListingFailure> {
-        let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(()) };
-        let bound = self.watermark.timestamp_micros();
-        while let Some(page) = next(&mut listing).await? {
-            let ended = moments(&page.rows, changed).flatten().any(|at| at < bound);
-            let is_older = moments(&page.rows, changed).map(|at| at.is_some_and(|at| at < bound));
-            let listed = page.fresh.clone().unwrap_or_else(|| vec![true; page.keys.len()]);
-            let fresh = listed.into_iter().zip(is_older).map(|(fresh, is_older)| fresh && !is_older).collect();
-            staging.take(Page { fresh: Some(fresh), ..page }).await?;
-            if ended {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Stages the rows that a listing by creation has missed because they were imported while it went on, with a moment
-    /// of creation that it had passed already: whatever was imported since it began is among the latest changes. Returns
-    /// the count that the staged rows are to be held against; it is at least `count` if nothing else was missed.
-    pub(super) async fn take_imported(
-        &self,
-        resource: &'static Resource,
-        client: &Client,
-        staging: &mut Staging<'_>,
-        count: u64,
-    ) -> Result<u64, ListingFailure> {
-        let mut count = count;
-        for _ in 0..TRIES {
-            let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(count) };
-            let bound = (staging.watermark() - MARGIN).timestamp_micros();
-            let mut pages = Vec::new();
-            let mut found = HashSet::new();
-            loop {
-                let page = match next(&mut listing).await {
-                    Ok(Some(page)) => page,
-                    Ok(None) => break,
-                    // Whatever these changes are, the listing is too short without them.
-                    Err(error) if matches!(error.refusal, Refusal::Malformed | Refusal::Parameter) => return Ok(count),
-                    Err(error) => return Err(error.into()),
-                };
-                let ended = moments(&page.rows, changed).flatten().any(|at| at < bound);
-                let listed = page.fresh.clone().unwrap_or_else(|| vec![true; page.keys.len()]);
-                found.extend(page.keys.iter().zip(listed).filter(|(_, fresh)| *fresh).map(|(key, _)| key.id.clone()));
-                pages.push(page);
-                if ended {
-                    break;
-                }
-                if found.len() > MOST_IMPORTED {
-                    return Ok(count);
-                }
-            }
-            self.remove_staged(&mut found, staging, resource).await?;
-            for page in pages {
-                let fresh = page.keys.iter().map(|key| found.remove(&key.id)).collect();
-                staging.take(Page { fresh: Some(fresh), ..page }).await?;
-            }
-            if staging.listed() >= count {
-                return Ok(count);
-            }
-            count = self.count(resource, client).await?.unwrap_or(count);
-        }
-        Ok(count)
-    }
-
-    /// Removes from `ids` those of rows that are staged.
-    async fn remove_staged(
-        &self,
-        ids: &mut HashSet<String>,
-        staging: &mut Staging<'_>,
-        resource: &'static Resource,
-    ) -> Result<(), ListingFailure> {
-        let key = resource.table.key.first().copied().unwrap_or_default();
-        for table in staging.tables_so_far().await? {
-            let mut remove = |id: &str| {
-                ids.remove(id);
-            };
-            query::for_each_text(&self.sync.lake, &table, key, &mut remove).await?;
-        }
-        Ok(())
-    }
 }
 
-/// How many rows that the table would have may have been deleted in Clerk unseen, if it would have `expected` rows:
-/// `None` if the count does not fit, and rows are missing or have been deleted.
-fn deleted_at_most(counted: Counted, expected: u64) -> Option<u64> {
-    expected.checked_sub(counted.rows).filter(|more| *more <= counted.staged_after)
+/// How many rows `table` will have after `diff`.
+fn rows_after(table: &Table, diff: &Diff) -> u64 {
+    (table.rows() + diff.counts().inserted).saturating_sub(diff.counts().deleted)
+}
+
+/// How many rows that the table would have may have been deleted in Clerk unseen, if it would have `expected` rows, Clerk
+/// counted `rows`, and `staged_after` rows were staged after that: `None` if the count does not fit, and rows are missing
+/// or have been deleted.
+fn deleted_at_most(rows: u64, staged_after: u64, expected: u64) -> Option<u64> {
+    expected.checked_sub(rows).filter(|more| *more <= staged_after)
 }
 
 /// How a walk through the latest changes went.
@@ -348,16 +299,16 @@ async fn walk_changes(
     Ok(if tied && staged.len() as u64 != there { Walked::Tied } else { Walked::Clean })
 }
 
-type Decode = Box<dyn Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync>;
+pub(super) type Decode = Box<dyn Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync>;
 
 /// The rows in the order of their last change, newest first, and the column that says when that was.
-fn newest_changes(resource: &'static Resource, client: &Client) -> Option<(Listing<Decode>, &'static str)> {
+pub(super) fn newest_changes(resource: &'static Resource, client: &Client) -> Option<(Listing<Decode>, &'static str)> {
     let Reading::Cursor { path, changed, .. } = resource.reading else { return None };
     let request = ListRequest::new(path, Order::Offset).with("order_by", format!("-{changed}"));
     let decode: Decode = Box::new(|body| (resource.decode)(body));
     Some((Listing::new(client.clone(), request, decode), changed))
 }
 
-async fn next(listing: &mut Listing<Decode>) -> Result<Option<Page<PageRows>>, ApiError> {
+pub(super) async fn next(listing: &mut Listing<Decode>) -> Result<Option<Page<PageRows>>, ApiError> {
     listing.next_page().await
 }

@@ -27,7 +27,7 @@ const PAUSE_BEFORE_CHANCE: Duration = Duration::from_millis(500);
 
 /// At most this many rows of a table may always be removed, whatever share of it they are: but for those that are missing
 /// because Clerk answered `null` instead of a list.
-const ALWAYS_REMOVABLE: u64 = 50;
+pub(super) const ALWAYS_REMOVABLE: u64 = 50;
 
 /// All rows of a resource, staged.
 struct Whole {
@@ -270,7 +270,7 @@ impl Run<'_> {
     }
 
     /// Refuses a replacement that would remove more of the table than `max_shrink` allows, and more than a few rows.
-    fn refuse_shrinking(
+    pub(super) fn refuse_shrinking(
         &self,
         resource: &Resource,
         table: &Table,

@@ -12,7 +12,9 @@
 //! together with its watermark. One resource's failure does not stop the others; a refused key does. It
 //! deliberately prints nothing: whoever runs it passes a [`Progress`].
 
+mod arrivals;
 mod clean;
+mod deletions;
 mod derived;
 mod failure;
 mod incremental;
@@ -20,6 +22,7 @@ mod ledger;
 mod listed;
 mod odd_fields;
 mod progress;
+mod ranks;
 mod rejected;
 mod repair;
 mod resume;

@@ -4,6 +4,8 @@
 //! as much of the table as the time since the last sync is of `verify_every`, if that is more: within that
 //! time every row has been read.
 
+use std::ops::Range;
+
 use chrono::TimeDelta;
 
 use super::Run;
@@ -20,15 +22,14 @@ pub(super) const VERIFIED_TO: &str = "clerk-lake.verified_to";
 const START: i64 = i64::MIN;
 
 impl Run<'_> {
-    /// Stages the next slice of rows; returns up to where the table is verified with it, or `None` if rows are not to be
-    /// verified.
+    /// Stages the next slice of rows; `None` if rows are not to be verified.
     pub(super) async fn take_slice(
         &self,
         resource: &'static Resource,
         client: &Client,
         table: &Table,
         staging: &mut Staging<'_>,
-    ) -> Result<Option<i64>, ListingFailure> {
+    ) -> Result<Option<Slice>, ListingFailure> {
         let every = self.sync.options.verify_every;
         let Reading::Cursor { path, .. } = resource.reading else { return Ok(None) };
         let Some(since) = table.watermark().await?.filter(|_| every > TimeDelta::zero()) else { return Ok(None) };
@@ -38,20 +39,38 @@ impl Run<'_> {
         let request = if from == START { request } else { request.with("created_at_after", (from - 1).to_string()) };
         let mut listing = Listing::new(client.clone(), request, resource.decode_bytes());
         let wanted = slice(table.rows(), self.watermark - since, every);
-        let (mut read, mut to) = (0, from);
+        let (mut read, mut to, mut is_heeded) = (0, from, true);
         while let Some(page) = listing.next_page().await? {
             read += page.keys.len() as u64;
+            is_heeded &= page.keys.iter().all(|key| key.created_at.is_none_or(|at| at >= from));
             to = page.keys.iter().rev().find_map(|key| key.created_at).unwrap_or(to);
             staging.take(page).await?;
             // All rows have come, or a filter that is not heeded leads nowhere: the next round begins.
             if read >= table.rows() || to < from {
-                return Ok(Some(START));
+                return Ok(Some(Slice { to: START, read: is_heeded.then_some(from..to) }));
             }
             if read >= wanted && to > from {
-                return Ok(Some(to));
+                return Ok(Some(Slice { to, read: is_heeded.then_some(from..to) }));
             }
         }
-        Ok(Some(START))
+        Ok(Some(Slice { to: START, read: is_heeded.then_some(from..to) }))
+    }
+}
+
+/// Rows that have been read again.
+#[derive(Clone, Debug)]
+pub(super) struct Slice {
+    /// Up to where the table is verified with them: where the next slice begins.
+    pub(super) to: i64,
+    /// The moments of creation between which all rows came, Unix milliseconds; `None` if the list goes by others.
+    read: Option<Range<i64>>,
+}
+
+impl Slice {
+    /// The moments of creation between which all rows came, Unix microseconds.
+    pub(super) fn covered(&self) -> Option<Range<i64>> {
+        let Range { start, end } = self.read.clone()?;
+        Some(start.saturating_mul(1000)..end.saturating_mul(1000))
     }
 }
 

@@ -7,6 +7,7 @@ mod clean;
 mod command_line;
 mod damage;
 mod data_files;
+mod deletions;
 mod errors;
 mod evolution;
 mod faults;
