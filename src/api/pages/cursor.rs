@@ -28,6 +28,8 @@ pub(super) struct CursorWalk {
     remembered: VecDeque<RowKey>,
     /// Whether there are rows before the remembered ones.
     forgotten: bool,
+    /// How many steps back have been taken since a page came.
+    steps: usize,
     /// Rows after which nothing came.
     empty_after: HashSet<String>,
     seen: Seen,
@@ -51,6 +53,7 @@ impl CursorWalk {
             cursor: remembered.back().map(|row| row.id.clone()),
             forgotten: !trail.is_empty(),
             remembered,
+            steps: 0,
             empty_after: HashSet::new(),
             seen,
             nothing: false,
@@ -81,6 +84,7 @@ impl CursorWalk {
         if self.cursor.as_ref() == Some(&last.id) {
             return Err(format!("the page after {} ends with that same row: the listing does not move on", last.id));
         }
+        self.steps = 0;
         let mut fresh = Vec::with_capacity(rows.len());
         for row in rows {
             fresh.push(row.as_ref().map_or(Ok(false), |key| self.seen.insert(key))?);
@@ -125,12 +129,17 @@ impl CursorWalk {
         self.remembered.push_back(row.clone());
     }
 
-    /// To the row before the cursor's, or to the beginning; false where neither is known.
+    /// To a row before the cursor's, or to the beginning; false if neither is known. Each step in a row is twice as long
+    /// as the one before: many rows may have been deleted at once. Rows that come again are known.
     pub(super) fn step_back(&mut self) -> bool {
         let Some(refused) = self.cursor.take() else { return false };
         if self.remembered.back().is_some_and(|row| row.id == refused) {
             self.remembered.pop_back();
         }
+        let further = (1_usize << self.steps.min(10)) - 1;
+        self.steps += 1;
+        let kept = self.remembered.len().saturating_sub(further).max(1);
+        self.remembered.truncate(kept);
         self.cursor = self.remembered.back().map(|row| row.id.clone());
         self.cursor.is_some() || !self.forgotten
     }
