@@ -94,6 +94,10 @@ pub struct Sync {
         value_parser = |text: &str| days(text, 3650)
     )]
     pub session_lookback_days: u32,
+    /// Read the sessions of active users again within this time, to see which have ended: 12h, 1d, …; 0: at each sync.
+    /// New sessions are read at each sync
+    #[arg(long, env = "CLERK_LAKE_SESSION_REFRESH", default_value = "24h", value_name = "TIME", value_parser = period)]
+    pub session_refresh: TimeDelta,
     /// Read every user again within this time, whether or not it changed: 12h, 7d, …; 0: never
     #[arg(long, env = "CLERK_LAKE_VERIFY_EVERY", default_value = "7d", value_name = "TIME", value_parser = period)]
     pub verify_every: TimeDelta,

@@ -5,6 +5,7 @@ use std::io::Write;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{CommitRecord, Lake, Table};
+use clerk_lake::sync::{SESSIONS_READ, VERIFIED_TO};
 use clerk_lake::{Error, Result, resource};
 use serde::Serialize;
 
@@ -40,6 +41,12 @@ struct TableStatus {
     version: u64,
     watermark: Option<String>,
     age_seconds: Option<i64>,
+    /// Up to which moment of creation rows have been verified in this round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified_to: Option<String>,
+    /// Since when all rows have been read that may have changed, if not all are at each sync.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_since: Option<String>,
     /// The version since which changes are recorded.
     feed_begins: Option<u64>,
     runs: Vec<RunStatus>,
@@ -80,6 +87,9 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Re
 async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<TableStatus> {
     let watermark = if resource::has_watermark(table.spec()) { table.watermark().await? } else { None };
     let runs = table.history(RUNS).await?;
+    let moment = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis).map(shown);
+    let verified_to = moment(table.position(VERIFIED_TO).await?);
+    let read_since = moment(table.position(SESSIONS_READ).await?);
     Ok(TableStatus {
         name: table.spec().name,
         rows: table.rows(),
@@ -88,6 +98,8 @@ async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<Table
         version,
         watermark: watermark.map(shown),
         age_seconds: watermark.map(|watermark| (now - watermark).num_seconds()),
+        verified_to,
+        read_since,
         feed_begins: table.feed_begins(),
         runs: runs.into_iter().map(run_status).collect(),
     })
@@ -130,6 +142,14 @@ fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
             table.watermark.as_deref().unwrap_or("-"),
             table.age_seconds.map(age).unwrap_or_default(),
         )?;
+    }
+    for table in &document.tables {
+        if let Some(verified_to) = &table.verified_to {
+            writeln!(out, "\n{}: verified up to rows created at {verified_to}", table.name)?;
+        }
+        if let Some(read_since) = &table.read_since {
+            writeln!(out, "\n{}: all that may have ended were read at {read_since} or later", table.name)?;
+        }
     }
     writeln!(out, "\nlast runs")?;
     for table in &document.tables {

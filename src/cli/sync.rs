@@ -53,6 +53,7 @@ fn options(arguments: &arguments::Sync) -> SyncOptions {
         resources: if resources.is_empty() { resource::ALL.to_vec() } else { resources },
         dau_lookback_days: arguments.dau_lookback_days,
         session_lookback_days: arguments.session_lookback_days,
+        session_refresh: arguments.session_refresh,
         verify_every: arguments.verify_every,
         max_shrink: arguments.max_shrink,
         max_rejected: arguments.max_rejected,

@@ -24,6 +24,7 @@ pub use engine::Engine;
 pub use instances::{INSTANCE, Instance, instances};
 pub use parameters::Parameters;
 pub use run::{
-    active_user_ids, failed, for_each_text, ids_set_aside, owners_of_open_sessions, session, session_at, sql,
+    Owner, active_users, failed, for_each_shown_session, for_each_text, ids_set_aside, session, session_at,
+    session_owners, sql,
 };
 pub use snapshot::Snapshot;

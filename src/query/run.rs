@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
@@ -104,28 +104,101 @@ pub async fn sql(session: &SessionContext, text: &str, values: Vec<(String, Scal
     if text.contains('$') { plan.with_param_values(values).map_err(|error| failed(&error)) } else { Ok(plan) }
 }
 
-/// The ids of users active since `since`.
+/// The users who were active at `active` or later, or signed in or up at `new` or later: the id, the moment of the last
+/// activity in Unix microseconds, and whether the user signed in or up since then.
 ///
 /// # Errors
-/// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
-pub async fn active_user_ids(lake: &Lake, users: &Table, since: DateTime<Utc>) -> Result<Vec<String>> {
-    let since = ScalarValue::TimestampMicrosecond(Some(since.timestamp_micros()), Some("UTC".into()));
-    let values = vec![("since".to_owned(), since)];
-    texts(lake, users, "SELECT id FROM clerk_user WHERE last_active_at >= $since", values).await
+/// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
+pub async fn active_users(
+    lake: &Lake,
+    users: &Table,
+    active: DateTime<Utc>,
+    new: DateTime<Utc>,
+) -> Result<Vec<(String, Option<i64>, bool)>> {
+    let sql = "SELECT id, CAST(last_active_at AS BIGINT), \
+               coalesce(last_sign_in_at >= $new, false) OR coalesce(created_at >= $new, false) FROM clerk_user \
+               WHERE last_active_at >= $active OR last_sign_in_at >= $new OR created_at >= $new";
+    let values = vec![("active".to_owned(), moment(active)), ("new".to_owned(), moment(new))];
+    let mut found = Vec::new();
+    for batch in batches(lake, users, sql, values).await? {
+        let (ids, at) = (text(&batch, 0)?, batch.column(1).as_primitive::<Int64Type>());
+        let is_new = batch.column(2).as_boolean();
+        let rows = ids.as_string::<i32>().iter().zip(at.iter()).zip(is_new.iter());
+        found.extend(rows.filter_map(|((id, at), is_new)| Some((id?.to_owned(), at, is_new == Some(true)))));
+    }
+    Ok(found)
 }
 
-/// The ids of users who own a session that may still change: it has none of the statuses with which a session has ended,
-/// as far as the lake knows.
+/// A user who has sessions that Clerk shows, as far as the lake knows.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The user's id.
+    pub id: String,
+    /// When the newest of the sessions began, Unix microseconds.
+    pub newest: Option<i64>,
+    /// Whether one has none of the statuses with which a session has ended: it may still change.
+    pub has_unended: bool,
+    /// When the last of these expires, Unix microseconds.
+    pub open_until: Option<i64>,
+}
+
+/// The owners of sessions that have not ended or began at `recent` or later, without those that Clerk no longer shows.
 ///
 /// # Errors
-/// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
-pub async fn owners_of_open_sessions(lake: &Lake, sessions: &Table) -> Result<Vec<String>> {
-    let sql = "SELECT DISTINCT user_id FROM clerk_session WHERE status IS NULL OR status NOT IN \
-               ('ended', 'expired', 'removed', 'abandoned', 'replaced', 'revoked')";
-    texts(lake, sessions, sql, Vec::new()).await
+/// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
+pub async fn session_owners(lake: &Lake, sessions: &Table, recent: DateTime<Utc>) -> Result<Vec<Owner>> {
+    let sql = "SELECT user_id, CAST(max(created_at) AS BIGINT), bool_or(unended), \
+               max(CASE WHEN unended THEN coalesce(CAST(expire_at AS BIGINT), 9223372036854775807) END) \
+               FROM (SELECT user_id, created_at, expire_at, status IS NULL OR status NOT IN \
+               ('ended', 'expired', 'removed', 'abandoned', 'replaced', 'revoked') AS unended FROM clerk_session \
+               WHERE gone_at IS NULL AND user_id IS NOT NULL) \
+               GROUP BY user_id HAVING bool_or(unended) OR max(created_at) >= $recent";
+    let mut owners = Vec::new();
+    for batch in batches(lake, sessions, sql, vec![("recent".to_owned(), moment(recent))]).await? {
+        let (ids, newest) = (text(&batch, 0)?, batch.column(1).as_primitive::<Int64Type>());
+        let (unended, until) = (batch.column(2).as_boolean(), batch.column(3).as_primitive::<Int64Type>());
+        let rows = ids.as_string::<i32>().iter().zip(newest.iter()).zip(unended.iter()).zip(until.iter());
+        owners.extend(rows.filter_map(|(((id, newest), unended), open_until)| {
+            Some(Owner { id: id?.to_owned(), newest, has_unended: unended == Some(true), open_until })
+        }));
+    }
+    Ok(owners)
 }
 
-/// The ids of `resource`'s rows that have been set aside because they could not be read.
+/// Calls `take` with the id and the user's id of each session that is not known to be gone.
+///
+/// # Errors
+/// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
+pub async fn for_each_shown_session(
+    lake: &Lake,
+    sessions: &Table,
+    take: &mut (dyn FnMut(&str, &str) + Send),
+) -> Result<()> {
+    let unreadable = |error: DataFusionError| lake::store_error("the lake cannot be read", &error);
+    let session = lake.session();
+    session.register_table(sessions.spec().name, sessions.provider().await?).map_err(unreadable)?;
+    let sql = "SELECT session_id, coalesce(user_id, '') FROM clerk_session WHERE gone_at IS NULL";
+    let mut rows = self::sql(&session, sql, Vec::new()).await?.execute_stream().await.map_err(unreadable)?;
+    while let Some(batch) = rows.try_next().await.map_err(unreadable)? {
+        let (ids, users) = (text(&batch, 0)?, text(&batch, 1)?);
+        let rows = ids.as_string::<i32>().iter().zip(users.as_string::<i32>().iter());
+        rows.filter_map(|(id, user)| Some((id?, user?))).for_each(|(id, user)| take(id, user));
+    }
+    Ok(())
+}
+
+/// A moment as SQL takes it.
+fn moment(at: DateTime<Utc>) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(at.timestamp_micros()), Some("UTC".into()))
+}
+
+/// A column of text, whichever of Arrow's types for it the batch has.
+fn text(batch: &RecordBatch, column: usize) -> Result<ArrayRef> {
+    cast(batch.column(column), &DataType::Utf8).map_err(|error| Error::bug(error.to_string()))
+}
+
+/// The ids of `resource`'s rows that have been set aside because they could not be read, whether or not they have been read
+/// since.
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
@@ -147,16 +220,24 @@ pub async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<Strin
 
 /// The first column of what `sql` gives over `table`, as text, nulls left out.
 async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, ScalarValue)>) -> Result<Vec<String>> {
+    let mut texts = Vec::new();
+    for batch in batches(lake, table, sql, values).await? {
+        texts.extend(text(&batch, 0)?.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    Ok(texts)
+}
+
+/// What `sql` gives over `table`.
+async fn batches(
+    lake: &Lake,
+    table: &Table,
+    sql: &str,
+    values: Vec<(String, ScalarValue)>,
+) -> Result<Vec<RecordBatch>> {
     let unreadable = |error: DataFusionError| lake::store_error("the lake cannot be read", &error);
     let session = lake.session();
     session.register_table(table.spec().name, table.provider().await?).map_err(unreadable)?;
-    let batches = self::sql(&session, sql, values).await?.collect().await.map_err(unreadable)?;
-    let mut texts = Vec::new();
-    for batch in batches {
-        let column = cast(batch.column(0), &DataType::Utf8).map_err(|error| Error::bug(error.to_string()))?;
-        texts.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
-    }
-    Ok(texts)
+    self::sql(&session, sql, values).await?.collect().await.map_err(unreadable)
 }
 
 /// Calls `take` with each value of the text column `column` of `table`; NULLs are left out. Memory is that of a batch.

@@ -21,7 +21,7 @@ use json::{FieldTypes, OddRow, Rejected, Rows};
 pub use daily_active_users::DAILY_ACTIVE_USERS;
 pub use organization::ORGANIZATIONS;
 pub use rejected_row::{REJECTED_ROWS, columns as rejected_columns};
-pub use session::SESSIONS;
+pub use session::{GONE_AT, SESSIONS};
 pub use user::USERS;
 pub use user_activity::{ACTIVITY_DAYS, Activity, ActivityDay, USER_ACTIVITY, activity_columns, day_columns};
 

@@ -38,6 +38,9 @@ pub static SESSIONS: Resource = Resource {
     decode: decode_page::<SessionRow>,
 };
 
+/// The column that says since when Clerk does not show a session any more.
+pub const GONE_AT: &str = "gone_at";
+
 #[derive(Deserialize)]
 struct Session<'a> {
     #[serde(borrow, deserialize_with = "id")]
@@ -144,6 +147,11 @@ fn columns(rows: &[Session<'_>]) -> Vec<Column> {
             "abandon_at",
             "When it counts as abandoned (`abandon_at`).",
             rows.iter().map(|row| row.abandon_at),
+        ),
+        Column::time(
+            GONE_AT,
+            "When Clerk was first found not to show it any more; null while it does.",
+            rows.iter().map(|_| None),
         ),
         Column::text(
             "last_active_organization_id",

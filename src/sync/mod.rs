@@ -49,7 +49,9 @@ use crate::resource::{self, Reading, Resource};
 
 pub use odd_fields::{NulledField, NulledFields};
 pub use progress::{Progress, Silent};
+pub use sessions::SESSIONS_READ;
 pub use tokio_util::sync::CancellationToken;
+pub use verify::VERIFIED_TO;
 
 pub use summary::{ResourceStatus, ResourceSummary, Status, Summary};
 
@@ -93,6 +95,8 @@ pub struct SyncOptions {
     pub dau_lookback_days: u32,
     /// Users active in that many last days are asked for their sessions at the first sync.
     pub session_lookback_days: u32,
+    /// Within what time the sessions of an active user are read again; zero for at each sync.
+    pub session_refresh: TimeDelta,
     /// Within what time every user is read again, whether or not a list shows a change; zero for never.
     pub verify_every: TimeDelta,
     /// The largest share of a table's rows, 0 to 1, that a replacement may remove.
@@ -110,6 +114,7 @@ impl Default for SyncOptions {
             resources: resource::ALL.to_vec(),
             dau_lookback_days: 30,
             session_lookback_days: 30,
+            session_refresh: TimeDelta::days(1),
             verify_every: TimeDelta::days(7),
             max_shrink: 0.2,
             max_rejected: 0.01,

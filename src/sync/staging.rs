@@ -121,6 +121,17 @@ impl<'a> Staging<'a> {
         self.seen.as_ref().is_some_and(|seen| seen.contains(id))
     }
 
+    /// Whether a row with this id has come that cannot be read.
+    pub(super) fn has_unreadable(&self, id: &str) -> bool {
+        self.unreadable.ids().contains(id)
+    }
+
+    /// Stages rows of the table itself, changed, which no list has brought.
+    pub(super) async fn stage_known(&mut self, rows: RecordBatch) -> Result<()> {
+        let written = self.writer.write_stamped(rows).await;
+        self.lost_if_failed(written)
+    }
+
     /// Stages all pages of a listing.
     pub(super) async fn take_all(
         &mut self,

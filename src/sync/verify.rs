@@ -15,8 +15,9 @@ use crate::api::{Client, ListRequest, Listing, Order};
 use crate::lake::Table;
 use crate::resource::{Reading, Resource};
 
-/// Up to which moment of creation rows have been verified in this round: Unix milliseconds, or [`START`].
-pub(super) const VERIFIED_TO: &str = "clerk-lake.verified_to";
+/// The position under which a table says up to which moment of creation its rows have been verified in this round: Unix
+/// milliseconds, or the least number at the beginning of one.
+pub const VERIFIED_TO: &str = "clerk-lake.verified_to";
 
 /// Where a round begins.
 const START: i64 = i64::MIN;

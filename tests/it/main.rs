@@ -37,6 +37,7 @@ mod resume;
 mod s3;
 mod schema;
 mod secrets;
+mod sessions;
 mod settings_file;
 mod shell;
 mod staged_rows;

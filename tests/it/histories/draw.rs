@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clerk_lake::resource::{self, Resource};
 use clerk_lake::simulator::model::DAY;
 use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, Model, SimulatorConfig, UnknownCursor};
@@ -122,6 +122,8 @@ pub struct Instance {
     /// Where its clock begins, Unix milliseconds.
     pub now: i64,
     pub is_large: bool,
+    /// Whether its syncs but the last one read the sessions of each user in turn, and not of all at once.
+    pub in_turns: bool,
 }
 
 impl Instance {
@@ -151,6 +153,7 @@ impl Instance {
             unknown_cursor: dice.of(&[UnknownCursor::NotFound, UnknownCursor::Unprocessable, UnknownCursor::EmptyPage]),
             now: NOW + dice.within(0..=7 * DAY),
             is_large,
+            in_turns: dice.percent(30),
         }
     }
 
@@ -296,6 +299,8 @@ pub struct Attempt {
     pub stir: Option<Stir>,
     pub dies_after_page: Option<u64>,
     pub plan: Plan,
+    /// Within what time the sessions of active users are to be read again.
+    pub session_refresh: TimeDelta,
 }
 
 impl Attempt {
@@ -310,6 +315,7 @@ impl Attempt {
             stir: None,
             dies_after_page: None,
             plan: Plan::default(),
+            session_refresh: TimeDelta::zero(),
         }
     }
 
@@ -324,6 +330,7 @@ impl Attempt {
             stir: dice.percent(40).then(|| stir(dice)),
             dies_after_page,
             plan: Plan { death, troubles: troubles(dice), ..Plan::default() },
+            session_refresh: if instance.in_turns { TimeDelta::days(1) } else { TimeDelta::zero() },
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
-use clerk_lake::resource::{self, USER_ACTIVITY};
+use clerk_lake::resource::{self, GONE_AT, USER_ACTIVITY};
 use clerk_lake::simulator::model::{EmailAddress, ExternalAccount, Organization, PhoneNumber, Session, User};
 use clerk_lake::simulator::{Model, SimulatorConfig};
 use clerk_lake::sync::Extent;
@@ -99,7 +99,14 @@ fn difference(got: Option<&Value>, want: Option<&Value>) -> String {
 /// What the table of the resource called `name` holds.
 pub async fn stored(world: &World, name: &str) -> Rows {
     let table = named(name).table;
-    by_key(world.rows(&format!("SELECT * FROM {}", table.name)).await, table.key)
+    let mut rows = by_key(world.rows(&format!("SELECT * FROM {}", table.name)).await, table.key);
+    if name == "sessions" {
+        let shown = wanted(world, name);
+        for row in rows.iter_mut().filter(|(id, _)| !shown.contains_key(*id)).map(|(_, row)| row) {
+            row.as_object_mut().and_then(|row| row.remove(GONE_AT));
+        }
+    }
+    rows
 }
 
 /// Rows by their key, none of them twice. When the ledger first saw something is no content either.
@@ -110,6 +117,12 @@ pub fn by_key(rows: Vec<Value>, key: &[&str]) -> Rows {
         assert!(synced_at.is_some_and(|at| at.is_string()), "a row does not say when it was written: {row}");
         if let Some(row) = row.as_object_mut() {
             row.remove("first_observed_at");
+            // When a session was missed is no content either; whether it is missed is.
+            if row.get(GONE_AT).is_some_and(Value::is_null) {
+                row.remove(GONE_AT);
+            } else if let Some(gone) = row.get_mut(GONE_AT) {
+                *gone = Value::Bool(true);
+            }
         }
         let id: Vec<&str> = key.iter().map(|column| row[*column].as_str().expect("a key")).collect();
         let id = id.join(" ");

@@ -57,7 +57,11 @@ impl World {
             simulator,
             directory: tempfile::tempdir().expect("a directory"),
             // Rolling verification would hide what the lists of changes miss.
-            options: SyncOptions { verify_every: TimeDelta::zero(), ..SyncOptions::default() },
+            options: SyncOptions {
+                session_refresh: TimeDelta::zero(),
+                verify_every: TimeDelta::zero(),
+                ..SyncOptions::default()
+            },
             keeping: Keeping::default(),
         }
     }
@@ -128,7 +132,7 @@ impl World {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program(self.directory.path());
         command.env("CLERK_SECRET_KEY", KEY).env("CLERK_LAKE_API_URL", self.simulator.url());
-        command.env("CLERK_LAKE_LAKE", self.path()).args(arguments);
+        command.env("CLERK_LAKE_LAKE", self.path()).env("CLERK_LAKE_SESSION_REFRESH", "0").args(arguments);
         if self.simulator.standing_clock().is_some() {
             command.env("CLERK_LAKE_NOW", self.clock().now().to_rfc3339());
         }

@@ -1,9 +1,12 @@
-//! Sessions: the plain list where the instance allows it and it is short enough, else one list for each user
-//! whose sessions may have changed.
+//! Sessions: the plain list where the instance allows it, else one list for each user whose sessions may have changed.
 //!
-//! A session changes long after it was created, and nothing lists such changes. It can only change while it is
-//! open or its user is active: so the users to ask about are those active since the watermark's day, and the
-//! owners of the sessions that the lake knows to be open. What Clerk no longer shows stays in the lake.
+//! A session changes long after it was created, and nothing lists such changes. It can only change while it is open or its
+//! user is active. Who signed in or up since the last sync is asked for at each sync; all others who may have changed, once
+//! in each `session_refresh`, see [`owners`]. What Clerk no longer shows stays in the lake, see [`gone`].
+
+mod due;
+mod gone;
+mod owners;
 
 use std::collections::BTreeSet;
 
@@ -12,15 +15,35 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt, TryStreamExt};
 
 use super::failure::ListingFailure;
-use super::incremental::MOST_IDS;
-use super::listed::day_of;
+use super::incremental::{MARGIN, MOST_IDS};
 use super::staging::Staging;
 use super::{ResourceSummary, Run};
 use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, list};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Coverage, Table};
-use crate::query;
-use crate::resource::{Reading, Resource, USERS};
+use crate::lake::{Change, Coverage, Table};
+use crate::resource::{PageRows, Reading, Resource, USERS};
+use owners::Owners;
+
+/// The position under which the table of sessions says since when all sessions have been read that may have changed, those
+/// of idle users aside: Unix milliseconds. See [`Table::position`].
+pub const SESSIONS_READ: &str = "clerk-lake.sessions_read";
+
+/// Since when sessions have been read in turns, Unix milliseconds.
+const CYCLE_BEGUN: &str = "clerk-lake.session_cycle_begun";
+
+/// How often everybody's turn comes, milliseconds.
+const CYCLE_PERIOD: &str = "clerk-lake.session_cycle";
+
+/// What a sync has read of the sessions.
+#[derive(Clone, Copy, Debug)]
+enum Reach {
+    /// All that may have changed.
+    All,
+    /// Those that are new.
+    New,
+    /// Those that are new, and of the users whose turn it was.
+    Due,
+}
 
 /// How many users are asked about at a time; the request budget bounds it long before.
 const AT_ONCE: usize = 16;
@@ -45,28 +68,29 @@ impl Run<'_> {
         summary.rows_read = staging.rows - staging.taken_over;
         summary.rows_rejected = staging.rejected();
         summary.fields_nulled = staging.odd.counts.clone();
-        match read {
+        let reach = match read {
             Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent => {
                 self.sync.progress.warn(&format!("sessions skipped, this instance does not list them: {error}"));
                 summary.skip(error.to_string());
                 return Ok(None);
             }
             Err(failure) => return Err(self.given_up(&table, failure).await),
-            Ok(()) => {}
-        }
+            Ok(reach) => reach,
+        };
         self.set_aside(resource, &staging).await?;
         let begun = (staging.taken_over > 0).then_some(staging.watermark());
         let watermark = staging.watermark();
         let diff = table.diff(staging.finish().await?, Coverage::Partial).await?;
         summary.take_counts(diff.counts());
         let change = self.change(summary).complete_up_to(watermark);
+        let change = self.with_reach(change, reach, since, &table).await?;
         self.claim_lake(&table).await?;
         let outcome = table.commit_diff(diff, change).await?;
         self.settle(outcome, watermark, &mut table, summary).await?;
         Ok(begun)
     }
 
-    /// Reads the plain list, unless the instance refuses it or asking for each user costs fewer requests.
+    /// Reads the plain list, or asks for the sessions of each user whose turn it is. Stages what is gone, too.
     async fn read_sessions(
         &self,
         resource: &'static Resource,
@@ -75,7 +99,7 @@ impl Run<'_> {
         client: &Client,
         table: &Table,
         staging: &mut Staging<'_>,
-    ) -> Result<(), ListingFailure> {
+    ) -> Result<Reach, ListingFailure> {
         let mut listing = Listing::new(client.clone(), plain(path), resource.decode_bytes());
         let first = match listing.next_page().await {
             Err(error) if refuses_plain(&error) => {
@@ -84,25 +108,84 @@ impl Run<'_> {
                 // Only what is read from the beginning can be gone on with.
                 staging.resumable = since.is_none();
                 let done = if staging.resumable { staging.take_over().await? } else { None };
-                let since = since.unwrap_or_else(|| self.sessions_since());
                 // A list of users that is refused says nothing of sessions.
-                let mut users = self.users_to_ask(since, client, table).await.map_err(Error::from)?;
+                let owners = self.owners_to_ask(since, self.sessions_since(), client, table).await;
+                let mut owners = owners.map_err(Error::from)?;
                 if let Some(done) = done.as_ref().and_then(serde_json::Value::as_str) {
-                    users.retain(|user| user.as_str() > done);
+                    owners.to_ask.retain(|user| user.as_str() > done);
                 }
-                return self.per_user(resource, path, client, users, staging).await;
+                self.per_user(resource, path, client, &owners, table, staging).await?;
+                return Ok(if since.is_none() || self.reads_all_sessions() { Reach::All } else { Reach::Due });
             }
             other => other?,
         };
-        let Some(first) = first else { return Ok(()) };
-        let pages = first.total_count.map_or(u64::MAX, |total| total.div_ceil(first.keys.len().max(1) as u64));
-        if let Some(since) = since.filter(|_| pages > 1)
-            && let Ok(users) = self.users_to_ask(since, client, table).await
-            && (users.len() as u64) < pages
+        let Some(first) = first else {
+            self.stage_gone(table, staging, |_| true).await?;
+            return Ok(Reach::All);
+        };
+        if let Some(since) = since.filter(|_| !self.reads_all_sessions())
+            && !self.is_whole_list_due(table).await?
         {
-            return self.per_user(resource, path, client, users, staging).await;
+            self.sync.progress.started(resource.name, None);
+            self.take_new(first, listing, since, staging).await?;
+            return Ok(Reach::New);
+        }
+        let pages = first.total_count.map_or(u64::MAX, |total| total.div_ceil(first.keys.len().max(1) as u64));
+        if since.is_some_and(|_| pages > 1 && self.reads_all_sessions())
+            && let Ok(owners) = self.owners_to_ask(since, self.sessions_since(), client, table).await
+            && (owners.to_ask.len() as u64) < pages
+        {
+            self.per_user(resource, path, client, &owners, table, staging).await?;
+            return Ok(Reach::All);
         }
         self.sync.progress.started(resource.name, first.total_count);
+        self.take_whole(first, listing, staging).await?;
+        self.stage_gone(table, staging, |_| true).await?;
+        Ok(Reach::All)
+    }
+
+    /// Whether each sync is to read all sessions that may have changed.
+    fn reads_all_sessions(&self) -> bool {
+        self.sync.options.session_refresh <= TimeDelta::zero()
+    }
+
+    /// Whether so much time has passed since the plain list was read whole that this sync is to do it again.
+    async fn is_whole_list_due(&self, table: &Table) -> Result<bool> {
+        let read = table.position(SESSIONS_READ).await?.and_then(DateTime::from_timestamp_millis);
+        Ok(read.is_none_or(|read| self.watermark - read >= self.sync.options.session_refresh))
+    }
+
+    /// Stages the sessions that began since `since` from the plain list, which has the newest first.
+    async fn take_new<D>(
+        &self,
+        first: Page<PageRows>,
+        mut listing: Listing<D>,
+        since: DateTime<Utc>,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure>
+    where
+        D: Fn(&Bytes) -> Result<Decoded<PageRows>, String>,
+    {
+        let bound = (since - MARGIN).timestamp_millis();
+        let mut page = Some(first);
+        while let Some(next) = page {
+            let has_passed = next.keys.iter().any(|key| key.created_at.is_some_and(|at| at < bound));
+            staging.take(next).await?;
+            page = if has_passed { None } else { listing.next_page().await? };
+        }
+        Ok(())
+    }
+
+    /// Stages all of the plain list.
+    async fn take_whole<D>(
+        &self,
+        first: Page<PageRows>,
+        mut listing: Listing<D>,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure>
+    where
+        D: Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync,
+    {
         staging.take(first).await?;
         staging.take_all(listing.pages()).await?;
         for _ in 0..CHANCES {
@@ -120,16 +203,57 @@ impl Run<'_> {
         if is_whole(staging) { Ok(()) } else { Err(too_short(staging).into()) }
     }
 
+    /// `change` with what is known of how old the sessions' rows are.
+    async fn with_reach(
+        &self,
+        change: Change,
+        reach: Reach,
+        since: Option<DateTime<Utc>>,
+        table: &Table,
+    ) -> Result<Change> {
+        let now = self.watermark.timestamp_millis();
+        match (reach, since) {
+            (Reach::All, _) => Ok(change.with_position(SESSIONS_READ, now)),
+            (Reach::New, _) | (Reach::Due, None) => Ok(change),
+            (Reach::Due, Some(since)) => {
+                let period = self.sync.options.session_refresh.num_milliseconds();
+                let before = table.position(SESSIONS_READ).await?.unwrap_or_else(|| since.timestamp_millis());
+                let is_same = table.position(CYCLE_PERIOD).await? == Some(period);
+                let begun = table.position(CYCLE_BEGUN).await?.filter(|_| is_same);
+                let begun = begun.unwrap_or_else(|| since.timestamp_millis());
+                // Once everybody has had a turn, nothing is older than a period.
+                let read = if now - begun >= period { before.max(now - period) } else { before };
+                let change = change.with_position(SESSIONS_READ, read);
+                Ok(change.with_position(CYCLE_BEGUN, begun).with_position(CYCLE_PERIOD, period))
+            }
+        }
+    }
+
     async fn per_user(
         &self,
         resource: &'static Resource,
         path: &'static str,
         client: &Client,
-        users: BTreeSet<String>,
+        owners: &Owners,
+        table: &Table,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure> {
+        self.ask_each(resource, path, client, &owners.to_ask, staging).await?;
+        let is_known = |user: &str| owners.to_ask.contains(user) || owners.deleted.contains(user);
+        Ok(self.stage_gone(table, staging, is_known).await?)
+    }
+
+    /// Stages the sessions of each of these users.
+    async fn ask_each(
+        &self,
+        resource: &'static Resource,
+        path: &'static str,
+        client: &Client,
+        users: &BTreeSet<String>,
         staging: &mut Staging<'_>,
     ) -> Result<(), ListingFailure> {
         self.announce(users.len() as u64, client);
-        let pages = futures::stream::iter(users)
+        let pages = futures::stream::iter(users.iter().cloned())
             .map(|user| {
                 let client = client.clone();
                 async move {
@@ -194,35 +318,6 @@ impl Run<'_> {
             seconds.map(|seconds| format!(", about {seconds:.0} s within the request budget")).unwrap_or_default();
         self.sync.progress.note(&format!("asking for the sessions of {users} users: {users} requests or more{time}"));
         self.sync.progress.started("sessions", None);
-    }
-
-    /// Users active since the start of `since`'s day, and the owners of open sessions. The active ones come from
-    /// the lake where this run has just read them, else from Clerk.
-    async fn users_to_ask(
-        &self,
-        since: DateTime<Utc>,
-        client: &Client,
-        table: &Table,
-    ) -> Result<BTreeSet<String>, ListingFailure> {
-        let day = day_of(since);
-        let mut ids = BTreeSet::new();
-        // Whoever cannot be read is no row of the users' table.
-        ids.extend(query::ids_set_aside(&self.sync.lake, &USERS).await?);
-        if table.exists() {
-            ids.extend(query::owners_of_open_sessions(&self.sync.lake, table).await?);
-        }
-        if self.fresh.contains(&USERS.table.name) {
-            let users = self.sync.lake.table(&USERS.table).await?;
-            ids.extend(query::active_user_ids(&self.sync.lake, &users, day).await?);
-        } else {
-            let listed = list(client.clone(), self.users_active_since(day)?, decode_ids).map_err(ListingFailure::Api);
-            let mut listed = std::pin::pin!(listed);
-            while let Some(page) = listed.try_next().await? {
-                let Page { keys, .. } = page;
-                ids.extend(keys.into_iter().map(|key| key.id));
-            }
-        }
-        Ok(ids)
     }
 
     /// From when on users' sessions are asked for at the first sync.

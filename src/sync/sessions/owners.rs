@@ -1,0 +1,191 @@
+//! Whose sessions are to be read, where an instance lists them only by user.
+//!
+//! New sessions are found at each sync, by who signed in or signed up since the last one. Endings and activity are read on
+//! a budget: of users who were active since their sessions were last read, once in each `session_refresh`; of the other
+//! owners of open sessions, once in each `verify_every`. An open session that nobody uses can only expire, which its row
+//! says itself, or be revoked.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::TryStreamExt;
+
+use super::SESSIONS_READ;
+use super::due::Cycle;
+use crate::api::{Client, Decoded, ListRequest, Order, Page, list};
+use crate::error::{Error, Result};
+use crate::lake::Table;
+use crate::query::{self, Owner};
+use crate::resource::{PageRows, Reading, USERS};
+use crate::sync::failure::ListingFailure;
+use crate::sync::incremental::MARGIN;
+use crate::sync::listed::day_of;
+use crate::sync::staging::moments;
+use crate::sync::{CLOCKS_APART, Run};
+
+/// Whose sessions a sync is to read, and whose are gone.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    pub to_ask: BTreeSet<String>,
+    /// Owners of open sessions who are users no more.
+    pub deleted: HashSet<String>,
+}
+
+/// A user who may have been active lately.
+struct Candidate {
+    id: String,
+    /// Unix microseconds.
+    last_active_at: Option<i64>,
+    /// Whether there may be a new session.
+    is_new: bool,
+}
+
+impl Run<'_> {
+    /// Whose sessions may have changed since `since` and are to be read now. `lookback` is for a first or full sync: it
+    /// reads those of all users active since then, and of all owners of open sessions.
+    pub(super) async fn owners_to_ask(
+        &self,
+        since: Option<DateTime<Utc>>,
+        lookback: DateTime<Utc>,
+        client: &Client,
+        table: &Table,
+    ) -> Result<Owners, ListingFailure> {
+        let refresh = self.sync.options.session_refresh;
+        let mut owners = Owners::default();
+        // Whoever cannot be read is no row of the users' table.
+        owners.to_ask.extend(query::ids_set_aside(&self.sync.lake, &USERS).await?);
+        let known = if table.exists() {
+            query::session_owners(&self.sync.lake, table, self.watermark - refresh * 2).await?
+        } else {
+            Vec::new()
+        };
+        let users =
+            if self.fresh.contains(&USERS.table.name) { Some(self.sync.lake.table(&USERS.table).await?) } else { None };
+        if let Some(users) = &users {
+            let is_complete = users.unreadable().await? == 0;
+            owners.deleted = self.deleted_among(&known, users).await?.into_iter().filter(|_| is_complete).collect();
+        }
+        // Turns that were longer may have left what happened before the last sync unread.
+        let read = table.position(SESSIONS_READ).await?.and_then(DateTime::from_timestamp_millis);
+        match since.filter(|_| refresh > TimeDelta::zero()) {
+            None => {
+                let since = since.map_or(lookback, |since| read.map_or(since, |read| read.min(since)));
+                let candidates = self.active_since(day_of(since), since - MARGIN, client, users.as_ref()).await?;
+                owners.to_ask.extend(candidates.into_iter().map(|user| user.id));
+                owners.to_ask.extend(known.into_iter().filter(|owner| owner.has_unended).map(|owner| owner.id));
+            }
+            Some(since) => {
+                let read = read.unwrap_or(since);
+                let active = day_of(read.min(since - refresh));
+                let candidates = self.active_since(active, since - MARGIN, client, users.as_ref()).await?;
+                owners.to_ask.extend(self.due(since, read, candidates, known));
+            }
+        }
+        owners.to_ask.retain(|id| !owners.deleted.contains(id));
+        Ok(owners)
+    }
+
+    /// Whose turn it is, if everything up to `read` has been read.
+    fn due(
+        &self,
+        since: DateTime<Utc>,
+        read: DateTime<Utc>,
+        candidates: Vec<Candidate>,
+        known: Vec<Owner>,
+    ) -> Vec<String> {
+        let cycle = |period: TimeDelta| Cycle {
+            period: period.num_milliseconds().max(1),
+            from: since.timestamp_millis(),
+            until: self.watermark.timestamp_millis(),
+        };
+        let (refresh, verify) = (self.sync.options.session_refresh, self.sync.options.verify_every);
+        let newest: HashMap<&str, i64> =
+            known.iter().filter_map(|owner| Some((owner.id.as_str(), owner.newest?.div_euclid(1000)))).collect();
+        let is_due = |user: &Candidate| {
+            let unread_since = cycle(refresh).unread_since(&user.id, newest.get(user.id.as_str()).copied());
+            let unread_since = unread_since.and_then(DateTime::from_timestamp_millis).map(|since| since.min(read));
+            user.is_new
+                || unread_since
+                    .is_some_and(|since| user.last_active_at.is_some_and(|at| at >= day_of(since).timestamp_micros()))
+        };
+        let mut due: Vec<String> = candidates.iter().filter(|user| is_due(user)).map(|user| user.id.clone()).collect();
+        if verify > TimeDelta::zero() {
+            let active: HashSet<&str> = candidates.iter().map(|user| user.id.as_str()).collect();
+            let now = (self.watermark - CLOCKS_APART).timestamp_micros();
+            let is_open = |owner: &&Owner| owner.open_until.is_some_and(|until| until > now);
+            let others = known.iter().filter(|owner| is_open(owner) && !active.contains(owner.id.as_str()));
+            due.extend(others.filter(|owner| cycle(verify).is_turn_of(&owner.id)).map(|owner| owner.id.clone()));
+        }
+        due
+    }
+
+    /// The users who were active at `active` or later, and those who may have new sessions since `new`: from the lake if
+    /// this run has just brought its users up to date, else from Clerk.
+    async fn active_since(
+        &self,
+        active: DateTime<Utc>,
+        new: DateTime<Utc>,
+        client: &Client,
+        users: Option<&Table>,
+    ) -> Result<Vec<Candidate>, ListingFailure> {
+        if let Some(users) = users {
+            let found = query::active_users(&self.sync.lake, users, active, new).await?;
+            let candidate = |(id, last_active_at, is_new)| Candidate { id, last_active_at, is_new };
+            return Ok(found.into_iter().map(candidate).collect());
+        }
+        let mut found = Vec::new();
+        let new = (new.timestamp_millis() - 1).to_string();
+        let lists = [
+            (false, self.users_active_since(active)?),
+            (true, users_by_creation()?.with("last_sign_in_at_after", new.clone())),
+            (true, users_by_creation()?.with("created_at_after", new)),
+        ];
+        for (is_new, request) in lists {
+            let request = request.until(self.watermark.timestamp_millis());
+            let listed = list(client.clone(), request, decode_activity).map_err(ListingFailure::Api);
+            let mut listed = std::pin::pin!(listed);
+            while let Some(page) = listed.try_next().await? {
+                let Page { keys, rows, .. } = page;
+                let candidate =
+                    |(key, last_active_at): (crate::api::RowKey, _)| Candidate { id: key.id, last_active_at, is_new };
+                found.extend(keys.into_iter().zip(rows).map(candidate));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Which owners of sessions that have not ended are no users, as the lake has just been told.
+    async fn deleted_among(&self, known: &[Owner], users: &Table) -> Result<Vec<String>> {
+        let mut owners: HashSet<&str> =
+            known.iter().filter(|owner| owner.has_unended).map(|owner| owner.id.as_str()).collect();
+        if owners.is_empty() || !users.exists() {
+            return Ok(Vec::new());
+        }
+        let mut remove = |id: &str| {
+            owners.remove(id);
+        };
+        query::for_each_text(&self.sync.lake, &users.provider().await?, "id", &mut remove).await?;
+        let set_aside: HashSet<String> = query::ids_set_aside(&self.sync.lake, &USERS).await?.into_iter().collect();
+        Ok(owners.into_iter().filter(|id| !set_aside.contains(*id)).map(str::to_owned).collect())
+    }
+}
+
+fn users_by_creation() -> Result<ListRequest> {
+    let Reading::Cursor { path, .. } = USERS.reading else { return Err(Error::bug("users are not listed by cursor")) };
+    Ok(ListRequest::new(path, Order::Cursor).with("order_by", "created_at"))
+}
+
+/// Users by their ids and last activity, Unix microseconds. Of a user who cannot be read only the id is known: that counts
+/// as active.
+fn decode_activity(body: &Bytes) -> Result<Decoded<Vec<Option<i64>>>, String> {
+    let Decoded { keys, unreadable, total_count, rows } = (USERS.decode)(body)?;
+    let rows: PageRows = rows;
+    let mut known = moments(&rows, "last_active_at");
+    let of_row =
+        |at: usize| if unreadable.binary_search(&at).is_ok() { Some(i64::MAX) } else { known.next().flatten() };
+    let of_rows: Vec<Option<i64>> = (0..keys.len()).map(of_row).collect();
+    let activity = of_rows.into_iter().zip(&keys).filter(|(_, key)| key.is_some()).map(|(at, _)| at).collect();
+    let without = keys.iter().enumerate().filter(|(_, key)| key.is_none()).map(|(at, _)| at).collect();
+    Ok(Decoded { unreadable: without, total_count, rows: activity, keys })
+}

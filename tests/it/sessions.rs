@@ -1,0 +1,161 @@
+//! Sessions at the cost of who used them: new ones at each sync, endings within `session_refresh`, and never again what is
+//! gone.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use clerk_lake::simulator::model::{DAY, Session};
+use clerk_lake::simulator::{ChangeKind, SimulatorConfig};
+use clerk_lake::sync::Extent;
+
+use crate::incremental::{HOUR, set_clock, sync_ok};
+use crate::support::expected::{self, NOW, Rows};
+use crate::support::{World, named};
+
+/// A world that reads sessions in turns, after its first sync.
+async fn in_turns(plain: bool, change: impl FnOnce(&mut SimulatorConfig)) -> World {
+    let mut world = expected::still(|config| {
+        config.users = 400;
+        config.organizations = 2;
+        config.plain_session_listing = plain;
+        change(config);
+    })
+    .await;
+    world.options.extent = Extent::Changes;
+    world.options.session_lookback_days = 3650;
+    world.options.session_refresh = TimeDelta::days(1);
+    world.options.verify_every = TimeDelta::days(7);
+    world.options.resources = vec![named("users"), named("sessions")];
+    sync_ok(&world, "first").await;
+    world
+}
+
+/// The users whose sessions have been asked for since the last time.
+fn asked(world: &World) -> BTreeSet<String> {
+    let of_sessions = world.simulator.requests().into_iter().filter(|request| request.path == "/v1/sessions");
+    let users = of_sessions.flat_map(|request| request.query).filter(|(name, _)| name == "user_id");
+    let users = users.map(|(_, user)| user).collect();
+    world.simulator.clear_requests();
+    users
+}
+
+fn act(world: &World, changes: usize) {
+    world.simulator.with_model(|model| {
+        (0..changes).for_each(|_| model.change(ChangeKind::Activity));
+        // Somebody signs out, which is activity.
+        let owner =
+            |session: &Session| (session.status == "active").then(|| (session.id.clone(), session.user_id.clone()));
+        let open: Vec<(String, String)> = model.sessions.iter().filter_map(owner).collect();
+        for (session, user) in open.iter().step_by(open.len() / 2 + 1) {
+            model.record_activity(user);
+            model.end_session(session, "ended");
+        }
+        model.change(ChangeKind::CreateUser);
+    });
+}
+
+/// Every session that Clerk has shown for a day is there, as it was at some moment of the last 25 hours.
+async fn assert_no_older_than_a_day(world: &World, past: &[Rows], case: &str) {
+    let stored = expected::stored(world, "sessions").await;
+    let recent = &past[past.len().saturating_sub(26)..];
+    for id in past[past.len() - 1].keys().filter(|id| recent.iter().all(|rows| rows.contains_key(*id))) {
+        let row = stored.get(id).unwrap_or_else(|| panic!("{case}: {id} is missing"));
+        assert!(recent.iter().any(|rows| rows[id] == *row), "{case}: {id} is older than a day: {row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_are_read_in_turns_are_never_older_than_a_day_and_new_ones_are_there_at_once() {
+    let world = in_turns(false, |_| ()).await;
+    let mut past = vec![expected::wanted(&world, "sessions")];
+    asked(&world);
+    let mut requests = Vec::new();
+    for hour in 1..=60 {
+        set_clock(&world, NOW + hour * HOUR);
+        let before: BTreeSet<String> = past[past.len() - 1].keys().cloned().collect();
+        act(&world, 8);
+        past.push(expected::wanted(&world, "sessions"));
+        sync_ok(&world, "hourly").await;
+        requests.push(asked(&world).len());
+        let case = format!("after {hour} hours");
+        let stored = expected::stored(&world, "sessions").await;
+        let new = past[past.len() - 1].iter().filter(|(id, _)| !before.contains(*id));
+        for (id, row) in new {
+            assert_eq!(stored.get(id), Some(row), "{case}: a new session");
+        }
+        assert_no_older_than_a_day(&world, &past, &case).await;
+    }
+    // 8 changes an hour: about 4 sign-ins, and in a day about 150 different users, each of whom has a turn.
+    let average = requests.iter().sum::<usize>() / requests.len();
+    assert!(average <= 25 && requests.iter().all(|asked| *asked < 60), "{average} a sync: {requests:?}");
+    // Whoever wants it exact at once gets that, too.
+    let mut world = world;
+    world.options.session_refresh = TimeDelta::zero();
+    sync_ok(&world, "all").await;
+    expected::assert_same("sessions", &shown(&world).await, &past[past.len() - 1]);
+}
+
+/// The stored sessions that Clerk shows.
+async fn shown(world: &World) -> Rows {
+    let wanted = expected::wanted(world, "sessions");
+    let mut stored = expected::stored(world, "sessions").await;
+    stored.retain(|id, _| wanted.contains_key(id));
+    stored
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plain_list_is_read_down_to_what_is_known_and_whole_once_a_day() {
+    let world = in_turns(true, |config| config.users = 1500).await;
+    let mut past = vec![expected::wanted(&world, "sessions")];
+    let pages = past[0].len().div_ceil(500);
+    assert!(pages >= 4, "{pages} pages");
+    let mut requests = Vec::new();
+    for hour in 1..=30 {
+        set_clock(&world, NOW + hour * HOUR);
+        act(&world, 8);
+        past.push(expected::wanted(&world, "sessions"));
+        let summary = sync_ok(&world, "hourly").await;
+        requests.push(summary.resources[1].requests);
+        assert_no_older_than_a_day(&world, &past, &format!("after {hour} hours")).await;
+    }
+    let whole = requests.iter().filter(|requests| **requests >= pages as u64).count();
+    assert_eq!(whole, 1, "{requests:?}");
+    assert!(requests.iter().filter(|requests| **requests <= 2).count() >= 28, "{requests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_clerk_no_longer_shows_are_marked_and_not_asked_for_again() {
+    for plain in [false, true] {
+        let world = in_turns(plain, |config| config.users = 60).await;
+        // Everybody's sessions go, and ten users with all theirs.
+        let deleted: Vec<String> = world.simulator.with_model(|model| {
+            let sessions: Vec<String> = model.sessions.iter().map(|session| session.id.clone()).collect();
+            sessions.iter().for_each(|id| model.clean_up_session(id));
+            let users: Vec<String> = model.users.iter().take(10).map(|user| user.id.clone()).collect();
+            users.iter().for_each(|id| model.delete_user(id));
+            users
+        });
+        let before = world.number("SELECT count(*) FROM clerk_session").await;
+        for day in 1..=9 {
+            set_clock(&world, NOW + day * DAY);
+            sync_ok(&world, "daily").await;
+        }
+        asked(&world);
+        set_clock(&world, NOW + 10 * DAY);
+        sync_ok(&world, "at last").await;
+        let asked = asked(&world);
+        assert!(asked.is_empty(), "plain: {plain}: {} users are asked about still", asked.len());
+        assert_eq!(world.number("SELECT count(*) FROM clerk_session").await, before, "plain: {plain}: nothing is lost");
+        let open = "SELECT count(*) FROM clerk_session WHERE gone_at IS NULL AND expire_at > TIMESTAMP '2020-01-01' \
+            AND status IN ('active', 'pending')";
+        if plain {
+            assert_eq!(world.number("SELECT count(*) FROM clerk_session WHERE gone_at IS NULL").await, 0);
+        }
+        let of_deleted = deleted.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
+        assert_eq!(
+            world.number(&format!("{open} AND user_id IN ({of_deleted})")).await,
+            0,
+            "plain: {plain}: {deleted:?}"
+        );
+    }
+}
