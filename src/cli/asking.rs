@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{At, Lake};
-use clerk_lake::query::{Catalogue, Engine, Parameters, Query, Since, Snapshot, session_of_changes};
+use clerk_lake::query::{Catalogue, Engine, Parameters, Query, Since, Snapshot, session_of_changes, tables_asked};
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::dataframe::DataFrame;
 
@@ -37,12 +37,29 @@ pub struct Asking {
     /// For how long a snapshot is asked, where not to the end.
     fresh_for: Option<Duration>,
     open: Option<(Snapshot, Instant)>,
+    /// The tables that are asked about, if it is known.
+    only: Option<Vec<&'static str>>,
 }
 
 impl Asking {
     /// Nothing is opened yet.
     pub fn new(lakes: Vec<Lake>, at: Option<At>, engine: Engine, catalogue: Catalogue) -> Self {
-        Self { lakes, at, engine, catalogue, since: Vec::new(), clock: Clock::system(), fresh_for: None, open: None }
+        Self {
+            lakes,
+            at,
+            engine,
+            catalogue,
+            since: Vec::new(),
+            clock: Clock::system(),
+            fresh_for: None,
+            open: None,
+            only: None,
+        }
+    }
+
+    /// Opens no other tables than those that `sql` names, which is all that will be asked.
+    pub fn narrow(&mut self, sql: &str) {
+        self.only = tables_asked(sql, &self.catalogue);
     }
 
     /// The same for somebody who asks now and then: questions see what has been synced a minute before them.
@@ -93,7 +110,8 @@ impl Asking {
             }
             _ => {
                 let now = self.now();
-                let opening = Snapshot::open(&self.lakes, self.at, &self.engine, &self.catalogue, now);
+                let only = self.only.as_deref();
+                let opening = Snapshot::open(&self.lakes, self.at, &self.engine, &self.catalogue, now, only);
                 (Box::pin(opening).await?, Instant::now())
             }
         };

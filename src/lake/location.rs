@@ -13,7 +13,8 @@ use object_store::path::Path;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use url::Url;
 
-use super::profile;
+use super::run_store::RunStore;
+use super::{profile, store_error};
 use crate::error::{Error, Result};
 
 /// See [`Location::taken_over_after`]: a run writes down how far it has come every few seconds.
@@ -54,6 +55,10 @@ pub struct Location {
     pub(super) silent_for: TimeDelta,
     /// See [`Location::orphans_spared_for`].
     pub(super) spared_for: TimeDelta,
+    /// Whether each question to the store costs money and time.
+    is_costly: bool,
+    /// The store as a run sees it, if that is what `root` is.
+    pub(super) run_store: Option<Arc<RunStore>>,
     /// Who answers for the store.
     endpoint: String,
     /// Whether it has answered yet.
@@ -107,6 +112,8 @@ impl Location {
             directory: Some(directory),
             silent_for: SILENT_FOR,
             spared_for: SPARED_FOR,
+            is_costly: false,
+            run_store: None,
             endpoint: String::new(),
             reached: Arc::default(),
             shown,
@@ -159,6 +166,8 @@ impl Location {
             directory: None,
             silent_for: SILENT_FOR,
             spared_for: SPARED_FOR,
+            is_costly: true,
+            run_store: None,
             endpoint,
             reached: Arc::default(),
             shown: text.to_owned(),
@@ -179,6 +188,8 @@ impl Location {
             directory: None,
             silent_for: SILENT_FOR,
             spared_for: SPARED_FOR,
+            is_costly: false,
+            run_store: None,
             endpoint: String::new(),
             reached: Arc::default(),
             shown: "memory:///lake".to_owned(),
@@ -190,6 +201,22 @@ impl Location {
     #[must_use]
     pub fn taken_over_after(self, silent_for: TimeDelta) -> Self {
         Self { silent_for, ..self }
+    }
+
+    /// The same place, in a store in which each question costs money and time: a run asks few. A bucket is one.
+    #[must_use]
+    pub fn asked_sparingly(self) -> Self {
+        Self { is_costly: true, ..self }
+    }
+
+    /// The same place as one run sees it; see [`RunStore`].
+    pub(super) async fn for_run(&self) -> Result<Self> {
+        if !self.is_costly || self.run_store.is_some() {
+            return Ok(self.clone());
+        }
+        let opened = self.asked(RunStore::open(Arc::clone(&self.root), self.prefix.clone())).await;
+        let store = Arc::new(opened.map_err(|error| store_error("the lake cannot be listed", &error))?);
+        Ok(Self { root: Arc::clone(&store) as _, run_store: Some(store), ..self.clone() })
     }
 
     /// The same place, in which a sweep leaves orphan files alone until they are as old as `spared_for`. A younger one

@@ -30,6 +30,7 @@ mod purge;
 mod record;
 mod repair;
 mod rows;
+mod run_store;
 mod staged;
 mod sweep;
 mod table;
@@ -88,6 +89,23 @@ impl Lake {
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// The same lake as one run sees it: in a bucket, what it has asked for once is not asked for again. See
+    /// [`run_store`].
+    ///
+    /// # Errors
+    /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; [`Settings`](ErrorKind::Settings) if it refuses.
+    pub(crate) async fn for_run(&self) -> Result<Self> {
+        Ok(Self { location: Arc::new(self.location.for_run().await?), keeping: self.keeping })
+    }
+
+    /// Reads again what files a table has, if the run has not done so just now. Without effect on a lake that is not
+    /// [a run's](Lake::for_run).
+    pub(crate) async fn refresh(&self, spec: &TableSpec, at_once: bool) -> Result<()> {
+        let Some(store) = &self.location.run_store else { return Ok(()) };
+        let refreshed = store.refresh(spec.name, at_once).await;
+        refreshed.map_err(|error| store_error(&format!("the table {} cannot be listed", spec.name), &error))
     }
 
     /// Opens a table for reading, as it is now; a table that is not there yet is no error.

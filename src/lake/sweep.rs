@@ -36,6 +36,7 @@ impl Table {
             return Ok(old);
         }
         self.fence().await?;
+        self.lake.refresh(self.spec, true).await?;
         // What came after the first look may belong to a run that begins at the fence.
         let still: HashSet<Path> = self.orphans().await?.into_iter().collect();
         let orphans: Vec<_> = before.into_iter().filter(|path| still.contains(path)).collect();

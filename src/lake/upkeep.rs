@@ -31,8 +31,8 @@ const SMALL_BYTES: u64 = 32 * 1024 * 1024;
 const TARGET_BYTES: u64 = 128 * 1024 * 1024;
 
 /// After so many commits delta-rs writes a checkpoint of the log: whoever opens the table reads one checkpoint and
-/// fewer commits than that.
-const CHECKPOINT_EVERY: u32 = 10;
+/// fewer commits than that, each of them a request to an object store.
+const CHECKPOINT_EVERY: u32 = 3;
 
 /// How long removed files stay known to checkpoints where no history is asked for: they are gone by then, and whoever
 /// opens the table reads past each of them.
@@ -60,7 +60,7 @@ pub struct Keeping {
 
 impl Default for Keeping {
     fn default() -> Self {
-        Self { history: None, compact_files: 32, change_data_feed: None }
+        Self { history: None, compact_files: 8, change_data_feed: None }
     }
 }
 

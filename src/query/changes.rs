@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use datafusion::execution::context::SessionContext;
+use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::sqlparser;
+use datafusion::sql::sqlparser::dialect::dialect_from_str;
 
 use super::catalogue::Catalogue;
 use super::names;
@@ -12,6 +15,7 @@ use super::run::{failed, tables};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
 use crate::resource;
+use crate::table::TableSpec;
 
 /// Since when a table's changes are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +41,10 @@ pub async fn session_of_changes(
     catalogue: &Catalogue,
     now: DateTime<Utc>,
 ) -> Result<SessionContext> {
+    let lake = lake.for_run().await?;
     let session = lake.session();
     let mut versions = versions(since, &named_tables(&session, sql)?)?;
-    for table in tables(lake, None).await? {
+    for table in tables(&lake, None, None).await? {
         let name = table.spec().name;
         let provider = match versions.remove(name) {
             Some(version) => table.changes_since(version).await?,
@@ -63,6 +68,32 @@ fn named_tables(session: &SessionContext, sql: &str) -> Result<Vec<&'static str>
     let named = state.resolve_table_references(&statement).map_err(|error| failed(&error))?;
     let is_named = |name: &str| named.iter().any(|reference| reference.table() == name);
     Ok(resource::TABLES.iter().map(|spec| spec.name).filter(|name| is_named(name)).collect())
+}
+
+/// The tables of a lake that the statements of `sql` name, so that others need not be opened; `None` if that cannot be
+/// told: they are not all queries, or name a query of `catalogue`, or another schema.
+#[must_use]
+pub fn tables_asked(sql: &str, catalogue: &Catalogue) -> Option<Vec<&'static str>> {
+    let session = SessionContext::new();
+    let state = session.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let mut names = Vec::new();
+    for statement in DFParser::parse_sql_with_dialect(sql, dialect_from_str(dialect.as_ref())?.as_ref()).ok()? {
+        if !matches!(&statement, Statement::Statement(inner) if matches!(**inner, sqlparser::ast::Statement::Query(_)))
+        {
+            return None;
+        }
+        let named = state.resolve_table_references(&statement).ok()?;
+        for reference in &named {
+            let is_of_lake = |spec: &&&TableSpec| spec.name == reference.table();
+            match resource::TABLES.iter().find(is_of_lake) {
+                Some(spec) if reference.schema().is_none() => names.push(spec.name),
+                None if catalogue.get(reference.table()).is_none() && reference.schema().is_none() => {}
+                _ => return None,
+            }
+        }
+    }
+    Some(names)
 }
 
 /// The version of each table that is asked about, in a query that names these tables.

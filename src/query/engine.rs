@@ -51,7 +51,8 @@ impl Engine {
     /// What [`session_at`](super::session_at) gives, and [`Unreachable`](crate::ErrorKind::Unreachable) where the
     /// cluster does not answer.
     pub async fn session(&self, lake: &Lake, at: Option<At>) -> Result<SessionContext> {
-        self.session_of(lake, &tables(lake, at).await?).await
+        let lake = lake.for_run().await?;
+        self.session_of(&lake, &tables(&lake, at, None).await?).await
     }
 
     /// The same with these tables of the lake.

@@ -77,27 +77,34 @@ impl Instance {
     }
 }
 
-/// Opens `lakes`, each as it is now, or was `at` an earlier version or moment.
+/// Opens `lakes`, each as it is now, or was `at` an earlier version or moment. If `only` names tables, others need not be
+/// opened.
 ///
 /// # Errors
 /// As [`Engine::session`], and [`Settings`](crate::ErrorKind::Settings) where a lake is there twice.
-pub async fn instances(lakes: &[Lake], at: Option<At>, engine: &Engine) -> Result<Vec<Instance>> {
+pub async fn instances(
+    lakes: &[Lake],
+    at: Option<At>,
+    engine: &Engine,
+    only: Option<&[&str]>,
+) -> Result<Vec<Instance>> {
     for (place, lake) in lakes.iter().enumerate() {
         if let Some(twice) = lakes[..place].iter().find(|other| other.location().is(lake.location())) {
             return Err(Error::settings(format!("the lake {} is given twice", twice.location()))
                 .with_hint("give each lake once: its rows would count double"));
         }
     }
-    let mut opened = try_join_all(lakes.iter().map(|lake| open(lake, at, engine))).await?;
+    let mut opened = try_join_all(lakes.iter().map(|lake| open(lake, at, engine, only))).await?;
     tell_apart(&mut opened);
     Ok(opened)
 }
 
-async fn open(lake: &Lake, at: Option<At>, engine: &Engine) -> Result<Instance> {
-    let tables = tables(lake, at).await?;
+async fn open(lake: &Lake, at: Option<At>, engine: &Engine, only: Option<&[&str]>) -> Result<Instance> {
+    let lake = lake.for_run().await?;
+    let tables = tables(&lake, at, only).await?;
     let name = tables.iter().find_map(Table::instance).unwrap_or_else(|| lake.location().to_string());
-    let session = engine.session_of(lake, &tables).await?;
-    Ok(Instance { name, session, lake: lake.clone(), tables: tables.into() })
+    let session = engine.session_of(&lake, &tables).await?;
+    Ok(Instance { name, session, lake, tables: tables.into() })
 }
 
 /// Adds the lake's location to the names of those that are lakes of one instance.

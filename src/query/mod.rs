@@ -17,7 +17,7 @@ mod run;
 mod snapshot;
 
 pub use catalogue::{Catalogue, Chart, Query};
-pub use changes::{Since, session_of_changes};
+pub use changes::{Since, session_of_changes, tables_asked};
 #[cfg(feature = "ballista")]
 pub use distributed::Cluster;
 pub use engine::Engine;

@@ -35,7 +35,8 @@ pub async fn session(lake: &Lake) -> Result<SessionContext> {
 /// # Errors
 /// What [`session`] gives, and [`Query`](ErrorKind::Query) where the lake does not keep its past so far back.
 pub async fn session_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
-    session_of(lake, &tables(lake, at).await?).await
+    let lake = lake.for_run().await?;
+    session_of(&lake, &tables(&lake, at, None).await?).await
 }
 
 /// A session with these tables of the lake, each at the version that it is open at.
@@ -74,15 +75,16 @@ fn with_new_columns(
     Ok(frame.into_view())
 }
 
-/// Every table of the lake that has been written, each at its newest version, or as it was then.
-pub(super) async fn tables(lake: &Lake, at: Option<At>) -> Result<Vec<Table>> {
-    let mut tables = Vec::new();
-    for spec in resource::TABLES {
-        let table = lake.table_to_query(spec, at).await?;
-        if table.exists() || table.is_damaged() {
-            tables.push(table);
+/// Every table of the lake that has been written, each at its newest version, or as it was then. If `only` names some that
+/// have been written, these alone.
+pub(super) async fn tables(lake: &Lake, at: Option<At>, only: Option<&[&str]>) -> Result<Vec<Table>> {
+    if let Some(only) = only {
+        let named = opened(lake, at, |spec| only.contains(&spec.name)).await?;
+        if !named.is_empty() {
+            return Ok(named);
         }
     }
+    let tables = opened(lake, at, |_| true).await?;
     if !tables.is_empty() {
         return Ok(tables);
     }
@@ -92,6 +94,18 @@ pub(super) async fn tables(lake: &Lake, at: Option<At>) -> Result<Vec<Table>> {
     }
     Err(Error::settings(format!("the lake {} has no tables yet", lake.location()))
         .with_hint("run clerk-lake sync first, or point --lake at another lake"))
+}
+
+/// The tables of these that have been written.
+async fn opened(lake: &Lake, at: Option<At>, wanted: impl Fn(&TableSpec) -> bool) -> Result<Vec<Table>> {
+    let mut tables = Vec::new();
+    for spec in resource::TABLES.into_iter().filter(|spec| wanted(spec)) {
+        let table = lake.table_to_query(spec, at).await?;
+        if table.exists() || table.is_damaged() {
+            tables.push(table);
+        }
+    }
+    Ok(tables)
 }
 
 /// Plans `text`, which may read but not change anything, with `values` for its `$name`s.
@@ -142,19 +156,35 @@ pub struct Owner {
     pub open_until: Option<i64>,
 }
 
-/// The owners of sessions that have not ended or began at `recent` or later, without those that Clerk no longer shows.
+/// The owners of sessions that have not ended or began at `recent` or later, without those that Clerk no longer shows, and
+/// without those that had expired by `open_at`, if that is given.
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
-pub async fn session_owners(lake: &Lake, sessions: &Table, recent: DateTime<Utc>) -> Result<Vec<Owner>> {
-    let sql = "SELECT user_id, CAST(max(created_at) AS BIGINT), bool_or(unended), \
+pub async fn session_owners(
+    lake: &Lake,
+    sessions: &Table,
+    recent: DateTime<Utc>,
+    open_at: Option<DateTime<Utc>>,
+) -> Result<Vec<Owner>> {
+    // By this condition files of old sessions are passed over.
+    let of = if open_at.is_some() {
+        " AND (expire_at IS NULL OR expire_at > $open_at OR created_at >= $recent)"
+    } else {
+        ""
+    };
+    let sql = format!(
+        "SELECT user_id, CAST(max(created_at) AS BIGINT), bool_or(unended), \
                max(CASE WHEN unended THEN coalesce(CAST(expire_at AS BIGINT), 9223372036854775807) END) \
                FROM (SELECT user_id, created_at, expire_at, status IS NULL OR status NOT IN \
                ('ended', 'expired', 'removed', 'abandoned', 'replaced', 'revoked') AS unended FROM clerk_session \
-               WHERE gone_at IS NULL AND user_id IS NOT NULL) \
-               GROUP BY user_id HAVING bool_or(unended) OR max(created_at) >= $recent";
+               WHERE gone_at IS NULL AND user_id IS NOT NULL{of}) \
+               GROUP BY user_id HAVING bool_or(unended) OR max(created_at) >= $recent"
+    );
     let mut owners = Vec::new();
-    for batch in batches(lake, sessions, sql, vec![("recent".to_owned(), moment(recent))]).await? {
+    let mut values = vec![("recent".to_owned(), moment(recent))];
+    values.extend(open_at.map(|at| ("open_at".to_owned(), moment(at))));
+    for batch in batches(lake, sessions, &sql, values).await? {
         let (ids, newest) = (text(&batch, 0)?, batch.column(1).as_primitive::<Int64Type>());
         let (unended, until) = (batch.column(2).as_boolean(), batch.column(3).as_primitive::<Int64Type>());
         let rows = ids.as_string::<i32>().iter().zip(newest.iter()).zip(unended.iter()).zip(until.iter());

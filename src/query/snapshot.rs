@@ -27,6 +27,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Opens `lakes` as they are now, or were `at` an earlier version or moment. Queries of `catalogue` that SQL names
     /// have `now` for the present.
+    /// If `only` names tables, others need not be opened.
     ///
     /// # Errors
     /// As [`instances`].
@@ -36,8 +37,9 @@ impl Snapshot {
         engine: &Engine,
         catalogue: &Catalogue,
         now: DateTime<Utc>,
+        only: Option<&[&str]>,
     ) -> Result<Self> {
-        let instances = instances(lakes, at, engine).await?;
+        let instances = instances(lakes, at, engine, only).await?;
         for instance in &instances {
             instance.open_names(catalogue, now);
         }

@@ -56,7 +56,7 @@ pub async fn collect(
 
 /// The lakes as they are now; queries may name others of the catalogue.
 async fn open(lakes: &[Lake], engine: &Engine, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Vec<Instance>> {
-    let open = Box::pin(instances(lakes, None, engine)).await?;
+    let open = Box::pin(instances(lakes, None, engine, None)).await?;
     for instance in &open {
         instance.open_names(catalogue, now);
     }

@@ -97,7 +97,7 @@ impl Run<'_> {
             let mut remove = |id: &str| {
                 ids.remove(id);
             };
-            query::for_each_text(&self.sync.lake, &table, key, &mut remove).await?;
+            query::for_each_text(&self.lake, &table, key, &mut remove).await?;
         }
         Ok(())
     }

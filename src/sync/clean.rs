@@ -28,11 +28,11 @@ impl Run<'_> {
             rows.filter_map(|row| row.get("raw")?.as_str()).any(|raw| storable(raw) != raw)
         };
         for spec in TABLES {
-            if let Ok(table) = self.sync.lake.table(spec).await {
+            if let Ok(table) = self.lake.table(spec).await {
                 table.forget_unclean(&self.area, is_unclean).await?;
             }
         }
-        let table = self.sync.lake.table(&REJECTED_ROWS).await?;
+        let table = self.lake.table(&REJECTED_ROWS).await?;
         if !table.exists() || table.position(CLEANED.0).await? == Some(CLEANED.1) {
             return Ok(());
         }
@@ -41,7 +41,7 @@ impl Run<'_> {
 
     async fn rewrite_rejected_rows(&self) -> Result<()> {
         let mut table = self.open(&REJECTED_ROWS).await?;
-        let session = self.sync.lake.session();
+        let session = self.lake.session();
         session.register_table(REJECTED_ROWS.name, table.provider().await?).map_err(|error| query::failed(&error))?;
         let frame = session.table(REJECTED_ROWS.name).await.map_err(|error| query::failed(&error))?;
         let mut rows = frame.execute_stream().await.map_err(|error| query::failed(&error))?;

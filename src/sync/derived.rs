@@ -26,7 +26,7 @@ impl Run<'_> {
     ) -> Result<()> {
         self.sync.progress.started(resource.name, None);
         let users = self.users_for_derived(client, summary).await?;
-        let session = self.sync.lake.session();
+        let session = self.lake.session();
         session
             .register_table(USERS.table.name, users)
             .map_err(|error| Error::bug(format!("the users cannot be queried: {error}")))?;
@@ -56,17 +56,17 @@ impl Run<'_> {
         summary: &mut ResourceSummary,
     ) -> Result<Arc<dyn TableProvider>> {
         if self.fresh.contains(&USERS.table.name) {
-            return self.sync.lake.table(&USERS.table).await?.provider().await;
+            return self.lake.table(&USERS.table).await?.provider().await;
         }
         let days = i64::from(self.sync.options.dau_lookback_days);
         let first = self.now.date_naive() - TimeDelta::days(days - 1);
         let request = self.users_active_since(first.and_time(NaiveTime::MIN).and_utc())?;
-        let table = Table::open(&self.sync.lake, &USERS.table, Some(&self.area)).await?;
+        let table = Table::open(&self.lake, &USERS.table, Some(&self.area)).await?;
         let mut staging = Staging::new(self, &USERS, &table)?;
         let read = staging.take_all(list(client.clone(), request, |body| (USERS.decode)(body))).await;
         read.map_err(|failure: ListingFailure| Error::from(failure))?;
         summary.rows_rejected = staging.rejected();
-        staging.finish().await?.provider(&self.sync.lake, &USERS.table)
+        staging.finish().await?.provider(&self.lake, &USERS.table)
     }
 }
 

@@ -195,7 +195,7 @@ impl Run<'_> {
         staging: &mut Staging<'_>,
     ) -> Result<(), ListingFailure> {
         let Reading::Cursor { path, .. } = resource.reading else { return Ok(()) };
-        for ids in query::ids_set_aside(&self.sync.lake, resource).await?.chunks(MOST_IDS) {
+        for ids in query::ids_set_aside(&self.lake, resource).await?.chunks(MOST_IDS) {
             let request = ListRequest::new(path, Order::Cursor).with("order_by", "created_at");
             let request = ids.iter().fold(request, |request, id| request.with("user_id[]", id));
             let mut named = Listing::new(client.clone(), request, |body: &Bytes| (resource.decode)(body));

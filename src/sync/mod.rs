@@ -142,6 +142,8 @@ pub struct Sync {
 /// What all resources of one run share.
 struct Run<'a> {
     sync: &'a Sync,
+    /// The lake as this run sees it.
+    lake: Lake,
     client: Client,
     area: RunArea,
     instance: Option<String>,
@@ -179,12 +181,13 @@ impl Sync {
     /// takes the key, and that the two belong together.
     async fn begin(&self) -> Result<Run<'_>> {
         let begun = Instant::now();
-        let area = RunArea::open(&self.lake).await?;
+        let lake = self.lake.for_run().await?;
+        let area = RunArea::open(&lake).await?;
         let progress = Arc::clone(&self.progress);
         let client = self.client.for_run(self.stop.clone(), Arc::new(move |text: &str| progress.note(text)));
         let instance = api::instance(&client.within_retry_budget(FIRST_CONTACT)).await?;
         match &instance.id {
-            Some(id) => self.lake.check_instance(id, &resource::TABLES).await?,
+            Some(id) => lake.check_instance(id, &resource::TABLES).await?,
             None => self.progress.warn(
                 "this key may not read which instance it belongs to (GET /v1/instance); \
                  whether it is this lake's own cannot be checked",
@@ -197,6 +200,7 @@ impl Sync {
         };
         Ok(Run {
             sync: self,
+            lake,
             client,
             area,
             instance: instance.id,

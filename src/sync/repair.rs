@@ -15,7 +15,7 @@ impl Run<'_> {
         }
         let days = matches!(resource.reading, Reading::Ledger).then_some(&ACTIVITY_DAYS);
         for spec in [&resource.table, &REJECTED_ROWS].into_iter().chain(days) {
-            let (_, repair) = Table::open_repaired(&self.sync.lake, spec, &self.area).await?;
+            let (_, repair) = Table::open_repaired(&self.lake, spec, &self.area).await?;
             if let Some(repair) = repair.filter(crate::lake::Repair::has_lost_rows) {
                 self.sync.progress.warn(&format!(
                     "{} was damaged and has been repaired: {} log entries and {} data files were lost, with about {} \
@@ -38,7 +38,7 @@ impl Run<'_> {
             Reading::Cursor { .. } | Reading::Offset { .. } => &[],
         };
         for spec in [&resource.table, &REJECTED_ROWS].into_iter().chain(read_too.iter().copied()) {
-            let table = self.sync.lake.table_to_query(spec, None).await.ok()?;
+            let table = self.lake.table_to_query(spec, None).await.ok()?;
             if let Some(damage) = table.damage().await {
                 tracing::debug!(%error, "what the damage looked like");
                 return Some(damage);

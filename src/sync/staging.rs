@@ -316,7 +316,7 @@ impl<'a> Staging<'a> {
         let writer = std::mem::replace(&mut self.writer, self.table.writer()?);
         self.closed.push(writer.finish().await?);
         let closed = self.closed.iter().filter(|part| part.rows > 0);
-        closed.map(|part| part.provider(&self.run.sync.lake, &self.resource.table)).collect()
+        closed.map(|part| part.provider(&self.run.lake, &self.resource.table)).collect()
     }
 
     /// Closes the files.

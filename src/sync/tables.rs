@@ -39,6 +39,7 @@ impl Run<'_> {
         };
         for spec in std::iter::once(&resource.table).chain(read_too) {
             let Some(base) = lock(&self.bases).get(spec.name).copied() else { continue };
+            // Not as this run has seen it so far.
             let now = self.sync.lake.table(spec).await.ok()?.version();
             if now != base {
                 tracing::debug!(%error, "what a conflict looked like");
@@ -69,7 +70,7 @@ impl Run<'_> {
 
     /// Puts a table's small files together where there are many. What fails here has cost time and nothing else.
     async fn compact_if_due(&self, table: &mut Table) {
-        let at_least = self.sync.lake.compacts_at();
+        let at_least = self.lake.compacts_at();
         if at_least == 0 || self.sync.stop.is_cancelled() {
             return;
         }
@@ -93,7 +94,8 @@ impl Run<'_> {
     pub(super) async fn open(&self, spec: &'static TableSpec) -> Result<Table> {
         let mut tries = 0;
         loop {
-            let mut table = Table::open(&self.sync.lake, spec, Some(&self.area)).await?;
+            self.lake.refresh(spec, tries > 0).await?;
+            let mut table = Table::open(&self.lake, spec, Some(&self.area)).await?;
             match table.make_ready().await {
                 // Another run has just committed: its version is the one to start from.
                 Err(error) if error.kind() == ErrorKind::Conflict && tries < SWEEPS => tries += 1,
@@ -115,7 +117,7 @@ impl Run<'_> {
     async fn check_instance_of(&self, table: &Table) -> Result<()> {
         match &self.instance {
             Some(own) if table.exists() => table.check_instance(own),
-            Some(own) => self.sync.lake.check_instance(own, &resource::TABLES).await,
+            Some(own) => self.lake.check_instance(own, &resource::TABLES).await,
             None => Ok(()),
         }
     }
@@ -126,7 +128,7 @@ impl Run<'_> {
         match &self.instance {
             Some(own) if !table.exists() => {
                 self.sync.lake.check_instance(own, &resource::TABLES).await?;
-                self.sync.lake.claim(own).await
+                self.lake.claim(own).await
             }
             _ => Ok(()),
         }

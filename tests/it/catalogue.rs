@@ -55,7 +55,7 @@ impl Desk {
 
     async fn snapshot(&self, catalogue: &Catalogue, now: DateTime<Utc>) -> Snapshot {
         let lakes = [self.world.lake()];
-        Box::pin(Snapshot::open(&lakes, None, &Engine::Local, catalogue, now)).await.expect("a snapshot")
+        Box::pin(Snapshot::open(&lakes, None, &Engine::Local, catalogue, now, None)).await.expect("a snapshot")
     }
 }
 

@@ -144,10 +144,10 @@ async fn a_snapshot_of_several_lakes_gives_each_and_all() {
     let (one, other) = (instance("ins_one", 50).await, instance("ins_other", 30).await);
     let (lakes, now) = ([lake(&one.path()), lake(&other.path())], Clock::system().now());
     let (engine, parameters) = (Engine::Local, Parameters::at(now));
-    let opened = Box::pin(instances(&lakes, None, &engine)).await.expect("two lakes");
+    let opened = Box::pin(instances(&lakes, None, &engine, None)).await.expect("two lakes");
     assert_eq!(opened.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["ins_one", "ins_other"]);
     let catalogue = Catalogue::builtin().expect("a catalogue");
-    let snapshot = Box::pin(Snapshot::open(&lakes, None, &engine, &catalogue, now)).await.expect("a snapshot");
+    let snapshot = Box::pin(Snapshot::open(&lakes, None, &engine, &catalogue, now, None)).await.expect("a snapshot");
     let all = Query::ad_hoc("SELECT count(*) AS users FROM clerk_user");
     for (session, users) in
         [(snapshot.session(), 80), (&snapshot.instances()[0].session, 50), (&snapshot.instances()[1].session, 30)]

@@ -1,5 +1,6 @@
 //! A lake in a bucket, over S3's protocol: what holds on disk holds there, whatever the store's day is like.
 
+mod cost;
 mod credentials;
 mod deaths;
 mod protocol;

@@ -74,6 +74,7 @@ impl<'t> Shell<'t> {
     pub async fn run_named(mut self, name: &str) -> Result<()> {
         let query = self.asking.catalogue().named(name)?.clone();
         let parameters = self.parameters();
+        self.asking.narrow(&query.sql);
         self.ask(&query, &parameters).await
     }
 
@@ -95,6 +96,7 @@ impl<'t> Shell<'t> {
                 .with_hint("give one statement, or print their rows as csv or ndjson"));
         }
         self.parameters().check_used_in(&text.sql, &text.parameters)?;
+        self.asking.narrow(&text.sql);
         self.file = text;
         for piece in pieces {
             if self.obey(piece).await? == Next::Leave {

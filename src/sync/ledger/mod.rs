@@ -221,8 +221,8 @@ impl DaysStanding {
 
 impl Sources {
     async fn open(run: &Run<'_>, standing: &Standing, counted: &DaysStanding) -> Result<Self> {
-        let users = run.sync.lake.table(&USERS.table).await?;
-        let sessions = run.sync.lake.table(&SESSIONS.table).await?;
+        let users = run.lake.table(&USERS.table).await?;
+        let sessions = run.lake.table(&SESSIONS.table).await?;
         run.note_base(&users);
         run.note_base(&sessions);
         Ok(Self {

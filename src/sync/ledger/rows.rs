@@ -99,7 +99,7 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     pub(super) async fn open(run: &Run<'_>, sources: &Sources, ledger: &Table, days: &Table) -> Result<Self> {
-        let lake = run.sync.lake.clone();
+        let lake = run.lake.clone();
         let (session, mut there) = (lake.session(), Vec::new());
         for table in [&sources.users, &sources.sessions, ledger, days] {
             if table.exists() {

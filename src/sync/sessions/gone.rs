@@ -34,7 +34,7 @@ impl Run<'_> {
                 gone.push(session.to_owned());
             }
         };
-        query::for_each_shown_session(&self.sync.lake, table, &mut take).await?;
+        query::for_each_shown_session(&self.lake, table, &mut take).await?;
         let at = self.watermark.timestamp_micros();
         for sessions in gone.chunks(AT_ONCE) {
             for batch in table.rows_of(sessions).await? {

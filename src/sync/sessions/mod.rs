@@ -18,7 +18,7 @@ use super::failure::ListingFailure;
 use super::incremental::{MARGIN, MOST_IDS};
 use super::staging::Staging;
 use super::{ResourceSummary, Run};
-use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, list};
+use crate::api::{ApiError, Client, Decoded, ListRequest, Listing, Order, Page, Refusal, RowKey, list};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, Coverage, Table};
 use crate::resource::{PageRows, Reading, Resource, USERS};
@@ -169,8 +169,11 @@ impl Run<'_> {
         let bound = (since - MARGIN).timestamp_millis();
         let mut page = Some(first);
         while let Some(next) = page {
-            let has_passed = next.keys.iter().any(|key| key.created_at.is_some_and(|at| at < bound));
-            staging.take(next).await?;
+            let is_old = |key: &RowKey| key.created_at.is_some_and(|at| at < bound);
+            let has_passed = next.keys.iter().any(is_old);
+            let listed = next.fresh.clone().unwrap_or_else(|| vec![true; next.keys.len()]);
+            let fresh = next.keys.iter().zip(listed).map(|(key, fresh)| fresh && !is_old(key)).collect();
+            staging.take(Page { fresh: Some(fresh), ..next }).await?;
             page = if has_passed { None } else { listing.next_page().await? };
         }
         Ok(())
@@ -238,6 +241,9 @@ impl Run<'_> {
         table: &Table,
         staging: &mut Staging<'_>,
     ) -> Result<(), ListingFailure> {
+        if owners.to_ask.is_empty() && owners.deleted.is_empty() {
+            return Ok(());
+        }
         self.ask_each(resource, path, client, &owners.to_ask, staging).await?;
         let is_known = |user: &str| owners.to_ask.contains(user) || owners.deleted.contains(user);
         Ok(self.stage_gone(table, staging, is_known).await?)

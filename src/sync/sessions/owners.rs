@@ -54,21 +54,23 @@ impl Run<'_> {
         let refresh = self.sync.options.session_refresh;
         let mut owners = Owners::default();
         // Whoever cannot be read is no row of the users' table.
-        owners.to_ask.extend(query::ids_set_aside(&self.sync.lake, &USERS).await?);
+        owners.to_ask.extend(query::ids_set_aside(&self.lake, &USERS).await?);
+        let in_turns = since.is_some() && refresh > TimeDelta::zero();
+        let open_at = in_turns.then(|| self.watermark - CLOCKS_APART);
         let known = if table.exists() {
-            query::session_owners(&self.sync.lake, table, self.watermark - refresh * 2).await?
+            query::session_owners(&self.lake, table, self.watermark - refresh * 2, open_at).await?
         } else {
             Vec::new()
         };
         let users =
-            if self.fresh.contains(&USERS.table.name) { Some(self.sync.lake.table(&USERS.table).await?) } else { None };
+            if self.fresh.contains(&USERS.table.name) { Some(self.lake.table(&USERS.table).await?) } else { None };
         if let Some(users) = &users {
             let is_complete = users.unreadable().await? == 0;
             owners.deleted = self.deleted_among(&known, users).await?.into_iter().filter(|_| is_complete).collect();
         }
         // Turns that were longer may have left what happened before the last sync unread.
         let read = table.position(SESSIONS_READ).await?.and_then(DateTime::from_timestamp_millis);
-        match since.filter(|_| refresh > TimeDelta::zero()) {
+        match since.filter(|_| in_turns) {
             None => {
                 let since = since.map_or(lookback, |since| read.map_or(since, |read| read.min(since)));
                 let candidates = self.active_since(day_of(since), since - MARGIN, client, users.as_ref()).await?;
@@ -130,7 +132,7 @@ impl Run<'_> {
         users: Option<&Table>,
     ) -> Result<Vec<Candidate>, ListingFailure> {
         if let Some(users) = users {
-            let found = query::active_users(&self.sync.lake, users, active, new).await?;
+            let found = query::active_users(&self.lake, users, active, new).await?;
             let candidate = |(id, last_active_at, is_new)| Candidate { id, last_active_at, is_new };
             return Ok(found.into_iter().map(candidate).collect());
         }
@@ -165,8 +167,8 @@ impl Run<'_> {
         let mut remove = |id: &str| {
             owners.remove(id);
         };
-        query::for_each_text(&self.sync.lake, &users.provider().await?, "id", &mut remove).await?;
-        let set_aside: HashSet<String> = query::ids_set_aside(&self.sync.lake, &USERS).await?.into_iter().collect();
+        query::for_each_text(&self.lake, &users.provider().await?, "id", &mut remove).await?;
+        let set_aside: HashSet<String> = query::ids_set_aside(&self.lake, &USERS).await?.into_iter().collect();
         Ok(owners.into_iter().filter(|id| !set_aside.contains(*id)).map(str::to_owned).collect())
     }
 }

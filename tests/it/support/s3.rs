@@ -79,6 +79,8 @@ struct State {
     bucket: Bucket,
     requests: u64,
     counts: BTreeMap<Operation, u64>,
+    /// What has been asked for, in order: the operation and the key.
+    log: Vec<(Operation, String)>,
     /// What befalls every so many requests, in turn.
     faults: (u64, Vec<Fault>),
     refusal: Option<Refusal>,
@@ -91,6 +93,12 @@ struct State {
 impl State {
     fn answer(&mut self, call: &Call) -> (Answer, Option<Fault>) {
         *self.counts.entry(call.operation).or_default() += 1;
+        let key = if call.key.is_empty() {
+            call.parameter("prefix").unwrap_or_default().to_owned()
+        } else {
+            call.key.clone()
+        };
+        self.log.push((call.operation, key));
         let fault = self.fault(call);
         let answer = match fault {
             Some(Fault::SlowDown) => Answer::error(503, "SlowDown", "Please reduce your request rate."),
@@ -257,6 +265,16 @@ impl S3 {
     /// Lets puts on a condition do as others do, as some compatible stores do.
     pub fn ignore_conditions(&self) {
         self.shared.state().bucket.ignores_conditions = true;
+    }
+
+    /// What has been asked for since this was last asked: the operation and the key of each request.
+    pub fn take_log(&self) -> Vec<(Operation, String)> {
+        std::mem::take(&mut self.shared.state().log)
+    }
+
+    /// Lets a list come in pages as long as S3's own.
+    pub fn list_in_long_pages(&self) {
+        self.shared.state().bucket.has_long_pages = true;
     }
 
     /// How often it was asked for this.

@@ -13,6 +13,9 @@ use super::call::{Call, Operation};
 /// So many entries make a page of a list: few, so that lists go on.
 const PAGE: usize = 7;
 
+/// So many are on one of S3's.
+const LONG_PAGE: usize = 1000;
+
 /// The least that a part of an upload may be, but for the last one.
 const SMALLEST_PART: usize = 5 * 1024 * 1024;
 
@@ -38,6 +41,8 @@ pub struct Bucket {
     given: u64,
     /// Whether puts on a condition are taken as if there were none.
     pub ignores_conditions: bool,
+    /// Whether a list has pages as long as S3's own.
+    pub has_long_pages: bool,
 }
 
 /// An answer, or the answer that refuses.
@@ -107,7 +112,8 @@ impl Bucket {
         let prefix = call.parameter("prefix").unwrap_or_default();
         let delimiter = call.parameter("delimiter");
         let after = call.parameter("continuation-token").or(call.parameter("start-after")).unwrap_or_default();
-        let most = call.parameter("max-keys").and_then(|most| most.parse().ok()).unwrap_or(PAGE).min(PAGE);
+        let page = if self.has_long_pages { LONG_PAGE } else { PAGE };
+        let most = call.parameter("max-keys").and_then(|most| most.parse().ok()).unwrap_or(page).min(page);
         let entry = |key: &String| {
             let end = delimiter
                 .and_then(|delimiter| Some(prefix.len() + key[prefix.len()..].find(delimiter)? + delimiter.len()));
