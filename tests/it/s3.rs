@@ -14,7 +14,7 @@ use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::query::{self, Parameters, Query};
 use clerk_lake::resource::{TABLES, USER_ACTIVITY};
-use clerk_lake::simulator::ChangeKind;
+use clerk_lake::simulator::{ChangeKind, SimulatorConfig};
 use clerk_lake::sync::{Extent, ResourceStatus, ResourceSummary, Status, Summary};
 use clerk_lake::{Error, ErrorKind};
 use object_store::path::Path;
@@ -45,9 +45,13 @@ struct Cloud {
 
 impl Cloud {
     async fn new(users: usize) -> Self {
+        Self::with(|config| config.users = users).await
+    }
+
+    async fn with(change: impl FnOnce(&mut SimulatorConfig)) -> Self {
         let mut world = expected::still(|config| {
-            config.users = users;
             config.organizations = 12;
+            change(config);
         })
         .await;
         world.options.extent = Extent::Changes;

@@ -57,11 +57,10 @@ impl Run<'_> {
         owners.to_ask.extend(query::ids_set_aside(&self.lake, &USERS).await?);
         let in_turns = since.is_some() && refresh > TimeDelta::zero();
         let open_at = in_turns.then(|| self.watermark - CLOCKS_APART);
-        let known = if table.exists() {
-            query::session_owners(&self.lake, table, self.watermark - refresh * 2, open_at).await?
-        } else {
-            Vec::new()
-        };
+        // Those whose second turn may have come since the last sync, and later ones.
+        let recent = since.unwrap_or(self.watermark) - refresh * 2;
+        let known =
+            if table.exists() { query::session_owners(&self.lake, table, recent, open_at).await? } else { Vec::new() };
         let users =
             if self.fresh.contains(&USERS.table.name) { Some(self.lake.table(&USERS.table).await?) } else { None };
         if let Some(users) = &users {

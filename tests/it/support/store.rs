@@ -25,6 +25,9 @@ use tokio::sync::Notify;
 /// How long a slow operation takes.
 const SLOW: Duration = Duration::from_millis(5);
 
+/// How long a dead run waits for the answer that does not come.
+const SILENCE: Duration = Duration::from_millis(300);
+
 /// Where a run may die, as its store sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
@@ -328,10 +331,11 @@ impl Control {
         }
     }
 
-    /// No answer for as long as anybody could wait for it.
+    /// No answer for as long as anybody could wait for it. Whoever waits for one without letting others go on, as the
+    /// writer of a log's checkpoint does, is let go soon, to find that the run is dead.
     async fn silence<T>(&self) -> Result<T> {
         self.died.notify_one();
-        self.buried.cancelled().await;
+        let _ = tokio::time::timeout(SILENCE, self.buried.cancelled()).await;
         Err(on_purpose("the run is dead"))
     }
 }

@@ -1,0 +1,207 @@
+//! [`RunStore`] as a store: what is known is answered, the rest is asked.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+};
+
+use super::{CHECKPOINT, HINT, MOST_HELD_BACK, MOST_KEPT, RunStore, is_known_absent, lock, parent};
+use crate::lake::entry::version_of;
+
+fn absent(path: &Path) -> object_store::Error {
+    let source = "it is not in the list of the lake's files".into();
+    object_store::Error::NotFound { path: path.to_string(), source }
+}
+
+/// The answer to a request for a file whose content is known.
+fn answer(meta: ObjectMeta, bytes: &Bytes, options: &GetOptions) -> Result<GetResult> {
+    let size = bytes.len() as u64;
+    let range = match &options.range {
+        _ if options.head => 0..0,
+        None => 0..size,
+        Some(range) => within(range, size).ok_or_else(|| object_store::Error::Generic {
+            store: "RunStore",
+            source: format!("{range:?} is not in a file of {size} bytes").into(),
+        })?,
+    };
+    let part = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    let content = bytes.slice(part(range.start)..part(range.end));
+    let payload = GetResultPayload::Stream(futures::stream::once(async move { Ok(content) }).boxed());
+    Ok(GetResult { payload, meta, range, attributes: Default::default() })
+}
+
+fn within(range: &GetRange, size: u64) -> Option<Range<u64>> {
+    let range = match range {
+        GetRange::Bounded(range) => range.start..range.end.min(size),
+        GetRange::Offset(from) => *from..size,
+        GetRange::Suffix(last) => size.saturating_sub(*last)..size,
+    };
+    (range.start <= range.end && range.start <= size).then_some(range)
+}
+
+#[async_trait]
+impl ObjectStore for RunStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let bytes = Bytes::from(payload.clone());
+        let is_parquet = location.filename().is_some_and(|name| name.ends_with(".parquet"));
+        if self.is_staged(location) && is_parquet && opts.mode == PutMode::Overwrite {
+            let mut state = self.state();
+            if bytes.len() as u64 <= MOST_KEPT && state.held_back_bytes + bytes.len() <= MOST_HELD_BACK {
+                state.held_back_bytes += bytes.len();
+                if let Some(before) = state.held_back.insert(location.clone(), bytes.clone()) {
+                    state.held_back_bytes -= before.len();
+                }
+                drop(state);
+                self.note(location, bytes.len() as u64);
+                return Ok(PutResult { e_tag: None, version: None });
+            }
+        }
+        // A later run may go on from what a checkpoint names: it must be there.
+        if location.filename() == Some(CHECKPOINT)
+            && self.is_staged(location)
+            && let Some(part) = parent(location)
+        {
+            self.send(&part).await?;
+        }
+        let put = self.inner.put_opts(location, payload, opts).await;
+        match &put {
+            Ok(_) => {
+                self.note(location, bytes.len() as u64);
+                let meta = self.state().listed.get(location).cloned();
+                if let Some(meta) = meta.filter(|_| self.is_final(location) && bytes.len() as u64 <= MOST_KEPT) {
+                    self.keep(meta, &bytes);
+                }
+            }
+            // Another run has come before: what it wrote must be seen from now on.
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                let is_entry = self.in_table(location).is_some_and(|path| version_of(&path).is_some());
+                if let Some(table) = self.table_of(location).filter(|_| is_entry) {
+                    self.refresh(&table, true).await?;
+                }
+            }
+            Err(_) => {}
+        }
+        put
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let upload = self.inner.put_multipart_opts(location, opts).await?;
+        // How large it becomes is not known yet: too large to be kept.
+        self.note(location, MOST_KEPT + 1);
+        Ok(upload)
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        // The hint at the last checkpoint says no more than the list does.
+        let is_hint = location.filename() == Some(HINT) && location.prefix_matches(&self.lake);
+        if is_hint || self.is_known_absent(location) {
+            return Err(absent(location));
+        }
+        let is_plain = options.if_match.is_none()
+            && options.if_none_match.is_none()
+            && options.if_modified_since.is_none()
+            && options.if_unmodified_since.is_none()
+            && options.version.is_none();
+        if is_plain {
+            if options.head {
+                let listed = self.state().listed.get(location).cloned();
+                match listed.filter(|_| self.is_final(location)) {
+                    Some(meta) => return answer(meta, &Bytes::new(), &options),
+                    // Whether a table has a log is asked before it is written; if another run begins it now, its first
+                    // commit is refused.
+                    None if self.is_final(location) => return Err(absent(location)),
+                    None => {}
+                }
+            } else if let Some((meta, bytes)) = self.fetched(location).await? {
+                return answer(meta, &bytes, &options);
+            }
+        }
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let (state, inner, lake) = (Arc::clone(&self.state), Arc::clone(&self.inner), self.lake.clone());
+        let deleted = async_stream::stream! {
+            let (mut locations, mut sent) = (locations, Vec::new());
+            while let Some(location) = locations.next().await {
+                match location {
+                    // The store has never seen it.
+                    Ok(path) if lock(&state).held_back.contains_key(&path) => {
+                        lock(&state).forget(&path);
+                        yield Ok(path);
+                    }
+                    Ok(path) if is_known_absent(&lock(&state), &lake, &path) => yield Ok(path),
+                    other => sent.push(other),
+                }
+            }
+            if sent.is_empty() {
+                return;
+            }
+            let mut deleted = inner.delete_stream(futures::stream::iter(sent).boxed());
+            while let Some(outcome) = deleted.next().await {
+                if let Ok(path) = &outcome {
+                    lock(&state).forget(path);
+                }
+                yield outcome;
+            }
+        };
+        deleted.boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.listed_under(prefix) {
+            Some(listed) => futures::stream::iter(listed.into_iter().map(Ok)).boxed(),
+            None => self.inner.list(prefix),
+        }
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.listed_under(prefix) {
+            Some(listed) => {
+                let offset = offset.clone();
+                let after = listed.into_iter().filter(move |object| object.location > offset);
+                futures::stream::iter(after.map(Ok).collect::<Vec<_>>()).boxed()
+            }
+            None => self.inner.list_with_offset(prefix, offset),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let (Some(listed), Some(prefix)) = (self.listed_under(prefix), prefix) else {
+            return self.inner.list_with_delimiter(prefix).await;
+        };
+        let depth = prefix.parts_count() + 1;
+        let (objects, deeper): (Vec<_>, Vec<_>) =
+            listed.into_iter().partition(|object| object.location.parts_count() == depth);
+        let mut common_prefixes: Vec<Path> =
+            deeper.iter().map(|object| object.location.parts().take(depth).collect::<Path>()).collect();
+        common_prefixes.dedup();
+        Ok(ListResult { common_prefixes, objects })
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        if self.place(from, to).await? {
+            return Ok(());
+        }
+        self.inner.copy_opts(from, to, options).await?;
+        self.note_copy(from, to);
+        Ok(())
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        if !self.place(from, to).await? {
+            self.inner.rename_opts(from, to, options).await?;
+            self.note_copy(from, to);
+        }
+        self.state().forget(from);
+        Ok(())
+    }
+}
