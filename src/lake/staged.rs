@@ -27,6 +27,7 @@ use object_store::{
 
 use super::durable;
 use super::entry::{Entry, version_of};
+use super::run_store::RunStore;
 use super::upload::{Failure, Upload};
 
 /// How often the log is read for a commit whose answer was lost, and how often such a commit is put again.
@@ -48,6 +49,8 @@ pub(super) struct StagedStore {
     table_prefix: Path,
     /// Where new data files are staged; none for a reader, which stages nothing.
     staging: Option<Path>,
+    /// The store as a run sees it, if that is what `root` is.
+    run_store: Option<Arc<RunStore>>,
     /// Whether it is a disk of this machine: nothing is carried out there after it has failed.
     is_local: bool,
     staged: Arc<Staged>,
@@ -67,6 +70,7 @@ impl StagedStore {
         Self {
             table: PrefixStore::new(Arc::clone(&root), table_prefix.clone()),
             staging,
+            run_store: None,
             is_local: false,
             table_prefix,
             staged: Arc::default(),
@@ -75,6 +79,11 @@ impl StagedStore {
             failure: Failure::default(),
             root,
         }
+    }
+
+    /// The same store, `root` being a run's view of one or not.
+    pub(super) fn seen_by_run(self, run_store: Option<Arc<RunStore>>) -> Self {
+        Self { run_store, ..self }
     }
 
     /// The same store, on a disk of this machine or not.
@@ -89,6 +98,7 @@ impl StagedStore {
             table: PrefixStore::new(Arc::clone(&self.root), self.table_prefix.clone()),
             table_prefix: self.table_prefix.clone(),
             staging: Some(staging),
+            run_store: self.run_store.clone(),
             is_local: self.is_local,
             staged: Arc::clone(&self.staged),
             committed: AtomicI64::new(-1),
@@ -151,6 +161,10 @@ impl StagedStore {
 
     /// Moves the staged files that a commit names into the table's directory; says which.
     async fn publish(&self, files: Vec<(Path, Path)>) -> Result<Vec<Path>> {
+        // All of them are in the store before one lies in the table's directory: moving them is short work.
+        if let Some(run_store) = &self.run_store {
+            run_store.send(files.iter().map(|(location, _)| self.place(location)).collect()).await?;
+        }
         let moves: Vec<_> = files
             .iter()
             .map(|(location, named)| {

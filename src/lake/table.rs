@@ -350,7 +350,7 @@ fn over(
     let prefix = lake.table_prefix(spec.name);
     let merging = staging.map(|staging| join(staging, &Path::from("merged")));
     let store = StagedStore::new(Arc::clone(&root), prefix.clone(), merging);
-    let store = Arc::new(store.on_disk(location.directory().is_some()));
+    let store = Arc::new(store.on_disk(location.directory().is_some()).seen_by_run(location.run_store.clone()));
     let url = location.url_of(&prefix)?;
     let log_store = default_logstore(Arc::clone(&store) as _, root, &url, &StorageConfig::default());
     Ok((store, DeltaTable::new(log_store)))

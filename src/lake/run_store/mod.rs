@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::Utc;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result};
 
@@ -35,6 +35,9 @@ const MOST_KEPT_IN_ALL: usize = 64 * 1024 * 1024;
 
 /// So many bytes of staged files are held back.
 const MOST_HELD_BACK: usize = 32 * 1024 * 1024;
+
+/// So many files are sent at a time.
+const SENT_AT_ONCE: usize = 8;
 
 /// A table's part of the list that is as old as this is read again when the table's turn comes.
 const TRUSTED_FOR: Duration = Duration::from_secs(10);
@@ -155,9 +158,16 @@ impl RunStore {
         }
     }
 
+    /// Notes that `to` holds the same as `from`.
     fn note_copy(&self, from: &Path, to: &Path) {
-        let size = self.state().listed.get(from).map_or(MOST_KEPT + 1, |object| object.size);
+        let (size, known) = {
+            let state = self.state();
+            (state.listed.get(from).map_or(MOST_KEPT + 1, |object| object.size), state.kept.get(from).cloned())
+        };
         self.note(to, size);
+        if let Some((meta, bytes)) = known {
+            self.keep(ObjectMeta { location: to.clone(), ..meta }, &bytes);
+        }
     }
 
     fn keep(&self, meta: ObjectMeta, bytes: &Bytes) {
@@ -211,33 +221,29 @@ impl RunStore {
     }
 
     /// Sends what was held back under `prefix`.
-    async fn send(&self, prefix: &Path) -> Result<()> {
-        let held: Vec<(Path, Bytes)> = {
-            let state = self.state();
-            let held = state.held_back.iter().filter(|(path, _)| path.prefix_matches(prefix));
-            held.map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
-        };
-        for (path, bytes) in held {
-            let size = bytes.len();
-            self.inner.put(&path, bytes.into()).await?;
-            let mut state = self.state();
-            if state.held_back.remove(&path).is_some() {
-                state.held_back_bytes -= size;
-            }
-        }
-        Ok(())
+    pub(super) async fn send_under(&self, prefix: &Path) -> Result<()> {
+        let held = self.state().held_back.keys().filter(|path| path.prefix_matches(prefix)).cloned().collect();
+        self.send(held).await
     }
 
-    /// Moves a file that was held back to its place; `false` if it was not.
-    async fn place(&self, from: &Path, to: &Path) -> Result<bool> {
-        let Some(bytes) = self.state().held_back.get(from).cloned() else { return Ok(false) };
-        self.inner.put(to, bytes.clone().into()).await?;
-        self.note(to, bytes.len() as u64);
-        let meta = self.state().listed.get(to).cloned();
-        if let Some(meta) = meta {
-            self.keep(meta, &bytes);
-        }
-        Ok(true)
+    /// Sends those of these files that were held back: afterwards they lie where they are staged, as others do.
+    pub(super) async fn send(&self, paths: Vec<Path>) -> Result<()> {
+        let send = |path: Path| async move {
+            let Some(bytes) = self.state().held_back.get(&path).cloned() else { return Ok(()) };
+            self.inner.put(&path, bytes.clone().into()).await?;
+            let meta = {
+                let mut state = self.state();
+                if state.held_back.remove(&path).is_some() {
+                    state.held_back_bytes -= bytes.len();
+                }
+                state.listed.get(&path).cloned()
+            };
+            if let Some(meta) = meta {
+                self.keep(meta, &bytes);
+            }
+            Ok(())
+        };
+        futures::stream::iter(paths.into_iter().map(send)).buffer_unordered(SENT_AT_ONCE).try_collect().await
     }
 
     fn listed_under(&self, prefix: Option<&Path>) -> Option<Vec<ObjectMeta>> {

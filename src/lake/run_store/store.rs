@@ -69,7 +69,7 @@ impl ObjectStore for RunStore {
             && self.is_staged(location)
             && let Some(part) = parent(location)
         {
-            self.send(&part).await?;
+            self.send_under(&part).await?;
         }
         let put = self.inner.put_opts(location, payload, opts).await;
         match &put {
@@ -188,19 +188,16 @@ impl ObjectStore for RunStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        if self.place(from, to).await? {
-            return Ok(());
-        }
+        self.send(vec![from.clone()]).await?;
         self.inner.copy_opts(from, to, options).await?;
         self.note_copy(from, to);
         Ok(())
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        if !self.place(from, to).await? {
-            self.inner.rename_opts(from, to, options).await?;
-            self.note_copy(from, to);
-        }
+        self.send(vec![from.clone()]).await?;
+        self.inner.rename_opts(from, to, options).await?;
+        self.note_copy(from, to);
         self.state().forget(from);
         Ok(())
     }
