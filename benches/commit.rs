@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
-use clerk_lake::lake::{Counts, StagedRows};
+use clerk_lake::lake::{Coverage, Diff, StagedRows};
 use clerk_lake::query::{self, Parameters, Query};
 use clerk_lake::resource::USERS;
 use clerk_lake::table::conform;
@@ -79,9 +79,9 @@ fn upsert_lake(bencher: Bencher) {
     bencher.counter(ItemsCount::new(CHANGED.num_rows())).with_inputs(|| staged(changed)).bench_local_values(
         |(mut lake, staged)| {
             runtime().block_on(async {
-                let upsert = lake.table.prepare_upsert(staged).await.expect("the rows are compared");
-                assert_eq!(upsert.counts().updated, CHANGED.num_rows() as u64);
-                let outcome = lake.table.commit_upsert(upsert, lakes::change()).await.expect("a commit");
+                let diff = lake.table.diff(staged, Coverage::Partial).await.expect("the rows are compared");
+                assert_eq!(diff.counts().updated, CHANGED.num_rows() as u64);
+                let outcome = lake.table.commit_diff(diff, lakes::change()).await.expect("a commit");
                 outcome.committed(USERS.table.name).expect("no other run");
             });
             lake
@@ -132,14 +132,14 @@ fn all_users() -> ItemsCount {
 fn replace_compare_lake(bencher: Bencher) {
     let (users, changed) = (&*USERS_NOW, CHANGED.num_rows() as u64);
     bencher.counter(all_users()).with_inputs(|| staged(users)).bench_local_values(|(lake, staged)| {
-        let counts = changes_by(&lake, &staged);
-        assert_eq!(counts.updated, changed);
-        (lake, staged)
+        let diff = diff(&lake, staged);
+        assert_eq!(diff.counts().updated, changed);
+        (lake, diff)
     });
 }
 
-fn changes_by(lake: &OpenLake, staged: &StagedRows) -> Counts {
-    runtime().block_on(lake.table.changes_by(staged)).expect("the rows are compared")
+fn diff(lake: &OpenLake, staged: StagedRows) -> Diff {
+    runtime().block_on(lake.table.diff(staged, Coverage::Complete)).expect("the rows are compared")
 }
 
 /// The bound: all columns of as many rows twice, by one thread, as the lake compares.
@@ -155,11 +155,11 @@ fn replace_commit_lake(bencher: Bencher) {
     let users = &*USERS_NOW;
     let compared = || {
         let (lake, staged) = staged(users);
-        let counts = changes_by(&lake, &staged);
-        (lake, staged, counts)
+        let diff = diff(&lake, staged);
+        (lake, diff)
     };
-    bencher.counter(all_users()).with_inputs(compared).bench_local_values(|(mut lake, staged, counts)| {
-        let outcome = runtime().block_on(lake.table.replace(staged, counts, lakes::change())).expect("a commit");
+    bencher.counter(all_users()).with_inputs(compared).bench_local_values(|(mut lake, diff)| {
+        let outcome = runtime().block_on(lake.table.commit_diff(diff, lakes::change())).expect("a commit");
         outcome.committed(USERS.table.name).expect("no other run");
         lake
     });

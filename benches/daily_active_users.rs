@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
 use chrono::{DateTime, Datelike};
-use clerk_lake::lake::Lake;
+use clerk_lake::lake::{Coverage, Lake};
 use clerk_lake::query::{self, Parameters, catalogue};
 use clerk_lake::resource::USERS;
 use clerk_lake::simulator::model::DAY;
@@ -90,8 +90,8 @@ fn write() -> PathBuf {
             writer.write(&batch, SYNCED_AT_MICROS).await.expect("rows are staged");
         }
         let staged = writer.finish().await.expect("the files are closed");
-        let counts = lake.table.changes_by(&staged).await.expect("the rows are counted");
-        let outcome = lake.table.replace(staged, counts, lakes::change()).await.expect("a commit");
+        let diff = lake.table.diff(staged, Coverage::Complete).await.expect("the rows are compared");
+        let outcome = lake.table.commit_diff(diff, lakes::change()).await.expect("a commit");
         outcome.committed(USERS.table.name).expect("no other run");
     });
     lake.keep()

@@ -83,8 +83,8 @@ pub fn tables_asked(sql: &str, catalogue: &Catalogue) -> Option<Vec<&'static str
         {
             return None;
         }
-        let named = state.resolve_table_references(&statement).ok()?;
-        for reference in &named {
+        let references = state.resolve_table_references(&statement).ok()?;
+        for reference in &references {
             let is_of_lake = |spec: &&&TableSpec| spec.name == reference.table();
             match resource::TABLES.iter().find(is_of_lake) {
                 Some(spec) if reference.schema().is_none() => names.push(spec.name),

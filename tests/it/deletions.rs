@@ -63,7 +63,9 @@ async fn a_few_deletions_are_found_without_reading_everything() {
     // Beside all else that happens, users who come with an old moment of creation among it.
     world.simulator.with_model(|model| {
         let kinds = [ChangeKind::ImportUser, ChangeKind::CreateUser, ChangeKind::DeleteUser, ChangeKind::Ban];
-        kinds.into_iter().for_each(|kind| model.change(kind));
+        for kind in kinds {
+            model.change(kind);
+        }
     });
     let summary = sync_ok(&world, "all at once").await;
     assert_eq!(summary.resources[0].mode, "incremental", "{summary:?}");

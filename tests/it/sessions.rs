@@ -130,9 +130,13 @@ async fn sessions_that_clerk_no_longer_shows_are_marked_and_not_asked_for_again(
         // Everybody's sessions go, and ten users with all theirs.
         let deleted: Vec<String> = world.simulator.with_model(|model| {
             let sessions: Vec<String> = model.sessions.iter().map(|session| session.id.clone()).collect();
-            sessions.iter().for_each(|id| model.clean_up_session(id));
+            for id in &sessions {
+                model.clean_up_session(id);
+            }
             let users: Vec<String> = model.users.iter().take(10).map(|user| user.id.clone()).collect();
-            users.iter().for_each(|id| model.delete_user(id));
+            for id in &users {
+                model.delete_user(id);
+            }
             users
         });
         let before = world.number("SELECT count(*) FROM clerk_session").await;

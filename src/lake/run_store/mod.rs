@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chrono::Utc;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result};
@@ -23,6 +22,7 @@ use super::checkpoint::FILE as CHECKPOINT;
 use super::entry::version_of;
 use super::lock::STAGED;
 use super::staged::join;
+use crate::clock::Clock;
 
 /// The name of the file that says which of a log's checkpoints is the last.
 const HINT: &str = "_last_checkpoint";
@@ -152,7 +152,13 @@ impl RunStore {
     }
 
     fn note(&self, path: &Path, size: u64) {
-        let meta = ObjectMeta { location: path.clone(), last_modified: Utc::now(), size, e_tag: None, version: None };
+        let meta = ObjectMeta {
+            location: path.clone(),
+            last_modified: Clock::system().now(),
+            size,
+            e_tag: None,
+            version: None,
+        };
         if path.prefix_matches(&self.lake) {
             self.state().listed.insert(path.clone(), meta);
         }

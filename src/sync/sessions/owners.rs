@@ -80,7 +80,7 @@ impl Run<'_> {
                 let read = read.unwrap_or(since);
                 let active = day_of(read.min(since - refresh));
                 let candidates = self.active_since(active, since - MARGIN, client, users.as_ref()).await?;
-                owners.to_ask.extend(self.due(since, read, candidates, known));
+                owners.to_ask.extend(self.due(since, read, &candidates, &known));
             }
         }
         owners.to_ask.retain(|id| !owners.deleted.contains(id));
@@ -88,13 +88,7 @@ impl Run<'_> {
     }
 
     /// Whose turn it is, if everything up to `read` has been read.
-    fn due(
-        &self,
-        since: DateTime<Utc>,
-        read: DateTime<Utc>,
-        candidates: Vec<Candidate>,
-        known: Vec<Owner>,
-    ) -> Vec<String> {
+    fn due(&self, since: DateTime<Utc>, read: DateTime<Utc>, candidates: &[Candidate], known: &[Owner]) -> Vec<String> {
         let cycle = |period: TimeDelta| Cycle {
             period: period.num_milliseconds().max(1),
             from: since.timestamp_millis(),

@@ -20,7 +20,8 @@ impl Cloud {
 
 /// Requests as lines, for a failure that says where they come from.
 fn lines(requests: &[(Operation, String)]) -> String {
-    requests.iter().map(|(operation, key)| format!("{operation:?} {key}\n")).collect()
+    let line = |(operation, key): &(Operation, String)| format!("{operation:?} {key}");
+    requests.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
