@@ -83,8 +83,8 @@ async fn many_deletions_are_found_by_reading_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_deep_offsets_time_out_probes_skip_less_or_everything_is_read() {
-    for (limit, mode) in [(6_000, "incremental"), (100, "full")] {
-        let world = synced(|config| (config.users, config.offset_limit) = (MANY_USERS, Some(limit))).await;
+    for (users, limit, mode) in [(MANY_USERS, 6_000, "incremental"), (USERS, 100, "full")] {
+        let world = synced(|config| (config.users, config.offset_limit) = (users, Some(limit))).await;
         delete(&world, 1);
         let summary = sync_ok(&world, mode).await;
         assert_eq!(summary.resources[0].mode, mode, "{summary:?}");

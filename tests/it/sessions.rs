@@ -10,12 +10,12 @@ use clerk_lake::sync::Extent;
 
 use crate::incremental::{HOUR, set_clock, sync_ok};
 use crate::support::expected::{self, NOW, Rows};
-use crate::support::{World, named};
+use crate::support::{World, named, one_in};
 
 /// A world that reads sessions in turns, after its first sync.
 async fn in_turns(plain: bool, change: impl FnOnce(&mut SimulatorConfig)) -> World {
     let mut world = expected::still(|config| {
-        config.users = 400;
+        config.users = 250;
         config.organizations = 2;
         config.plain_session_listing = plain;
         change(config);
@@ -70,7 +70,8 @@ async fn sessions_that_are_read_in_turns_are_never_older_than_a_day_and_new_ones
     let mut past = vec![expected::wanted(&world, "sessions")];
     asked(&world);
     let mut requests = Vec::new();
-    for hour in 1..=60 {
+    let hours = if one_in(2) == 1 { 60 } else { 30 };
+    for hour in 1..=hours {
         set_clock(&world, NOW + hour * HOUR);
         let before: BTreeSet<String> = past[past.len() - 1].keys().cloned().collect();
         act(&world, 8);
@@ -110,7 +111,7 @@ async fn the_plain_list_is_read_down_to_what_is_known_and_whole_once_a_day() {
     let pages = past[0].len().div_ceil(500);
     assert!(pages >= 4, "{pages} pages");
     let mut requests = Vec::new();
-    for hour in 1..=30 {
+    for hour in 1..=27 {
         set_clock(&world, NOW + hour * HOUR);
         act(&world, 8);
         past.push(expected::wanted(&world, "sessions"));
@@ -120,7 +121,7 @@ async fn the_plain_list_is_read_down_to_what_is_known_and_whole_once_a_day() {
     }
     let whole = requests.iter().filter(|requests| **requests >= pages as u64).count();
     assert_eq!(whole, 1, "{requests:?}");
-    assert!(requests.iter().filter(|requests| **requests <= 2).count() >= 28, "{requests:?}");
+    assert!(requests.iter().filter(|requests| **requests <= 2).count() >= 25, "{requests:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

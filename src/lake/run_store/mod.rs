@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result};
@@ -22,7 +23,6 @@ use super::checkpoint::FILE as CHECKPOINT;
 use super::entry::version_of;
 use super::lock::STAGED;
 use super::staged::join;
-use crate::clock::Clock;
 
 /// The name of the file that says which of a log's checkpoints is the last.
 const HINT: &str = "_last_checkpoint";
@@ -38,6 +38,9 @@ const MOST_HELD_BACK: usize = 32 * 1024 * 1024;
 
 /// So many files are sent at a time.
 const SENT_AT_ONCE: usize = 8;
+
+/// When the run's own files were written, as far as a sweep must know: it leaves them alone.
+const YOUNG: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 /// A table's part of the list that is as old as this is read again when the table's turn comes.
 const TRUSTED_FOR: Duration = Duration::from_secs(10);
@@ -152,13 +155,7 @@ impl RunStore {
     }
 
     fn note(&self, path: &Path, size: u64) {
-        let meta = ObjectMeta {
-            location: path.clone(),
-            last_modified: Clock::system().now(),
-            size,
-            e_tag: None,
-            version: None,
-        };
+        let meta = ObjectMeta { location: path.clone(), last_modified: YOUNG, size, e_tag: None, version: None };
         if path.prefix_matches(&self.lake) {
             self.state().listed.insert(path.clone(), meta);
         }
