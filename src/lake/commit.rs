@@ -52,7 +52,7 @@ impl Table {
         if diff.counts == Counts::default() && self.exists() {
             return self.touch(change).await;
         }
-        let prepared = if diff.is_overwrite || (diff.is_complete && self.touches_most(&diff)) {
+        let prepared = if diff.is_overwrite || (diff.is_complete && !diff.drops_staged && self.touches_most(&diff)) {
             self.overwritten(diff).await?
         } else if diff.outdated.is_empty() {
             self.appended(diff).await?

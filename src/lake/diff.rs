@@ -1,7 +1,6 @@
 //! What staged rows change in a table: rows inserted, updated and deleted, and the data files that hold those that go.
 //!
-//! The staged side is held in memory by a hash of each row's key and one of its content, 24 bytes for a row; the table
-//! streams by. Where more rows are staged than fit, both sides are read once for each slice of the keys.
+//! The staged side is held in memory by a hash of each row's key and one of its content; the table streams by. Where more rows are staged than fit, both sides are read once for each slice of the keys.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -21,8 +20,11 @@ use crate::table::conform;
 /// The column by which [`Coverage::Within`] goes.
 pub(super) const CREATED_AT: &str = "created_at";
 
-/// How many staged rows are compared at a time.
-const SLICE: u64 = 4_000_000;
+/// How many staged rows are compared at a time: 32 bytes for each.
+const SLICE: u64 = 2_000_000;
+
+/// How many, if only their keys are read, which costs little to do again.
+const SLICE_OF_KEYS: u64 = 500_000;
 
 /// Up to so many staged keys are looked for by name, so that only their rows are decoded.
 const LOOKED_UP: u64 = 500;
@@ -55,6 +57,8 @@ pub struct Diff {
     pub(super) is_complete: bool,
     /// Whether so much changes that the keys are not worth remembering: the staged rows replace the table's.
     pub(super) is_overwrite: bool,
+    /// Whether a staged row is not to be committed, because it has been deleted since.
+    pub(super) drops_staged: bool,
     pub(super) counts: Counts,
 }
 
@@ -69,6 +73,7 @@ impl Diff {
             touched: HashSet::new(),
             is_complete: false,
             is_overwrite: false,
+            drops_staged: false,
             staged,
         }
     }
@@ -89,6 +94,7 @@ impl Diff {
         if !self.changed.as_mut().is_some_and(|changed| changed.remove(key)) {
             return;
         }
+        self.drops_staged = true;
         if self.outdated.contains(key) {
             self.counts.updated -= 1;
             self.counts.deleted += 1;
@@ -110,9 +116,15 @@ impl Table {
     /// [`Bug`](crate::ErrorKind::Bug) if two staged rows share a key, or not all of them can be read back;
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn diff(&self, staged: StagedRows, coverage: Coverage) -> Result<Diff> {
+        let reads_content = self.file_count() > 0 && coverage != Coverage::Insertions;
+        let most = if reads_content { SLICE } else { SLICE_OF_KEYS };
+        let slices = staged.rows.div_ceil(most).max(1);
+        self.diff_in_slices(staged, &coverage, slices).await
+    }
+
+    async fn diff_in_slices(&self, staged: StagedRows, coverage: &Coverage, slices: u64) -> Result<Diff> {
         let start = tokio::time::Instant::now();
-        let slices = staged.rows.div_ceil(SLICE).max(1);
-        let mut comparison = Comparison::new(self, &coverage)?;
+        let mut comparison = Comparison::new(self, coverage)?;
         for slice in 0..slices {
             let rows = comparison.staged_slice(&staged, slice, slices).await?;
             comparison.compare(rows, slice, slices).await?;
@@ -129,6 +141,9 @@ impl Table {
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn delete_too(&self, diff: &mut Diff, ids: &[String]) -> Result<()> {
+        if diff.is_overwrite {
+            return Err(Error::bug("rows are deleted from a diff that replaces all of them"));
+        }
         let hasher = KeyHasher::new(self.spec)?;
         for ids in ids.chunks(1000) {
             for key in hasher.keys_of_text(ids)? {
@@ -278,6 +293,10 @@ impl<'a> Comparison<'a> {
                 self.take_committed(&batch, &mut slice, number, slices)?;
             }
         }
+        if self.table.file_count() == 0 {
+            self.counts.inserted += slice.entries.len() as u64;
+            return Ok(());
+        }
         for (entry, found) in slice.entries.iter().zip(&slice.found) {
             match found {
                 Found::Nothing => self.counts.inserted += 1,
@@ -365,11 +384,12 @@ impl<'a> Comparison<'a> {
 
     fn into_diff(self, staged: StagedRows) -> Diff {
         Diff {
-            changed: (!self.is_overwrite).then_some(self.changed),
+            changed: (!self.is_overwrite && self.table.file_count() > 0).then_some(self.changed),
             outdated: self.outdated,
             touched: self.touched,
             is_complete: *self.coverage == Coverage::Complete,
             is_overwrite: self.is_overwrite,
+            drops_staged: false,
             counts: self.counts,
             staged,
         }
@@ -387,3 +407,6 @@ fn take_names(key: &[&str], batch: &RecordBatch, names: &mut Vec<String>) {
     let column = batch.column_by_name(key).and_then(|column| column.as_string_opt::<i32>());
     names.extend(column.into_iter().flatten().flatten().map(str::to_owned));
 }
+
+#[cfg(test)]
+mod tests;
