@@ -38,7 +38,8 @@ impl Run<'_> {
             Reading::Cursor { .. } | Reading::Offset { .. } => &[],
         };
         for spec in [&resource.table, &REJECTED_ROWS].into_iter().chain(read_too.iter().copied()) {
-            let table = self.lake.table_to_query(spec, None).await.ok()?;
+            // Not as this run has seen it so far.
+            let table = self.sync.lake.table_to_query(spec, None).await.ok()?;
             if let Some(damage) = table.damage().await {
                 tracing::debug!(%error, "what the damage looked like");
                 return Some(damage);

@@ -32,7 +32,7 @@ use crate::support::follower::{Follower, assert_change_data_are_named};
 use crate::support::ledger::{self, Active};
 use crate::support::store::{Control, FaultyStore, Landing, Plan};
 use crate::support::{World, quick_retries, switch};
-use check::{assert_current, assert_plain, assert_tidy, lake_over, recording_lake_over};
+use check::{assert_current, assert_plain, assert_tidy, lake_over, recording_lake_over, sparing_lake_over};
 use draw::{Attempt, Dice, HOUR, Instance, MINUTE, Step, change};
 
 /// How many histories are run by default.
@@ -258,6 +258,8 @@ impl History {
             client: if attempt.patient { self.patient.clone() } else { self.impatient.clone() },
             lake: if self.follower.is_some() {
                 recording_lake_over(Arc::new(store))
+            } else if self.instance.is_asked_sparingly {
+                sparing_lake_over(Arc::new(store))
             } else {
                 lake_over(Arc::new(store))
             },

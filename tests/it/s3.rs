@@ -143,7 +143,7 @@ impl Cloud {
 fn lake_in(store: Arc<dyn ObjectStore>) -> Lake {
     let place = Location::of_store(store).expect("a place");
     // What a dead run has left goes at once, not when it is a quarter of an hour old.
-    Lake::new(place.orphans_spared_for(TimeDelta::zero()))
+    Lake::new(place.asked_sparingly().orphans_spared_for(TimeDelta::zero()))
 }
 
 /// Whether another run has got ahead of this one.

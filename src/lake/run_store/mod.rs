@@ -214,6 +214,8 @@ impl RunStore {
         }
         let meta = found.meta.clone();
         let bytes = found.bytes().await?;
+        // A commit whose answer was lost, or another run's.
+        self.state().listed.insert(path.clone(), meta.clone());
         self.keep(meta.clone(), &bytes);
         Ok(Some((meta, bytes)))
     }

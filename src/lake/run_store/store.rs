@@ -14,6 +14,7 @@ use object_store::{
 };
 
 use super::{CHECKPOINT, HINT, MOST_HELD_BACK, MOST_KEPT, RunStore, is_known_absent, lock, parent};
+use crate::error::chain;
 use crate::lake::entry::version_of;
 
 fn absent(path: &Path) -> object_store::Error {
@@ -81,9 +82,11 @@ impl ObjectStore for RunStore {
                 }
             }
             // Another run has come before: what it wrote must be seen from now on.
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+            Err(error @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) => {
                 let is_entry = self.in_table(location).is_some_and(|path| version_of(&path).is_some());
-                if let Some(table) = self.table_of(location).filter(|_| is_entry) {
+                // S3 says so, too, while another request for the same key is under way: nothing has come of it yet.
+                let is_busy = chain(error).contains("ConditionalRequestConflict");
+                if let Some(table) = self.table_of(location).filter(|_| is_entry && !is_busy) {
                     self.refresh(&table, true).await?;
                 }
             }

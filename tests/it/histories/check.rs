@@ -21,10 +21,17 @@ use crate::support::{World, as_json, ledger, named};
 /// A lake over a store without locks, in which a run counts as dead at once: what it had staged is taken over, and a
 /// sweep spares no orphan file. Any two small files are put together.
 pub fn lake_over(store: Arc<dyn ObjectStore>) -> Lake {
+    lake_at(Location::of_store(store).expect("a place"))
+}
+
+/// The same in a store in which each question costs money and time.
+pub fn sparing_lake_over(store: Arc<dyn ObjectStore>) -> Lake {
+    lake_at(Location::of_store(store).expect("a place").asked_sparingly())
+}
+
+fn lake_at(place: Location) -> Lake {
     let keeping = Keeping { compact_files: 2, ..Keeping::default() };
-    let place = Location::of_store(store).expect("a place");
-    let place = place.taken_over_after(TimeDelta::zero()).orphans_spared_for(TimeDelta::zero());
-    Lake::new(place).keeping(keeping)
+    Lake::new(place.taken_over_after(TimeDelta::zero()).orphans_spared_for(TimeDelta::zero())).keeping(keeping)
 }
 
 /// The same, whose changes are recorded.

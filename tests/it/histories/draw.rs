@@ -124,6 +124,8 @@ pub struct Instance {
     pub is_large: bool,
     /// Whether its syncs but the last one read the sessions of each user in turn, and not of all at once.
     pub in_turns: bool,
+    /// Whether its lake lies in a store that is to be asked for little.
+    pub is_asked_sparingly: bool,
 }
 
 impl Instance {
@@ -154,6 +156,7 @@ impl Instance {
             now: NOW + dice.within(0..=7 * DAY),
             is_large,
             in_turns: dice.percent(30),
+            is_asked_sparingly: dice.percent(50),
         }
     }
 
