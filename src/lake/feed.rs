@@ -61,7 +61,7 @@ impl Table {
     /// Switches the recording of changes on or off, as the lake is to be kept; where that is not said, it stays as it
     /// is.
     ///
-    /// This is a commit of its own, before any that changes rows: MERGE goes by what the version says that it begins
+    /// This is a commit of its own, before any that changes rows: readers go by what the version says that it begins
     /// with.
     pub(super) async fn switch_feed(&mut self) -> Result<()> {
         let (Some(wanted), Some(version)) = (self.lake.keeping.change_data_feed, self.version()) else { return Ok(()) };

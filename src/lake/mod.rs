@@ -3,7 +3,7 @@
 //! What holds at every moment: one commit is the only visible act, and the watermark is in it; a plain Parquet
 //! reader of a table's directory sees the committed rows; a lake belongs to one instance; two runs never lose
 //! or double a row; where changes are recorded, every version says which rows it changed. It knows tables and nothing
-//! of Clerk; it deliberately writes no commit protocol, MERGE or Parquet encoding of its own (delta-rs and parquet do).
+//! of Clerk; it deliberately writes no commit protocol and no Parquet encoding of its own (delta-rs and parquet do).
 
 mod area;
 mod change;

@@ -1,6 +1,6 @@
 //! A table's store in which data files become visible with the commit that names them, and not before.
 //!
-//! Everything that writes to a table (this program's writer, delta-rs' MERGE and compaction) writes through
+//! Everything that writes to a table (this program's writer, delta-rs' compaction) writes through
 //! [`StagedStore`]. Data files go to the run's staging prefix, outside the table's directory; when a commit is
 //! put into the log, the files that it names are moved into place first. So a plain Parquet reader of the
 //! directory never meets rows of a run that is still under way, and a commit never names a file that is not

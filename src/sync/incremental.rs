@@ -2,8 +2,9 @@
 //!
 //! No single list shows every change (Backend API, "Users"): activity need not move `updated_at`, a ban or an
 //! import moves it without activity, and a deletion shows in no list at all. So three things are asked: who was
-//! active since the start of the watermark's day, who changed since the watermark, and how many there are. Where
-//! the count and the table still differ after that, all are read and the two are reconciled.
+//! active since the start of the watermark's day, who changed since the watermark, and how many there are. If
+//! the count and the table still differ after that, somebody was deleted, and is looked for; if that does not explain
+//! the count, all are read and the two are reconciled.
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};

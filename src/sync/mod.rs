@@ -1,9 +1,9 @@
 //! A run: from Clerk to the lake, one resource after the other.
 //!
 //! A full sync reads all of a resource and replaces its table. An incremental one, the default once there is a
-//! watermark, takes in what changed: users by activity, by change and by count, with a whole reading to reconcile
-//! where these do not explain each other; organizations whole, since they are few; sessions from the plain list
-//! or user by user, for whoever was active or has an open one. What was read again and is the same is not written.
+//! watermark, takes in what changed: users by activity, by change and by count, deleted ones by the ranks of others, and
+//! all of them if these do not explain each other; organizations whole, since they are few; new sessions at each sync,
+//! and the others in turns. What was read again and is the same is not written.
 //! Besides, each incremental sync reads a slice of the users again, since some changes show in no list.
 //! Two figures come from what is in the lake then: the users by their last day of activity, and the ledger of all
 //! days on which they were seen active.
