@@ -154,6 +154,8 @@ impl Lake {
     /// A session for going through whole tables, wide rows and all: small batches, so that memory stays small.
     fn narrow_session(&self) -> SessionContext {
         let mut config = SessionConfig::new().with_batch_size(2048).with_target_partitions(1);
+        // The page index of a wide file takes more memory than it saves time where nearly all pages are read.
+        config.options_mut().execution.parquet.enable_page_index = false;
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
         self.session_with(config)

@@ -35,11 +35,6 @@ impl Cycle {
         (last > self.from).then(|| if before <= self.from { before } else { self.from - self.period })
     }
 
-    /// Whether the user's regular turn came since the last sync.
-    pub(super) fn is_turn_of(self, user: &str) -> bool {
-        self.regular_turn(user) > self.from
-    }
-
     /// The user's last regular turn before the end.
     fn regular_turn(self, user: &str) -> i64 {
         let own = i64::try_from(hash(user) % self.period.unsigned_abs()).unwrap_or(0);
@@ -104,7 +99,6 @@ mod tests {
         for number in 0..100 {
             let unread_since = cycle.unread_since(&format!("user_{number}"), None).expect("a turn");
             assert!(unread_since <= cycle.from, "{number}");
-            assert!(cycle.is_turn_of(&format!("user_{number}")));
         }
         // Who signed in in the meantime is read as somebody new.
         assert_eq!(cycle.unread_since("user_1", Some(1099 * HOUR)), None);
