@@ -36,7 +36,7 @@ use check::{assert_current, assert_plain, assert_tidy, lake_over, recording_lake
 use draw::{Attempt, Dice, HOUR, Instance, MINUTE, Step, change};
 
 /// How many histories are run by default.
-const HISTORIES: u64 = 24;
+const HISTORIES: u64 = 16;
 
 /// How long a sync may take before it counts as one that does not end.
 const ENDLESS: Duration = Duration::from_mins(2);

@@ -32,7 +32,7 @@ use crate::support::{World, ledger, output, stderr, stdout, tables};
 const SYNC: [&str; 7] = ["sync", "--max-shrink", "1", "--session-lookback-days", "3650", "--rate-limit", "off"];
 
 /// Seeds of histories that are gone through in a bucket, too.
-const SEEDS: [u64; 6] = [1, 2, 3, 5, 8, 13];
+const SEEDS: [u64; 4] = [1, 2, 5, 13];
 
 /// An instance that stands still, and a bucket for its lake.
 struct Cloud {
