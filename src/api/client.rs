@@ -197,7 +197,8 @@ impl Client {
         query: &[(&str, String)],
         decode: impl Fn(&Bytes) -> Result<T, String>,
     ) -> Result<T, ApiError> {
-        let mut request = Request::new(self);
+        let number = self.serial.fetch_add(1, Ordering::Relaxed);
+        let mut request = Request::new(number, &self.retry, &self.quota, &self.outage, &self.counters);
         loop {
             self.quota.acquire().await;
             request.count_attempt();

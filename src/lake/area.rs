@@ -14,8 +14,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use super::checkpoint::FILE as CHECKPOINT;
-use super::lock::{LocalLock, RESUMABLE_FOR, STAGED};
+use super::layout::{CHECKPOINT, STAGED, join};
+use super::lock::{LocalLock, RESUMABLE_FOR};
 use super::{Lake, Location, store_error};
 use crate::error::{Error, Result};
 
@@ -70,10 +70,10 @@ impl RunArea {
     pub async fn open(lake: &Lake) -> Result<Self> {
         let run = uuid::Uuid::new_v4().simple().to_string();
         let location = lake.location();
-        let staged = super::staged::join(&location.prefix, &Path::from(STAGED));
+        let staged = join(&location.prefix, &Path::from(STAGED));
         let local = location.directory().map(|directory| LocalLock::take(directory, &run)).transpose()?;
         let mut area = Self {
-            prefix: super::staged::join(&staged, &Path::from(run.as_str())),
+            prefix: join(&staged, &Path::from(run.as_str())),
             root: Arc::clone(&location.root),
             location: Arc::clone(&lake.location),
             writers: Arc::default(),
@@ -110,7 +110,7 @@ impl RunArea {
 
     /// The prefix, in the store, at which something called `name` is staged.
     pub(super) fn prefix_for(&self, name: &str) -> Path {
-        super::staged::join(&self.prefix, &Path::from(name))
+        join(&self.prefix, &Path::from(name))
     }
 
     /// Removes everything that is still staged, but for listings with a checkpoint.
@@ -122,7 +122,7 @@ impl RunArea {
 
     /// Forgets this run's checkpoint of the table called `table`, and those that dead runs left of it.
     pub(super) async fn forget(&self, table: &str) {
-        let own = super::staged::join(&self.prefix_for(table), &Path::from(CHECKPOINT));
+        let own = join(&self.prefix_for(table), &Path::from(CHECKPOINT));
         if let Err(error) = self.root.delete(&own).await
             && !matches!(error, object_store::Error::NotFound { .. })
         {
@@ -141,8 +141,8 @@ impl RunArea {
         let refused = |error| store_error("what was staged cannot be listed", &error);
         let mut dead = Vec::new();
         for run in self.root.list_with_delimiter(Some(&self.all)).await.map_err(refused)?.common_prefixes {
-            let part = super::staged::join(&run, &Path::from(table));
-            let checkpoint = super::staged::join(&part, &Path::from(CHECKPOINT));
+            let part = join(&run, &Path::from(table));
+            let checkpoint = join(&part, &Path::from(CHECKPOINT));
             let Ok(found) = self.root.head(&checkpoint).await else { continue };
             let is_dead = match (&self.local, run.filename()) {
                 _ if run == self.prefix => false,
@@ -202,7 +202,7 @@ impl RunArea {
     async fn remove_but_checkpoints(&self, run: &Path) {
         let Ok(parts) = self.root.list_with_delimiter(Some(run)).await else { return };
         for part in parts.common_prefixes {
-            let checkpoint = super::staged::join(&part, &Path::from(CHECKPOINT));
+            let checkpoint = join(&part, &Path::from(CHECKPOINT));
             if matches!(self.root.head(&checkpoint).await, Err(object_store::Error::NotFound { .. })) {
                 remove_all(&self.root, &part).await;
             }

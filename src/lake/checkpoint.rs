@@ -15,15 +15,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::area::RunArea;
-use super::staged::join;
+use super::layout::{CHECKPOINT, join};
+use super::staged_rows::StagedRows;
 use super::table::Table;
-use super::writer::StagedRows;
 use super::{Lake, store_error};
 use crate::error::{Error, Result};
 use crate::table::TableSpec;
-
-/// A checkpoint's file, in the table's part of the run's area.
-pub(super) const FILE: &str = "checkpoint.json";
 
 /// Staged rows and where their listing stood.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,7 +82,7 @@ impl Table {
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
     pub async fn save_checkpoint(&self, area: &RunArea, checkpoint: &Checkpoint) -> Result<()> {
         let bytes = serde_json::to_vec(checkpoint).map_err(|error| Error::bug(error.to_string()))?;
-        let place = join(&area.prefix_for(self.spec.name), &Path::from(FILE));
+        let place = join(&area.prefix_for(self.spec.name), &Path::from(CHECKPOINT));
         let saved = self.lake.location().root.put(&place, bytes.into()).await;
         saved.map(|_| ()).map_err(|error| store_error("how far the listing has come could not be written down", &error))
     }
@@ -187,6 +184,6 @@ fn renamed(path: &str) -> String {
 
 pub(super) async fn read(lake: &Lake, place: &Path) -> Option<Checkpoint> {
     let root = Arc::clone(&lake.location().root);
-    let bytes = root.get(&join(place, &Path::from(FILE))).await.ok()?.bytes().await.ok()?;
+    let bytes = root.get(&join(place, &Path::from(CHECKPOINT))).await.ok()?.bytes().await.ok()?;
     serde_json::from_slice(&bytes).ok()
 }

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 
-use super::staged::join;
+use super::layout::join;
 use super::{Lake, store_error};
 use crate::error::{Error, Result};
 

@@ -19,10 +19,11 @@ use super::change::{Change, CommitOutcome, Counts};
 use super::diff::Diff;
 use super::feed::properties_from_the_beginning;
 use super::record::Record;
+use super::retention::retention;
 use super::rows::{Committed, KeyHasher, failed, file_name, rows_where};
+use super::store_error;
 use super::table::{INSTANCE, LAYOUT, LAYOUT_VERSION, RUN_INFO, Table, UNREADABLE, WATERMARK};
 use super::writer::Writer;
-use super::{store_error, upkeep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::conform;
 
@@ -237,7 +238,7 @@ impl Table {
         let instance = change.instance.clone().filter(|_| self.instance().is_none());
         let instance = instance.map(|instance| (INSTANCE.to_owned(), instance));
         let new = |(name, value): &(String, String)| self.property(name).as_deref() != Some(value);
-        let kept: Vec<_> = upkeep::properties(self.spec, self.kept_for()).into_iter().filter(new).collect();
+        let kept: Vec<_> = retention(self.spec, self.kept_for()).into_iter().filter(new).collect();
         let changed: Vec<_> = instance.into_iter().chain(kept).collect();
         if changed.is_empty() {
             return None;
@@ -258,9 +259,8 @@ impl Table {
             ("clerk_lake.source".to_owned(), Some(self.spec.source.to_owned())),
         ]);
         properties_of_table.insert(INSTANCE.to_owned(), change.instance.clone());
-        properties_of_table.extend(
-            upkeep::properties(self.spec, self.kept_for()).into_iter().map(|(name, value)| (name, Some(value))),
-        );
+        properties_of_table
+            .extend(retention(self.spec, self.kept_for()).into_iter().map(|(name, value)| (name, Some(value))));
         if self.lake.keeping.change_data_feed == Some(true) {
             properties_of_table.extend(properties_from_the_beginning());
         }

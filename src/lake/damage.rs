@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::entry::version_of;
 use super::hiding::HidingStore;
-use super::staged::join;
+use super::layout::join;
 use super::store_error;
 use super::table::{DataFile, Table};
 use crate::error::{Error, ErrorKind, Result};

@@ -27,7 +27,7 @@ use deltalake::kernel::LogicalFileView;
 use object_store::ObjectMeta;
 
 use super::damaged_rows::DamagedRows;
-use super::staged::join;
+use super::layout::join;
 use super::{Lake, Table, store_error};
 use crate::error::{Error, ErrorKind, Result, chain};
 

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use object_store::path::{Path, PathPart};
 use serde::Deserialize;
 
-/// The directory of change data files, in a table's own.
-pub(super) const CHANGE_DATA: &str = "_change_data";
+use super::change_data::is_change_data;
 
 /// How many digits a version has in the name of a file.
 const DIGITS: usize = 20;
@@ -76,11 +75,6 @@ fn renamed(line: &[u8], path: &Path, version: u64) -> (String, Path) {
 pub(super) fn version_of(path: &Path) -> Option<u64> {
     let name = path.as_ref().strip_prefix("_delta_log/")?.strip_suffix(".json")?;
     version(name)
-}
-
-/// Whether `path`, relative to a table, lies where change data files do.
-pub(super) fn is_change_data(path: &Path) -> bool {
-    path.parts().next().is_some_and(|part| part.as_ref() == CHANGE_DATA)
 }
 
 /// The version that the change data file at `path`, relative to a table, belongs to; none where it has no name that

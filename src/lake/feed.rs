@@ -16,7 +16,8 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::entry::{CHANGE_DATA, version_of, version_of_change_data};
+use super::change_data::CHANGE_DATA;
+use super::entry::{version_of, version_of_change_data};
 use super::store_error;
 use super::table::Table;
 use crate::error::Result;

@@ -18,10 +18,10 @@ use futures::TryStreamExt;
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
+use super::change_data::change_type;
 use super::data_files::{DataFiles, key_value};
 use super::feed::{actions, is_on};
-use super::record::change_type;
-use super::staged::join;
+use super::layout::join;
 use super::table::Table;
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::columns::time_type;

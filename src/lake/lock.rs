@@ -6,11 +6,8 @@ use std::path::{Path as FilePath, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::checkpoint::FILE as CHECKPOINT;
+use super::layout::{CHECKPOINT, STAGED};
 use crate::error::{Error, Result};
-
-/// Where runs stage, in the lake.
-pub(super) const STAGED: &str = "_staged";
 
 /// How often a run tries to make its area while another removes the directory.
 const TRIES: u32 = 100;

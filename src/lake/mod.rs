@@ -7,6 +7,7 @@
 
 mod area;
 mod change;
+mod change_data;
 pub mod checkpoint;
 mod claim;
 mod commit;
@@ -22,6 +23,7 @@ mod failure;
 mod feed;
 mod follow;
 mod hiding;
+mod layout;
 mod location;
 mod lock;
 mod past;
@@ -29,9 +31,11 @@ mod profile;
 mod purge;
 mod record;
 mod repair;
+mod retention;
 mod rows;
 mod run_store;
 mod staged;
+mod staged_rows;
 mod sweep;
 mod table;
 mod upkeep;
@@ -55,9 +59,10 @@ pub(crate) use failure::{is_missing_file, is_of_store, store_error};
 pub use location::Location;
 pub use past::{At, CommitRecord};
 pub use repair::Repair;
+pub use staged_rows::StagedRows;
 pub use table::Table;
 pub use upkeep::{Compaction, Keeping, TableUpkeep, maintain};
-pub use writer::{StagedRows, Writer, writer_properties};
+pub use writer::{Writer, writer_properties};
 
 /// A lake: a place with tables in it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -188,6 +193,6 @@ impl Lake {
     }
 
     fn table_prefix(&self, name: &str) -> Path {
-        staged::join(&self.location.prefix, &Path::from(name))
+        layout::join(&self.location.prefix, &Path::from(name))
     }
 }

@@ -6,8 +6,8 @@ use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
+use super::change_data::is_change_data;
 use super::checkpoint::read;
-use super::entry::is_change_data;
 use super::table::Table;
 use super::{RunArea, store_error};
 use crate::error::Result;

@@ -6,35 +6,20 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use deltalake::kernel::{Action, Add, AddCDCFile};
 
+use super::change_data::{CHANGE_DATA, schema_of_changes};
 use super::diff::Diff;
-use super::entry::CHANGE_DATA;
 use super::rows::{Key, rows_where};
 use super::table::Table;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::table::{TableSpec, conform};
 
-/// The column that says what became of a row.
-pub(super) const CHANGE_TYPE: &str = "_change_type";
-
 const INSERT: &str = "insert";
 const BEFORE_UPDATE: &str = "update_preimage";
 const AFTER_UPDATE: &str = "update_postimage";
 const DELETE: &str = "delete";
-
-/// The field of [`CHANGE_TYPE`].
-pub(super) fn change_type() -> FieldRef {
-    Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, true))
-}
-
-/// The columns of a table's change data.
-pub(super) fn schema_of_changes(spec: &TableSpec) -> SchemaRef {
-    let schema = spec.schema();
-    Arc::new(Schema::new(schema.fields().iter().cloned().chain([change_type()]).collect::<Vec<_>>()))
-}
 
 /// The record of what a diff changes, as it is being staged.
 pub(super) struct Record<'a> {

@@ -13,6 +13,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Schema};
 use arrow::row::{RowConverter, SortField};
 use chrono::DateTime;
+use datafusion::catalog::TableProvider;
 use datafusion::common::Statistics;
 use datafusion::common::hash_utils::QualityRandomState;
 use datafusion::common::stats::Precision;
@@ -26,8 +27,9 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::data_files::{DataFiles, key_value};
+use super::staged_rows::StagedRows;
 use super::table::Table;
-use super::writer::StagedRows;
+
 use super::{Lake, store_error};
 use crate::error::{Error, Result, chain};
 use crate::table::{SYNCED_AT, TableSpec, conform};
@@ -104,6 +106,16 @@ impl Table {
             [key] => Ok(col(*key).in_list(keys.map(lit).collect(), false)),
             _ => Err(Error::bug(format!("{} is not looked up by one column", self.spec.name))),
         }
+    }
+}
+
+impl StagedRows {
+    /// The staged rows as a table that DataFusion can read, for as long as the run's area is there.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    pub fn provider(&self, lake: &Lake, spec: &TableSpec) -> Result<Arc<dyn TableProvider>> {
+        Ok(Arc::new(staged_table(lake, spec, self)?))
     }
 }
 

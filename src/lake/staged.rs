@@ -27,6 +27,7 @@ use object_store::{
 
 use super::durable;
 use super::entry::{Entry, version_of};
+use super::layout::{is_data_file, join};
 use super::run_store::RunStore;
 use super::upload::{Failure, Upload};
 
@@ -315,16 +316,6 @@ fn is_refusal(error: &object_store::Error) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether `path`, relative to a table, is one of its data files, or holds change data.
-pub(super) fn is_data_file(path: &Path) -> bool {
-    path.as_ref().ends_with(".parquet") && path.parts().next().is_none_or(|part| part.as_ref() != "_delta_log")
-}
-
-/// `path` under `prefix`.
-pub(super) fn join(prefix: &Path, path: &Path) -> Path {
-    prefix.parts().chain(path.parts()).collect()
 }
 
 impl fmt::Display for StagedStore {

@@ -13,9 +13,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::area::Sparing;
+use super::change_data::is_change_data;
 use super::damaged_rows::DamagedRows;
-use super::entry::is_change_data;
-use super::staged::{StagedStore, is_data_file, join};
+use super::layout::{is_data_file, join};
+use super::staged::StagedStore;
 use super::{Lake, RunArea, Writer, store_error};
 use crate::error::{Error, Result};
 use crate::table::TableSpec;

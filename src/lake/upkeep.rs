@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::change::CommitOutcome;
 use super::commit::Base;
+use super::retention::{HISTORY, retention};
 use super::table::{RUN_INFO, Table};
 use super::writer::writer_properties;
 use super::{Lake, Repair, RunArea, store_error};
@@ -29,20 +30,6 @@ const SMALL_BYTES: u64 = 32 * 1024 * 1024;
 
 /// How large files become that are put together from small ones.
 const TARGET_BYTES: u64 = 128 * 1024 * 1024;
-
-/// After so many commits delta-rs writes a checkpoint of the log: whoever opens the table reads one checkpoint and
-/// fewer commits than that, each of them a request to an object store.
-const CHECKPOINT_EVERY: u32 = 3;
-
-/// How long removed files stay known to checkpoints where no history is asked for: they are gone by then, and whoever
-/// opens the table reads past each of them.
-const REMOVED_KNOWN: TimeDelta = TimeDelta::minutes(1);
-
-/// The table property that says for how many seconds superseded files stay.
-const HISTORY: &str = "clerk_lake.history";
-
-/// How long entries stay in the log at least: `status` shows the last runs, and readers follow a table by its log.
-const LOG_KNOWN: TimeDelta = TimeDelta::days(7);
 
 /// How a lake is looked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,19 +49,6 @@ impl Default for Keeping {
     fn default() -> Self {
         Self { history: None, compact_files: 8, change_data_feed: None }
     }
-}
-
-/// What tells delta-rs, and other engines that write to a table of `spec`, that it is kept for `history`; this program
-/// reads the last of them.
-pub(super) fn properties(spec: &TableSpec, history: TimeDelta) -> Vec<(String, String)> {
-    let interval = |of: TimeDelta| format!("interval {} seconds", of.num_seconds());
-    vec![
-        ("delta.checkpointInterval".to_owned(), CHECKPOINT_EVERY.to_string()),
-        ("delta.dataSkippingStatsColumns".to_owned(), spec.told_columns().join(",")),
-        ("delta.deletedFileRetentionDuration".to_owned(), interval(history.max(REMOVED_KNOWN))),
-        ("delta.logRetentionDuration".to_owned(), interval(history.max(LOG_KNOWN))),
-        (HISTORY.to_owned(), history.num_seconds().to_string()),
-    ]
 }
 
 /// What putting small files together did to a table.
@@ -184,7 +158,7 @@ impl Table {
         if said == self.own_history().unwrap_or_default() {
             return Ok(());
         }
-        let version = self.set_properties(properties(self.spec, said), "history").await?;
+        let version = self.set_properties(retention(self.spec, said), "history").await?;
         tracing::info!(table = self.spec.name, version, seconds = said.num_seconds(), "the past is kept for as long");
         Ok(())
     }

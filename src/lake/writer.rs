@@ -9,7 +9,6 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
 use deltalake::DeltaTableError;
 use deltalake::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake::kernel::Add;
@@ -22,10 +21,11 @@ use parquet::schema::types::ColumnPath;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::entry::CHANGE_DATA;
-use super::record::schema_of_changes;
-use super::staged::{StagedStore, join};
-use super::{Lake, rows, store_error};
+use super::change_data::{CHANGE_DATA, schema_of_changes};
+use super::layout::join;
+use super::staged::StagedStore;
+use super::staged_rows::StagedRows;
+use super::store_error;
 use crate::error::{Error, Result};
 use crate::table::{TableSpec, stamp};
 
@@ -49,39 +49,6 @@ pub struct Writer {
     staging: Path,
     place: String,
     rows: u64,
-}
-
-/// Rows that are staged and wait for their commit.
-#[derive(Debug, Default)]
-pub struct StagedRows {
-    pub(super) adds: Vec<Add>,
-    /// Where each of these files is now, in the whole store.
-    pub(super) files: Vec<Path>,
-    /// Where the last writer staged, relative to the table's part of the run's area.
-    pub(super) place: String,
-    /// How many rows.
-    pub rows: u64,
-}
-
-impl StagedRows {
-    /// All of `parts`, which must not share a row.
-    #[must_use]
-    pub fn all(parts: Vec<Self>) -> Self {
-        parts.into_iter().fold(Self::default(), |mut all, part| {
-            all.adds.extend(part.adds);
-            all.files.extend(part.files);
-            all.rows += part.rows;
-            all
-        })
-    }
-
-    /// The staged rows as a table that DataFusion can read, for as long as the run's area is there.
-    ///
-    /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
-    pub fn provider(&self, lake: &Lake, spec: &TableSpec) -> Result<Arc<dyn TableProvider>> {
-        Ok(Arc::new(rows::staged_table(lake, spec, self)?))
-    }
 }
 
 impl Writer {

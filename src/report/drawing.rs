@@ -6,7 +6,6 @@ use super::figure::{Figure, Part, Rows};
 use super::grid::grid;
 use super::heat::Heat;
 use super::html::{escape, put, shown_rows, table};
-use super::page::Detail;
 use super::panel::Panel;
 use super::stat::{Way, stat};
 use super::svg::{self, Style};
@@ -16,6 +15,17 @@ use crate::query::Chart;
 
 /// How many rows a figure that is itself a table shows at once; the others are behind it.
 const FIRST_ROWS: usize = 12;
+
+/// How much a page shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Detail {
+    /// How many rows a table shows.
+    pub rows: usize,
+    /// How many places along an axis a chart shows; kinds of charts have limits of their own.
+    pub places: usize,
+    /// Whether charts tell their numbers where the pointer rests.
+    pub hover: bool,
+}
 
 /// A single number, with its change.
 pub(super) fn tile(out: &mut String, figure: &Figure, id: &str) {

@@ -2,8 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::drawing::figure as draw_figure;
-use super::drawing::tile as draw_tile;
+use super::drawing::{Detail, figure as draw_figure, tile as draw_tile};
 use super::figure::Figure;
 use super::html::{escape, identifier, put};
 use super::sections::{Section, sections};
@@ -19,17 +18,6 @@ pub(super) const LARGEST: usize = 1_000_000;
 /// What may load: nothing, but the style that the page itself holds.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
-
-/// How much a page says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Detail {
-    /// How many rows a table shows.
-    pub rows: usize,
-    /// How many places along an axis a chart shows; kinds of charts have limits of their own.
-    pub places: usize,
-    /// Whether charts tell their numbers where the pointer rests.
-    pub hover: bool,
-}
 
 /// What is tried in turn until the page is small enough.
 const DETAILS: [Detail; 5] = [

@@ -1,82 +1,8 @@
 //! What changes while somebody is reading.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
+use super::change_kind::ChangeKind;
 use super::generate;
 use super::model::Model;
-
-/// A kind of change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "each says what happens")]
-pub enum ChangeKind {
-    CreateUser,
-    ImportUser,
-    UpdateProfile,
-    ChangeEmail,
-    Ban,
-    DeleteUser,
-    Activity,
-    CreateOrganization,
-    RenameOrganization,
-    DeleteOrganization,
-    AddMember,
-    RemoveMember,
-    EndSession,
-    CleanUpSession,
-}
-
-impl ChangeKind {
-    /// Every kind.
-    pub const ALL: [Self; 14] = [
-        Self::CreateUser,
-        Self::ImportUser,
-        Self::UpdateProfile,
-        Self::ChangeEmail,
-        Self::Ban,
-        Self::DeleteUser,
-        Self::Activity,
-        Self::CreateOrganization,
-        Self::RenameOrganization,
-        Self::DeleteOrganization,
-        Self::AddMember,
-        Self::RemoveMember,
-        Self::EndSession,
-        Self::CleanUpSession,
-    ];
-}
-
-impl fmt::Display for ChangeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = serde_json::to_value(self).ok();
-        f.write_str(name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default())
-    }
-}
-
-impl FromStr for ChangeKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        serde_json::from_value(text.into()).map_err(|_| format!("no change is called {text:?}"))
-    }
-}
-
-/// Changes that happen between two pages.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changes {
-    /// Before every n-th list request.
-    pub every: u64,
-    /// How many at a time.
-    pub per_step: usize,
-    /// The kinds to draw from.
-    pub kinds: Vec<ChangeKind>,
-    /// So many changes, and no more; none for as many as there are lists.
-    #[serde(default)]
-    pub most: Option<u64>,
-}
 
 impl Model {
     /// Makes one change of this kind to something drawn at random; nothing where there is nothing to change.

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::changes::Changes;
+use super::change_kind::Changes;
 use super::faults::Faults;
 use super::limit::RateLimit;
 

@@ -9,6 +9,7 @@
 
 mod activity;
 mod answer;
+mod change_kind;
 mod changes;
 mod config;
 mod corruption;
@@ -31,7 +32,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use changes::{ChangeKind, Changes};
+pub use change_kind::{ChangeKind, Changes};
 pub use config::SimulatorConfig;
 pub use corruption::Corruption;
 pub use faults::{FaultKind, Faults, UnknownCursor};

@@ -1,7 +1,7 @@
 //! Clerk's endpoints, and the simulator's own under `/_simulator`.
 
 use super::answer::{Reply, refusal};
-use super::changes::{ChangeKind, Changes};
+use super::change_kind::{ChangeKind, Changes};
 use super::faults::Faults;
 use super::listing::{self, Parameters, Part, Ties};
 use super::model::Model;

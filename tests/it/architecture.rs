@@ -1,6 +1,6 @@
 //! Which module may know which: the edges between the folders of `src/`, compared with those that are allowed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::support::files;
@@ -121,6 +121,49 @@ fn target(path: &str) -> &str {
         "Error" | "ErrorKind" | "Result" => "error",
         module => module,
     }
+}
+
+/// The path of the module that a file of `src/` is: `lake::diff` for `lake/diff/mod.rs`.
+fn module_path(path: &Path) -> Vec<String> {
+    let stem = path.with_extension("");
+    let parts = stem.iter().map(|part| part.to_string_lossy().into_owned());
+    parts.filter(|part| part != "mod" && part != "lib").collect()
+}
+
+/// For each file of `src/`, by its module path, the files whose names it uses. The roots of the folders that it lies in
+/// are not counted: what they declare is known to all files in the folder.
+fn files_used() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+    let sources: BTreeMap<_, _> = sources().into_iter().map(|(path, text)| (module_path(&path), code(&text))).collect();
+    let used_by = |own: &Vec<String>, code: &str| {
+        let parent = &own[..own.len().saturating_sub(1)];
+        let children = sources.keys().filter(|it| it.len() == own.len() + 1 && it.starts_with(own));
+        let children = children.map(|child| (child.last().expect("a name").as_str(), child.as_slice()));
+        let roots = [("crate", &[][..]), ("super", parent), ("self", own.as_slice())].into_iter().chain(children);
+        let parts = |path: String| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+        let used = |(root, base): (&str, &[String])| {
+            paths(code, root).into_iter().map(|path| [base, &parts(path)].concat()).collect::<Vec<_>>()
+        };
+        let absolute = roots.flat_map(used);
+        let file = |path: Vec<String>| (0..=path.len()).rev().find_map(|end| sources.get_key_value(&path[..end]));
+        let files = absolute.filter_map(|path| file(path).map(|(file, _)| file.clone()));
+        files.filter(|file| !own.starts_with(file)).collect::<BTreeSet<_>>()
+    };
+    sources.iter().map(|(own, code)| (own.clone(), used_by(own, code))).collect()
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let mut left = files_used();
+    let path = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+    assert!(left[&path("sync::sessions::owners")].contains(&path("sync::sessions::due")), "what is used is found");
+    assert!(left[&path("lake::diff")].contains(&path("lake::diff::comparison")), "what is used is found");
+    // Whoever uses nobody that is left is in no circle.
+    while let Some(free) = left.iter().find(|(_, used)| used.iter().all(|it| !left.contains_key(it))) {
+        let free = free.0.clone();
+        left.remove(&free);
+    }
+    let left: Vec<_> = left.keys().map(|file| file.join("::")).collect();
+    assert!(left.is_empty(), "these files use each other, or files that do: {left:?}");
 }
 
 #[test]

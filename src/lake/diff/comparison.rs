@@ -7,12 +7,12 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use futures::TryStreamExt;
 
-use super::{CREATED_AT, Coverage, Diff};
+use super::outcome::{CREATED_AT, Coverage, Diff};
 use crate::error::{Error, Result};
 use crate::lake::change::Counts;
 use crate::lake::rows::{Committed, Key, KeyHasher, contents, failed, file_name, file_names};
+use crate::lake::staged_rows::StagedRows;
 use crate::lake::table::Table;
-use crate::lake::writer::StagedRows;
 use crate::table::conform;
 
 /// Up to so many staged keys are looked for by name, so that only their rows are decoded.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 
 use super::*;
-use crate::lake::{Change, Lake, Location, RunArea};
+use crate::lake::{Change, Counts, Lake, Location, RunArea};
 use crate::table::{Column, Shape, TableSpec, columns};
 
 /// When row 0 was created, Unix milliseconds.

@@ -19,10 +19,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::{Path, PathPart};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result};
 
-use super::checkpoint::FILE as CHECKPOINT;
 use super::entry::version_of;
-use super::lock::STAGED;
-use super::staged::join;
+use super::layout::{CHECKPOINT, STAGED, join};
 
 /// The name of the file that says which of a log's checkpoints is the last.
 const HINT: &str = "_last_checkpoint";

@@ -25,6 +25,7 @@
 
 mod days;
 mod rows;
+mod snapshots;
 mod unseen;
 
 use std::collections::BTreeMap;
@@ -40,7 +41,8 @@ use crate::lake::{Change, CommitRecord, Coverage, Diff, Table};
 use crate::resource::{ACTIVITY_DAYS, Resource, SESSIONS, USERS, day_columns};
 use crate::table::columns;
 use days::{Days, View, day};
-use rows::{NewRows, Scope, Snapshots};
+use rows::{NewRows, Scope};
+use snapshots::Snapshots;
 
 /// The version of `clerk_user` that the ledger was last filled from.
 const USERS_VERSION: &str = "clerk-lake.users_version";

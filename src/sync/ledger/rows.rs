@@ -8,20 +8,20 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Int64Type};
 use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
-use datafusion::execution::context::SessionContext;
 use futures::TryStreamExt;
 
 use super::days::{Days, day};
+use super::snapshots::{Snapshots, numbers, sql_day};
 use super::unseen::{Unseen, unseen};
 use super::{Sources, Standing, stamped_from};
 use crate::error::{Error, Result};
-use crate::lake::{Lake, StagedRows, Table};
+use crate::lake::{StagedRows, Table};
 use crate::query;
 use crate::resource::{ACTIVITY_DAYS, Activity, SESSIONS, USER_ACTIVITY, USERS, activity_columns};
 use crate::sync::Run;
 use crate::sync::derived::not_read;
 use crate::sync::listed::day_of;
-use crate::table::{TableSpec, columns};
+use crate::table::columns;
 
 /// So many times that the tables tell of a day are looked at together: what is held in memory.
 const MOST_AT_ONCE: i64 = 250_000;
@@ -89,32 +89,7 @@ pub(super) struct NewRows {
     pub counts: BTreeMap<i32, i64>,
 }
 
-/// The tables at the versions that this run fills the ledger from.
-pub(super) struct Snapshots {
-    session: SessionContext,
-    lake: Lake,
-    /// The names of those that have been written.
-    there: Vec<&'static str>,
-}
-
 impl Snapshots {
-    pub(super) async fn open(run: &Run<'_>, sources: &Sources, ledger: &Table, days: &Table) -> Result<Self> {
-        let lake = run.lake.clone();
-        let (session, mut there) = (lake.session(), Vec::new());
-        for table in [&sources.users, &sources.sessions, ledger, days] {
-            if table.exists() {
-                let (name, provider) = (table.spec().name, table.provider().await?);
-                session.register_table(name, provider).map_err(|error| query::failed(&error))?;
-                there.push(name);
-            }
-        }
-        Ok(Self { session, lake, there })
-    }
-
-    fn has(&self, spec: &TableSpec) -> bool {
-        self.there.contains(&spec.name)
-    }
-
     /// The days as they were left.
     pub(super) async fn days(&self) -> Result<Days> {
         if !self.has(&ACTIVITY_DAYS) {
@@ -277,32 +252,6 @@ impl Snapshots {
         }
         unseen(self, &parts, days, until).await
     }
-
-    /// What a query of the program's own gives.
-    pub(super) async fn ask(&self, sql: &str, values: Vec<(String, ScalarValue)>) -> Result<Vec<RecordBatch>> {
-        let plan = query::sql(&self.session, sql, values).await.map_err(not_read)?;
-        plan.collect().await.map_err(|error| not_read(query::failed(&error)))
-    }
-}
-
-/// The first two columns of `batches`: days, and a number for each.
-pub(super) fn numbers(batches: &[RecordBatch]) -> Result<BTreeMap<i32, i64>> {
-    let mut found = BTreeMap::new();
-    for batch in batches {
-        let days = batch.column(0).as_primitive_opt::<Date32Type>();
-        let numbers = batch.column(1).as_primitive_opt::<Int64Type>();
-        let (Some(days), Some(numbers)) = (days, numbers) else {
-            return Err(Error::bug("days were asked for, and something else was given"));
-        };
-        found.extend(days.iter().zip(numbers.iter()).filter_map(|(day, number)| Some((day?, number?))));
-    }
-    Ok(found)
-}
-
-/// A day as SQL has it.
-pub(super) fn sql_day(day: i32) -> String {
-    let midnight = DateTime::from_timestamp(i64::from(day) * 86_400, 0).unwrap_or_default();
-    format!("DATE '{}'", midnight.date_naive())
 }
 
 /// The condition that `date` is one of `days`, in ascending order, or among them: ranges, by which files of other

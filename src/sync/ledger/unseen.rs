@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::AsArray;
 use arrow::datatypes::{Date32Type, Int64Type};
 
-use super::rows::{Snapshots, numbers, sql_day};
+use super::snapshots::{Snapshots, numbers, sql_day};
 use crate::error::{Error, Result};
 use crate::resource::USERS;
 

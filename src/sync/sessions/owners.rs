@@ -105,6 +105,8 @@ impl Run<'_> {
                     .is_some_and(|since| user.last_active_at.is_some_and(|at| at >= day_of(since).timestamp_micros()))
         };
         let mut due: Vec<String> = candidates.iter().filter(|user| is_due(user)).map(|user| user.id.clone()).collect();
+        let (active, new) = (due.len(), candidates.iter().filter(|user| user.is_new).count());
+        tracing::debug!(active, new, "users whose sessions are due");
         if verify > TimeDelta::zero() {
             let active: HashSet<&str> = candidates.iter().map(|user| user.id.as_str()).collect();
             let now = (self.watermark - CLOCKS_APART).timestamp_micros();

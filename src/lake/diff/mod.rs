@@ -1,111 +1,29 @@
 //! What staged rows change in a table: rows inserted, updated and deleted, and the data files that hold those that go.
 //!
-//! The staged side is held in memory by a hash of each row's key and one of its content; the table streams by. Where more rows are staged than fit, both sides are read once for each slice of the keys.
+//! The staged side is held in memory as a hash of each row's key and one of its content, while the table streams by. If
+//! more rows are staged than fit, both sides are read once for each slice of the keys.
 
 mod comparison;
-
-use std::collections::HashSet;
-use std::ops::Range;
+mod outcome;
 
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 
-use super::change::Counts;
-use super::rows::{Committed, Key, KeyHasher, failed, file_names};
+use super::rows::{Committed, KeyHasher, failed, file_names};
+use super::staged_rows::StagedRows;
 use super::table::Table;
-use super::writer::StagedRows;
 use crate::error::{Error, Result};
 use crate::table::conform;
 use comparison::Comparison;
 
-/// The column by which [`Coverage::Within`] goes.
-pub(super) const CREATED_AT: &str = "created_at";
+pub(super) use outcome::CREATED_AT;
+pub use outcome::{Coverage, Diff};
 
 /// How many staged rows are compared at a time: 32 bytes for each.
 const SLICE: u64 = 2_000_000;
 
 /// How many, if only their keys are read, which costs little to do again.
 const SLICE_OF_KEYS: u64 = 500_000;
-
-/// Which rows of a table the staged ones stand for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Coverage {
-    /// All rows: one that is not staged is deleted.
-    Complete,
-    /// All rows with a `created_at` in this range (Unix microseconds), and others: one in the range that is not staged
-    /// is deleted.
-    Within(Range<i64>),
-    /// Themselves: a row that is not staged stays.
-    Partial,
-    /// New rows: one whose key the table has already is left as the table has it.
-    Insertions,
-}
-
-/// What staged rows change in the version of a table that they were compared with.
-#[derive(Debug)]
-pub struct Diff {
-    pub(super) staged: StagedRows,
-    /// The keys of the staged rows that are new or differ; none: all of them.
-    pub(super) changed: Option<HashSet<Key>>,
-    /// The keys of the table's rows that are deleted or replaced.
-    pub(super) outdated: HashSet<Key>,
-    /// The names of the data files that hold them.
-    pub(super) touched: HashSet<String>,
-    /// Whether the staged rows are all that the table is to have.
-    pub(super) is_complete: bool,
-    /// Whether so much changes that the keys are not worth remembering: the staged rows replace the table's.
-    pub(super) is_overwrite: bool,
-    /// Whether a staged row is not to be committed, because it has been deleted since.
-    pub(super) drops_staged: bool,
-    pub(super) counts: Counts,
-}
-
-impl Diff {
-    /// Rows whose keys the table lacks, as whoever staged them knows.
-    #[must_use]
-    pub fn of_new(staged: StagedRows) -> Self {
-        Self {
-            counts: Counts { inserted: staged.rows, ..Counts::default() },
-            changed: None,
-            outdated: HashSet::new(),
-            touched: HashSet::new(),
-            is_complete: false,
-            is_overwrite: false,
-            drops_staged: false,
-            staged,
-        }
-    }
-
-    /// How many rows it inserts, updates and deletes.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Whether the staged row with this key is new or differs.
-    pub(super) fn is_changed(&self, key: &Key) -> bool {
-        self.changed.as_ref().is_none_or(|changed| changed.contains(key))
-    }
-
-    /// Forgets the staged row with this key: it has been deleted since.
-    fn drop_staged(&mut self, key: &Key) {
-        if !self.changed.as_mut().is_some_and(|changed| changed.remove(key)) {
-            return;
-        }
-        self.drops_staged = true;
-        if self.outdated.contains(key) {
-            self.counts.updated -= 1;
-            self.counts.deleted += 1;
-        } else {
-            self.counts.inserted -= 1;
-        }
-    }
-
-    /// Whether every staged row is new or differs.
-    pub(super) fn changes_all(&self) -> bool {
-        self.changed.as_ref().is_none_or(|changed| changed.len() as u64 == self.staged.rows)
-    }
-}
 
 impl Table {
     /// Compares `staged` rows with the version that the table is open at.
