@@ -7,10 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
 use clerk_lake::clock::Clock;
-use clerk_lake::config::environment;
 
 /// The key of every simulated instance here.
 pub const KEY: &str = "sk_live_simulated";
+
+#[expect(clippy::disallowed_methods, reason = "benches are set by the environment alone")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 /// A size that the environment may set.
 pub fn size(name: &str, default: usize) -> usize {

@@ -127,11 +127,12 @@ def sessions(users):
         # The simulator begins with more users active today than ever come later: they are read on the first two days.
         for _ in range(72):
             clerk.hours(1)
-            # About half of them sign in, the others use a session that they have: 10,000 active users a day.
-            clerk.change("activity", 417)
+            # 10,000 active users a day: some sign in, the others use a session that they have.
+            clerk.change("sign-in", 200)
+            clerk.change("use-session", 217)
             asked.append(sync(clerk, lake, *resources)[0]["sessions"]["requests"])
         day = asked[48:]
-        print(f"{users} users, 417 active an hour, no plain list of sessions: {sum(day) / len(day):.0f} session requests "
+        print(f"{users} users, 417 active an hour, 200 of them by a sign-in, no plain list of sessions: {sum(day) / len(day):.0f} session requests "
               f"a sync on average over the third day, {max(day)} at most (first day: {sum(asked[:24]) / 24:.0f}, "
               f"{max(asked[:24])}; second day: {sum(asked[24:48]) / 24:.0f}, {max(asked[24:48])})")
 

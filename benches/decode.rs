@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use clerk_lake::resource::USERS;
+use clerk_lake::resource::USER_LIST;
 use divan::Bencher;
 use divan::counter::BytesCount;
 use serde::de::IgnoredAny;
@@ -25,7 +25,7 @@ fn pages(bencher: Bencher, read: impl Fn(&Bytes)) {
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn page_to_batch(bencher: Bencher) {
     pages(bencher, |page| {
-        black_box((USERS.decode)(page).expect("a page of users"));
+        black_box((USER_LIST.decode)(page).expect("a page of users"));
     });
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use clerk_lake::lake;
-use clerk_lake::resource::USERS;
+use clerk_lake::resource::{USER_LIST, USERS};
 use clerk_lake::table::stamp;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -16,7 +16,7 @@ pub const SYNCED_AT_MICROS: i64 = 1_800_000_000_000_000;
 
 /// A page's users, in the table's schema but for `_synced_at`.
 pub fn decode(page: &Bytes) -> RecordBatch {
-    (USERS.decode)(page).expect("a page of users").rows.batch
+    (USER_LIST.decode)(page).expect("a page of users").rows.batch
 }
 
 /// `batch` with the columns that the lake's files have: `_synced_at` is one, the partition is none.

@@ -3,9 +3,8 @@
 
 use std::future::ready;
 
-use bytes::Bytes;
 use clerk_lake::api::{self, Client, Lanes, ListRequest, Order, RateLimit, Scan};
-use clerk_lake::resource::USERS;
+use clerk_lake::resource::USER_LIST;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use futures::{StreamExt, stream};
@@ -43,7 +42,7 @@ fn connected(simulator: &Simulator) -> Client {
 async fn scan(client: Client, lanes: Lanes) -> usize {
     let now = now().timestamp_millis();
     let request = ListRequest::new("/users", Order::Cursor).with("order_by", "created_at").until(now);
-    let mut scan = Scan::new(client, request, |page: &Bytes| (USERS.decode)(page), lanes, now, None);
+    let mut scan = Scan::new(client, request, USER_LIST.decode, lanes, now, None);
     let mut rows = 0;
     while let Some(page) = scan.next_page().await.expect("a page of users") {
         rows += page.fresh_count;

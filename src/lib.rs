@@ -67,7 +67,7 @@
 //! [`table`], which says what a table is; [`lake`] stores, keeps old versions and the record of changes as long as it
 //! is told to, and puts small files together; [`sync`] runs the whole, and fills the ledger of activity; [`query`]
 //! asks one lake or several, also what has changed since a version, and [`report`] draws what the catalogue answers.
-//! [`config`], [`error`] and [`clock`] serve them all. [`simulator`] is a Clerk instance for the demo, the tests and
+//! [`error`] and [`clock`] serve them all. [`simulator`] is a Clerk instance for the demo, the tests and
 //! the benches. The `clerk-lake` command, with its shell and its output formats, is a layer over this library: only it
 //! prints and exits.
 //!
@@ -101,14 +101,13 @@
 //! that sweeps them takes the version first.
 //!
 //! Killed at any point, every table is at its last commit. The next run goes on with a long listing from its last
-//! [checkpoint](lake::checkpoint), removes whatever else was staged, and sweeps the two places where a crash can
+//! [checkpoint](lake::Checkpoint), removes whatever else was staged, and sweeps the two places where a crash can
 //! leave data files, or recorded changes, beside a table's own: between moving files into place and the commit that
 //! names them, and between a commit and the deletion of what it superseded. Where a run died between the commits of
 //! the days and of the ledger, the next one counts the days anew.
 
 pub mod api;
 pub mod clock;
-pub mod config;
 pub mod error;
 pub mod lake;
 pub mod query;

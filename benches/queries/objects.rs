@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use chrono::{DateTime, Datelike, Utc};
-use clerk_lake::resource::{ORGANIZATIONS, Resource, SESSIONS, USERS};
+use clerk_lake::resource::{ORGANIZATIONS, Reading, Resource, SESSIONS, USERS};
 use clerk_lake::simulator::model::DAY;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -52,7 +52,13 @@ impl Draw {
 /// What a list of `rows` is to the resource that reads it.
 fn decoded(resource: &Resource, rows: &[Value]) -> RecordBatch {
     let body = serde_json::to_vec(rows).expect("JSON");
-    (resource.decode)(&body).expect("a page").rows.batch
+    let decode = match resource.reading {
+        Reading::Cursor(list) => list.decode,
+        Reading::Offset(list) => list.decode,
+        Reading::PerUser(list) => list.decode,
+        Reading::Derived(_) | Reading::Ledger => panic!("{} is not listed", resource.name),
+    };
+    decode(&body).expect("a page").rows.batch
 }
 
 fn user(draw: &mut Draw) -> Value {

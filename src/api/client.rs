@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use tokio::time::Instant;
@@ -182,7 +181,7 @@ impl Client {
         &self,
         path: &str,
         query: &[(&str, String)],
-        decode: impl Fn(&Bytes) -> Result<T, String>,
+        decode: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, ApiError> {
         // Boxed: every listing holds one of these.
         match self.stop.run_until_cancelled(Box::pin(self.get_in_time(path, query, decode))).await {
@@ -195,7 +194,7 @@ impl Client {
         &self,
         path: &str,
         query: &[(&str, String)],
-        decode: impl Fn(&Bytes) -> Result<T, String>,
+        decode: impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, ApiError> {
         let number = self.serial.fetch_add(1, Ordering::Relaxed);
         let mut request = Request::new(number, &self.retry, &self.quota, &self.outage, &self.counters);
@@ -267,7 +266,7 @@ impl Client {
         &self,
         path: &str,
         query: &[(&str, String)],
-        decode: &impl Fn(&Bytes) -> Result<T, String>,
+        decode: &impl Fn(&[u8]) -> Result<T, String>,
         longest: Duration,
     ) -> Result<T, Attempt> {
         let attempt = tokio::time::timeout(longest, self.attempt(path, query, decode));
@@ -293,7 +292,7 @@ impl Client {
         &self,
         path: &str,
         query: &[(&str, String)],
-        decode: &impl Fn(&Bytes) -> Result<T, String>,
+        decode: &impl Fn(&[u8]) -> Result<T, String>,
     ) -> Result<T, Attempt> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/v1{path}", self.base.path().trim_end_matches('/')));

@@ -104,7 +104,7 @@ pub(super) fn classify(path: &str, status: u16, code: Option<&str>) -> Refusal {
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
         let (kind, hint) = match error.refusal {
-            Refusal::Key => (ErrorKind::KeyRefused, format!("Clerk refused the key; {}", super::secret::WHERE_FROM)),
+            Refusal::Key => (ErrorKind::KeyRefused, format!("Clerk refused the key; {}", super::secret::SecretKey::WHERE_FROM)),
             Refusal::Absent => (ErrorKind::Answer, "this key's instance does not have this feature".to_owned()),
             Refusal::Missing => (
                 ErrorKind::Answer,

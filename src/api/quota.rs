@@ -30,7 +30,7 @@ const AFTER_A_REFUSAL: f64 = 0.8;
 const BACK_PER_WINDOW: f64 = 0.1;
 const LEAST: f64 = 0.1;
 
-/// How many requests per [`WINDOW`] the instance allows.
+/// How many requests the instance allows in ten seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimit {
     /// By kind of key, and by the server's `X-RateLimit-Limit` once it says so.

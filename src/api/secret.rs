@@ -20,6 +20,10 @@ pub enum KeyKind {
 }
 
 impl SecretKey {
+    /// Where a key comes from, said wherever one is missing or wrong.
+    pub const WHERE_FROM: &str = "copy the secret key from the Clerk Dashboard (API keys) and set it: \
+         export CLERK_SECRET_KEY=sk_live_…, or CLERK_SECRET_KEY_FILE=/path/to/a/file that holds it";
+
     /// Takes a key as it was found in the environment or a file; surrounding white space is dropped.
     ///
     /// # Errors
@@ -28,7 +32,7 @@ impl SecretKey {
     pub fn new(text: &str) -> Result<Self> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(Error::settings("the Clerk secret key is empty").with_hint(WHERE_FROM));
+            return Err(Error::settings("the Clerk secret key is empty").with_hint(Self::WHERE_FROM));
         }
         if text.starts_with(['"', '\'']) {
             return Err(Error::settings(
@@ -38,11 +42,11 @@ impl SecretKey {
         }
         if text.starts_with("pk_") {
             return Err(Error::settings("this is a publishable key (pk_…); a sync needs the secret key (sk_…)")
-                .with_hint(WHERE_FROM));
+                .with_hint(Self::WHERE_FROM));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::settings("the Clerk secret key holds spaces or other characters that no key has")
-                .with_hint(WHERE_FROM));
+                .with_hint(Self::WHERE_FROM));
         }
         Ok(Self(text.to_owned()))
     }
@@ -75,10 +79,6 @@ impl SecretKey {
         format!("Bearer {}", self.0)
     }
 }
-
-/// Where a key comes from, said wherever one is missing or wrong.
-pub const WHERE_FROM: &str = "copy the secret key from the Clerk Dashboard (API keys) and set it: \
-     export CLERK_SECRET_KEY=sk_live_…, or CLERK_SECRET_KEY_FILE=/path/to/a/file that holds it";
 
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod asking;
+mod config;
 mod demo;
 mod maintain;
 mod output;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::{Error, ErrorKind, Result, config};
+use clerk_lake::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 

@@ -7,7 +7,9 @@ use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
 use clerk_lake::query::{Catalogue, Engine};
 use clerk_lake::report::{Report, collect};
-use clerk_lake::{Error, ErrorKind, Result, config};
+use clerk_lake::{Error, ErrorKind, Result};
+
+use super::config;
 
 use super::arguments;
 use super::asking::catalogue;

@@ -7,7 +7,9 @@ use clerk_lake::api::{Client, ClientConfig, RetryPolicy, parse_api_url};
 use clerk_lake::lake::Lake;
 use clerk_lake::resource::{self, Resource};
 use clerk_lake::sync::{Extent, Progress, Summary, Sync, SyncOptions};
-use clerk_lake::{Error, Result, config};
+use clerk_lake::{Error, Result};
+
+use super::config;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments;

@@ -71,7 +71,7 @@ impl Checkpoint {
 
 /// What says that rows staged by one run are of use to another: the columns they have.
 #[must_use]
-pub fn columns_of(spec: &TableSpec) -> Value {
+pub(crate) fn columns_of(spec: &TableSpec) -> Value {
     spec.schema().fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect()
 }
 

@@ -294,7 +294,12 @@ impl Table {
                     tracing::warn!(table = self.spec.name, %error, "committed, but what follows a commit failed");
                 }
                 match self.reload().await {
-                    Ok(()) => self.remove_superseded(&base).await,
+                    Ok(()) => {
+                        let new = |path: &String| !base.files.contains(path);
+                        let added: Vec<String> = self.files().map(|file| file.path).filter(new).collect();
+                        self.added.extend(added);
+                        self.remove_superseded(&base).await;
+                    }
                     Err(error) => tracing::warn!(
                         table = self.spec.name, %error,
                         "committed, but the table cannot be read again: the next run removes what was superseded"
@@ -334,7 +339,7 @@ impl Table {
 /// What a commit is computed from.
 pub(super) struct Base {
     version: Option<u64>,
-    files: Vec<String>,
+    files: HashSet<String>,
 }
 
 impl Base {

@@ -8,7 +8,7 @@
 mod area;
 mod change;
 mod change_data;
-pub mod checkpoint;
+mod checkpoint;
 mod claim;
 mod commit;
 mod creation;
@@ -54,6 +54,7 @@ use crate::table::TableSpec;
 pub use area::RunArea;
 pub use change::{Change, CommitOutcome, Counts};
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::columns_of;
 pub use diff::{Coverage, Diff};
 pub(crate) use failure::{is_missing_file, is_of_store, store_error};
 pub use location::Location;

@@ -1,6 +1,6 @@
 //! One table: whether it is there and ours, what its snapshot holds, and what crashes left beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -57,6 +57,8 @@ pub struct Table {
     writers: Arc<AtomicU32>,
     /// Which orphan files a sweep leaves alone; `None` for a reader, which sweeps nothing.
     pub(super) sparing: Option<Sparing>,
+    /// The data files that this run's commits have added.
+    pub(super) added: HashSet<String>,
     /// Data files that lay there before the table's first commit: what a crash left.
     pub(super) leftovers: Vec<Path>,
     /// Checkpoints of the log that the table was opened around: they are gone or cut off.
@@ -89,6 +91,7 @@ impl Table {
             staging,
             writers: area.map(RunArea::writers).unwrap_or_default(),
             sparing: area.map(RunArea::sparing),
+            added: HashSet::new(),
             leftovers: Vec::new(),
             useless_checkpoints: Vec::new(),
             damaged: None,

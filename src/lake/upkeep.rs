@@ -205,8 +205,9 @@ impl Table {
         serde_json::from_slice::<LastCheckpoint>(&found).ok().map(|checkpoint| checkpoint.version)
     }
 
-    /// Puts small files together in every partition that has `at_least` of them, 2 or more. The rows stay as they
-    /// are, and so does the watermark. None where no partition has so many, or another run has committed meanwhile.
+    /// Puts small files together in every partition that has `at_least` of them, 2 or more, not counting those that this
+    /// run has added: a long listing closes many, and the next run finds them. The rows stay as they are, and so does
+    /// the watermark. `None` if no partition has so many, or another run has committed meanwhile.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails; then nothing has changed.
@@ -245,10 +246,10 @@ impl Table {
     }
 
     /// The partitions (as values of the partition column; one without a name where the table has none) that hold
-    /// `at_least` small files.
+    /// `at_least` small files which were there before this run.
     fn crowded(&self, at_least: usize) -> Vec<String> {
         let mut small: HashMap<String, usize> = HashMap::new();
-        for file in self.files().filter(|file| file.bytes < SMALL_BYTES) {
+        for file in self.files().filter(|file| file.bytes < SMALL_BYTES && !self.added.contains(&file.path)) {
             let path = Path::from(file.path);
             let directory = path.parts().next().filter(|_| self.spec.partition.is_some());
             let value = directory.as_ref().and_then(|part| part.as_ref().split_once('=')).map(|(_, value)| value);

@@ -23,8 +23,6 @@ pub use distributed::Cluster;
 pub use engine::Engine;
 pub use instances::{INSTANCE, Instance, instances};
 pub use parameters::Parameters;
-pub use run::{
-    Owner, active_users, failed, for_each_shown_session, for_each_text, ids_set_aside, session, session_at,
-    session_owners, sql,
-};
+pub(crate) use run::{Owner, active_users, for_each_shown_session, for_each_text, ids_set_aside, session_owners};
+pub use run::{failed, session, session_at, sql};
 pub use snapshot::Snapshot;

@@ -123,7 +123,7 @@ pub async fn sql(session: &SessionContext, text: &str, values: Vec<(String, Scal
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
-pub async fn active_users(
+pub(crate) async fn active_users(
     lake: &Lake,
     users: &Table,
     active: DateTime<Utc>,
@@ -145,7 +145,7 @@ pub async fn active_users(
 
 /// A user who has sessions that Clerk shows, as far as the lake knows.
 #[derive(Clone, Debug)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The user's id.
     pub id: String,
     /// When the newest of the sessions began, Unix microseconds.
@@ -161,7 +161,7 @@ pub struct Owner {
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
-pub async fn session_owners(
+pub(crate) async fn session_owners(
     lake: &Lake,
     sessions: &Table,
     recent: DateTime<Utc>,
@@ -199,7 +199,7 @@ pub async fn session_owners(
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
-pub async fn for_each_shown_session(
+pub(crate) async fn for_each_shown_session(
     lake: &Lake,
     sessions: &Table,
     take: &mut (dyn FnMut(&str, &str) + Send),
@@ -232,7 +232,7 @@ fn text(batch: &RecordBatch, column: usize) -> Result<ArrayRef> {
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
-pub async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<String>> {
+pub(crate) async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<String>> {
     let table = lake.table(&REJECTED_ROWS).await?;
     if !table.exists() {
         return Ok(Vec::new());
@@ -274,7 +274,7 @@ async fn batches(
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
-pub async fn for_each_text(
+pub(crate) async fn for_each_text(
     lake: &Lake,
     table: &Arc<dyn TableProvider>,
     column: &str,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Date32Array, Int64Array};
 
-use super::{Reading, Resource, Writing};
+use super::{Derivation, Reading, Resource};
 use crate::table::{Column, Shape, TableSpec};
 
 /// Users by the day on which they were last active, for the last days: a pure function of the users.
@@ -22,9 +22,7 @@ pub static DAILY_ACTIVE_USERS: Resource = Resource {
         source: "queries/daily_active_users.sql over clerk_user",
         columns,
     },
-    reading: Reading::Derived { query: "daily_active_users" },
-    writing: Writing::Replace,
-    decode: |_| Err("daily active users are not listed".to_owned()),
+    reading: Reading::Derived(Derivation { query: "daily_active_users" }),
 };
 
 fn columns() -> Vec<Column> {

@@ -1,6 +1,6 @@
 //! What Clerk has: one file per resource, and the registry that everything else goes through.
 //!
-//! A resource is a value: where it is listed, how it is read and written, and how a page becomes a batch.
+//! A resource is a value: where it is listed, how it is read, and how a page becomes a batch.
 //! Adding one is a new file here and an entry in [`ALL`]; nothing in this folder asks or stores anything.
 
 mod daily_active_users;
@@ -22,7 +22,7 @@ pub use daily_active_users::DAILY_ACTIVE_USERS;
 pub use organization::ORGANIZATIONS;
 pub use rejected_row::{REJECTED_ROWS, columns as rejected_columns};
 pub use session::{GONE_AT, SESSIONS};
-pub use user::USERS;
+pub use user::{USER_LIST, USERS};
 pub use user_activity::{ACTIVITY_DAYS, Activity, ActivityDay, USER_ACTIVITY, activity_columns, day_columns};
 
 /// Every resource, in the order in which a sync takes them.
@@ -50,48 +50,61 @@ pub fn has_watermark(spec: &TableSpec) -> bool {
 /// How a resource is read.
 #[derive(Clone, Copy, Debug)]
 pub enum Reading {
-    /// The whole list by cursor; `count` is the endpoint that says how many there are. What changed is found by
-    /// two columns, since neither alone moves with every change.
-    Cursor {
-        /// The path under `/v1`.
-        path: &'static str,
-        /// The path of the unfiltered count.
-        count: &'static str,
-        /// The filter for rows active after a moment; what it compares has day precision.
-        active_after: &'static str,
-        /// The column, and the field to order by, that moves with every other change.
-        changed: &'static str,
-    },
-    /// The whole list by offset, oldest first; its envelope says how many there are.
-    Offset {
-        /// The path under `/v1`.
-        path: &'static str,
-        /// A parameter that every page carries.
-        parameter: Option<(&'static str, &'static str)>,
-    },
-    /// The plain list where the instance allows it, else one list for each user who was active lately.
-    PerUser {
-        /// The path under `/v1`.
-        path: &'static str,
-    },
-    /// Nothing is asked: a query of the catalogue over another resource's table.
-    Derived {
-        /// The query's name.
-        query: &'static str,
-    },
-    /// Nothing is asked: what the tables of users and sessions tell of, and what they told of before they changed.
+    /// From a list by cursor, in which changes can be found.
+    Cursor(CursorList),
+    /// From a list by offset, whole every time.
+    Offset(OffsetList),
+    /// From one list where the instance allows it, else from one list for each user.
+    PerUser(PerUserList),
+    /// From another resource's table.
+    Derived(Derivation),
+    /// From what the tables of users and sessions tell, and told before they changed.
     Ledger,
 }
 
-/// How what was read becomes the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writing {
-    /// A full sync replaces the table.
-    Replace,
-    /// Rows are inserted or updated by key; what Clerk no longer shows stays.
-    Upsert,
-    /// Rows whose key is new are inserted; none is ever changed or removed.
-    Insert,
+/// Turns the body of a page into rows; the error says what the body is instead.
+pub type Decode = fn(&[u8]) -> Result<Decoded<PageRows>, String>;
+
+/// A list by cursor, oldest row first. Which rows changed is told by two columns, since neither moves with every change.
+#[derive(Clone, Copy, Debug)]
+pub struct CursorList {
+    /// The path under `/v1`.
+    pub path: &'static str,
+    /// The path of the count of all rows.
+    pub count: &'static str,
+    /// The filter for rows active after a moment; it compares whole days.
+    pub active_after: &'static str,
+    /// The column, and the field to order by, that moves with every other change.
+    pub changed: &'static str,
+    /// Turns a page into rows.
+    pub decode: Decode,
+}
+
+/// A list by offset, oldest row first, with the number of all rows on each page.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetList {
+    /// The path under `/v1`.
+    pub path: &'static str,
+    /// A parameter that every page carries.
+    pub parameter: Option<(&'static str, &'static str)>,
+    /// Turns a page into rows.
+    pub decode: Decode,
+}
+
+/// A list by offset, newest row first, which an instance may refuse unless it is asked for one user's rows.
+#[derive(Clone, Copy, Debug)]
+pub struct PerUserList {
+    /// The path under `/v1`.
+    pub path: &'static str,
+    /// Turns a page into rows.
+    pub decode: Decode,
+}
+
+/// A table that holds the answer of a query.
+#[derive(Clone, Copy, Debug)]
+pub struct Derivation {
+    /// The query's name in the catalogue.
+    pub query: &'static str,
 }
 
 /// A page's rows as a batch, and the rows that could not be read.
@@ -116,10 +129,6 @@ pub struct Resource {
     pub table: TableSpec,
     /// How it is read.
     pub reading: Reading,
-    /// How it is written.
-    pub writing: Writing,
-    /// Turns a page's body into rows.
-    pub decode: fn(&[u8]) -> Result<Decoded<PageRows>, String>,
 }
 
 impl Resource {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{FieldTypes, id, integer, millis, text};
-use super::{ListedRow, Reading, Resource, Writing, decode_page, year};
+use super::{ListedRow, OffsetList, Reading, Resource, decode_page, year};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
@@ -24,9 +24,11 @@ pub static ORGANIZATIONS: Resource = Resource {
         source: "GET /v1/organizations",
         columns: || columns(&[]),
     },
-    reading: Reading::Offset { path: "/organizations", parameter: Some(("include_members_count", "true")) },
-    writing: Writing::Replace,
-    decode: decode_page::<OrganizationRow>,
+    reading: Reading::Offset(OffsetList {
+        path: "/organizations",
+        parameter: Some(("include_members_count", "true")),
+        decode: decode_page::<OrganizationRow>,
+    }),
 };
 
 #[derive(Deserialize)]

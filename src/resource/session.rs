@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{FieldTypes, id, millis, text};
-use super::{ListedRow, Reading, Resource, Writing, decode_page, month};
+use super::{ListedRow, PerUserList, Reading, Resource, decode_page, month};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
@@ -33,9 +33,7 @@ pub static SESSIONS: Resource = Resource {
         source: "GET /v1/sessions",
         columns: || columns(&[]),
     },
-    reading: Reading::PerUser { path: "/sessions" },
-    writing: Writing::Upsert,
-    decode: decode_page::<SessionRow>,
+    reading: Reading::PerUser(PerUserList { path: "/sessions", decode: decode_page::<SessionRow> }),
 };
 
 /// The column that says since when Clerk does not show a session any more.

@@ -3,7 +3,7 @@
 //! Clerk lists neither: both are filled from the users and sessions in the lake. What the figures mean, and what
 //! makes a day complete, is said in `sync::ledger`, which fills them.
 
-use super::{Reading, Resource, Writing, month};
+use super::{Reading, Resource, month};
 use crate::table::{Column, Shape, TableSpec};
 
 /// A day in milliseconds.
@@ -25,8 +25,6 @@ pub static USER_ACTIVITY: Resource = Resource {
         columns: || activity_columns(&[]),
     },
     reading: Reading::Ledger,
-    writing: Writing::Insert,
-    decode: |_| Err("user activity is not listed".to_owned()),
 };
 
 /// How much of each day the ledger has. Written with [`USER_ACTIVITY`], listed by none.

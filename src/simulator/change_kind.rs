@@ -22,13 +22,15 @@ pub enum ChangeKind {
     DeleteOrganization,
     AddMember,
     RemoveMember,
+    SignIn,
+    UseSession,
     EndSession,
     CleanUpSession,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::CreateUser,
         Self::ImportUser,
         Self::UpdateProfile,
@@ -41,6 +43,8 @@ impl ChangeKind {
         Self::DeleteOrganization,
         Self::AddMember,
         Self::RemoveMember,
+        Self::SignIn,
+        Self::UseSession,
         Self::EndSession,
         Self::CleanUpSession,
     ];

@@ -2,7 +2,10 @@
 
 use super::change_kind::ChangeKind;
 use super::generate;
-use super::model::Model;
+use super::model::{Model, Session};
+
+/// How often a session is drawn in the hope for an open one.
+const DRAWS: usize = 20;
 
 impl Model {
     /// Makes one change of this kind to something drawn at random; nothing where there is nothing to change.
@@ -35,6 +38,8 @@ impl Model {
                     self.remove_member(&id);
                 }
             }
+            ChangeKind::SignIn => self.on_user(Self::sign_in),
+            ChangeKind::UseSession => self.on_open_session(Self::use_session),
             ChangeKind::EndSession => self.on_session(|model, id| model.end_session(id, "ended")),
             ChangeKind::CleanUpSession => self.on_session(Self::clean_up_session),
         }
@@ -49,6 +54,16 @@ impl Model {
     fn on_organization(&mut self, act: impl FnOnce(&mut Self, &str)) {
         if let Some(id) = self.organizations.draw(&mut self.random).map(|organization| organization.id.clone()) {
             act(self, &id);
+        }
+    }
+
+    fn on_open_session(&mut self, act: impl FnOnce(&mut Self, &str)) {
+        let now = self.now();
+        let is_open = |session: &&Session| session.status == "active" && session.expire_at > now;
+        for _ in 0..DRAWS {
+            if let Some(id) = self.sessions.draw(&mut self.random).filter(is_open).map(|session| session.id.clone()) {
+                return act(self, &id);
+            }
         }
     }
 

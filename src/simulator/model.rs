@@ -247,25 +247,43 @@ impl Model {
         }
     }
 
-    /// A user is active now: the day of activity moves, `updated_at` does not; a session is begun or goes on.
+    /// A user is active now, in the session that began last or in a new one: the day of activity moves, `updated_at` does
+    /// not.
     pub fn record_activity(&mut self, id: &str) {
-        let now = self.now;
-        self.note_past(id);
-        let Some(user) = self.users.get_mut(id) else { return };
-        user.last_active_at = Some(now.max(user.created_at).div_euclid(DAY) * DAY);
         let is_own = |session: &&String| self.sessions.get(session).is_some_and(|session| session.actor.is_none());
         let newest = self.sessions_of.get(id).and_then(|sessions| sessions.iter().rev().find(is_own)).cloned();
         match newest.filter(|_| self.random.random_bool(0.5)) {
-            Some(session) => {
-                if let Some(session) = self.sessions.get_mut(&session) {
-                    session.last_active_at = now;
-                    session.updated_at = now;
-                }
-            }
-            None => {
-                self.create_session(id);
-            }
+            Some(session) => self.use_session(&session),
+            None => self.sign_in(id),
         }
+    }
+
+    /// A user signs in now.
+    pub fn sign_in(&mut self, id: &str) {
+        if self.be_active(id) {
+            self.create_session(id);
+        }
+    }
+
+    /// The user of a session is active in it now.
+    pub fn use_session(&mut self, id: &str) {
+        let now = self.now;
+        let user = self.sessions.get(id).filter(|session| session.actor.is_none()).map(|it| it.user_id.clone());
+        if user.is_some_and(|user| self.be_active(&user))
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            session.last_active_at = now;
+            session.updated_at = now;
+        }
+    }
+
+    /// Stamps a user with the day; whether there is one.
+    fn be_active(&mut self, id: &str) -> bool {
+        let now = self.now;
+        self.note_past(id);
+        let Some(user) = self.users.get_mut(id) else { return false };
+        user.last_active_at = Some(now.max(user.created_at).div_euclid(DAY) * DAY);
+        true
     }
 
     /// Begins a session of a user now.

@@ -3,28 +3,23 @@
 
 use std::collections::HashSet;
 
-use super::Run;
 use super::failure::ListingFailure;
-use super::incremental::{MARGIN, TRIES, newest_changes, next};
+use super::incremental::{MARGIN, TRIES};
 use super::staging::{Staging, moments};
-use crate::api::{Client, Page, Refusal};
+use super::task::Task;
+use crate::api::{Page, Refusal};
 use crate::query;
-use crate::resource::Resource;
+use crate::resource::CursorList;
 
 /// At most this many rows are held against the staged ones after an import.
 const MOST_IMPORTED: usize = 100_000;
 
-impl Run<'_> {
+impl Task<'_, CursorList> {
     /// Stages the rows that have come or changed since the run began and are not staged yet.
-    pub(super) async fn take_arrivals(
-        &self,
-        resource: &'static Resource,
-        client: &Client,
-        staging: &mut Staging<'_>,
-    ) -> Result<(), ListingFailure> {
-        let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(()) };
-        let bound = self.watermark.timestamp_micros();
-        while let Some(page) = next(&mut listing).await? {
+    pub(super) async fn take_arrivals(&self, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
+        let (mut listing, changed) = (self.newest_changes(), self.list.changed);
+        let bound = self.run.watermark.timestamp_micros();
+        while let Some(page) = listing.next_page().await? {
             let ended = moments(&page.rows, changed).flatten().any(|at| at < bound);
             let is_older = moments(&page.rows, changed).map(|at| at.is_some_and(|at| at < bound));
             let listed = page.fresh.clone().unwrap_or_else(|| vec![true; page.keys.len()]);
@@ -40,21 +35,15 @@ impl Run<'_> {
     /// Stages the rows that a listing by creation has missed because they were imported while it went on, with a moment
     /// of creation that it had passed already: whatever was imported since it began is among the latest changes. Returns
     /// the count that the staged rows are to be held against; it is at least `count` if nothing else was missed.
-    pub(super) async fn take_imported(
-        &self,
-        resource: &'static Resource,
-        client: &Client,
-        staging: &mut Staging<'_>,
-        count: u64,
-    ) -> Result<u64, ListingFailure> {
+    pub(super) async fn take_imported(&self, staging: &mut Staging<'_>, count: u64) -> Result<u64, ListingFailure> {
         let mut count = count;
         for _ in 0..TRIES {
-            let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(count) };
+            let (mut listing, changed) = (self.newest_changes(), self.list.changed);
             let bound = (staging.watermark() - MARGIN).timestamp_micros();
             let mut pages = Vec::new();
             let mut found = HashSet::new();
             loop {
-                let page = match next(&mut listing).await {
+                let page = match listing.next_page().await {
                     Ok(Some(page)) => page,
                     Ok(None) => break,
                     // Whatever these changes are, the listing is too short without them.
@@ -72,7 +61,7 @@ impl Run<'_> {
                     return Ok(count);
                 }
             }
-            self.remove_staged(&mut found, staging, resource).await?;
+            self.remove_staged(&mut found, staging).await?;
             for page in pages {
                 let fresh = page.keys.iter().map(|key| found.remove(&key.id)).collect();
                 staging.take(Page { fresh: Some(fresh), ..page }).await?;
@@ -80,24 +69,19 @@ impl Run<'_> {
             if staging.listed() >= count {
                 return Ok(count);
             }
-            count = self.count(resource, client).await?.unwrap_or(count);
+            count = self.count().await?;
         }
         Ok(count)
     }
 
     /// Removes from `ids` those of rows that are staged.
-    async fn remove_staged(
-        &self,
-        ids: &mut HashSet<String>,
-        staging: &mut Staging<'_>,
-        resource: &'static Resource,
-    ) -> Result<(), ListingFailure> {
-        let key = resource.table.key.first().copied().unwrap_or_default();
+    async fn remove_staged(&self, ids: &mut HashSet<String>, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
+        let key = self.resource.table.key.first().copied().unwrap_or_default();
         for table in staging.tables_so_far().await? {
             let mut remove = |id: &str| {
                 ids.remove(id);
             };
-            query::for_each_text(&self.lake, &table, key, &mut remove).await?;
+            query::for_each_text(&self.run.lake, &table, key, &mut remove).await?;
         }
         Ok(())
     }

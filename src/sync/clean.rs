@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use futures::TryStreamExt;
 use serde_json::Value;
 
-use super::Run;
+use super::run::Run;
 use crate::error::{Error, Result};
 use crate::lake::{Change, Counts, Coverage};
 use crate::query;

@@ -7,17 +7,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::Run;
 use super::failure::ListingFailure;
-use super::incremental::MOST_IDS;
 use super::ranks::{Answer, Ranks, Search, Span};
-use crate::api::pages::LARGEST_PAGE;
-use crate::api::{Client, Decoded, ListRequest, Listing, Order, Refusal, RowKey};
+use super::requests::{CREATED_AFTER, MOST_IDS};
+use super::task::Task;
+use crate::api::{Client, Decoded, LARGEST_PAGE, Listing, Refusal, RowKey};
 use crate::lake::{Diff, Table};
-use crate::resource::{Reading, Resource};
+use crate::resource::CursorList;
 
 /// A probe that has no answer after this time has skipped too many rows.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,7 +36,7 @@ const WORTH: usize = 4;
 /// But always this many requests, if reading everything takes more.
 const LEAST_REQUESTS: usize = 40;
 
-impl Run<'_> {
+impl Task<'_, CursorList> {
     /// The ids of rows that the table would have after `diff` and that are deleted in Clerk, if `gone` of them are: each
     /// of them has been asked for. `None` if that many cannot be found, or if reading everything costs less.
     ///
@@ -46,13 +44,10 @@ impl Run<'_> {
     /// What the requests fail with, unless it only says that the list cannot be searched like this.
     pub(super) async fn find_deleted(
         &self,
-        resource: &'static Resource,
-        client: &Client,
         table: &Table,
         diff: &Diff,
         gone: u64,
     ) -> Result<Option<Vec<String>>, ListingFailure> {
-        let Reading::Cursor { path, .. } = resource.reading else { return Ok(None) };
         let pages = usize::try_from(table.rows()).unwrap_or(usize::MAX) / LARGEST_PAGE;
         let most_requests = (pages / WORTH).max(LEAST_REQUESTS).min(pages);
         // Each deletion costs a page, one more request to see its end, and a few probes.
@@ -61,7 +56,7 @@ impl Run<'_> {
         }
         let Some(created) = table.creation_times(diff).await? else { return Ok(None) };
         let time = LEAST_TIME.max(TIME_PER_PAGE * u32::try_from(pages).unwrap_or(u32::MAX));
-        let mut probes = Probes { client, path, until: Instant::now() + time };
+        let mut probes = Probes { client: &self.client, list: self.list, until: Instant::now() + time };
         let spans = Search::new(&created, most_requests).spans(gone, &mut probes).await;
         let spans = match spans {
             Ok(Some(spans)) => spans,
@@ -71,7 +66,7 @@ impl Run<'_> {
         };
         let mut missing = Vec::new();
         for span in spans {
-            let found = match self.missing_in(span, &created, path, client, table).await {
+            let found = match self.missing_in(span, &created, table).await {
                 Err(failure) if says_nothing(&failure) => return Ok(None),
                 found => found?,
             };
@@ -80,22 +75,16 @@ impl Run<'_> {
             }
             missing.extend(found);
         }
-        let there = self.listed_among(&missing, path, client).await?;
+        let there = self.listed_among(&missing).await?;
         Ok(Some(missing).filter(|_| there.is_empty()))
     }
 
     /// The ids of the table's rows in `span` that are not in the list.
-    async fn missing_in(
-        &self,
-        span: Span,
-        created: &[i64],
-        path: &'static str,
-        client: &Client,
-        table: &Table,
-    ) -> Result<Vec<String>, ListingFailure> {
+    async fn missing_in(&self, span: Span, created: &[i64], table: &Table) -> Result<Vec<String>, ListingFailure> {
         let range = created[span.from]..=created[span.to - 1];
         let after = *range.start() - 1;
-        let mut listing = Listing::new(client.clone(), oldest_first(path).with(AFTER, after.to_string()), keys);
+        let request = self.list.oldest_first().with(CREATED_AFTER, after.to_string());
+        let mut listing = Listing::new(self.client.clone(), request, keys(self.list));
         let mut listed = HashSet::new();
         while let Some(page) = listing.next_page().await? {
             let has_passed = page.rows.iter().any(|key| key.created_at.is_some_and(|at| at > *range.end()));
@@ -110,16 +99,10 @@ impl Run<'_> {
     }
 
     /// Which rows with these ids are listed.
-    async fn listed_among(
-        &self,
-        ids: &[String],
-        path: &'static str,
-        client: &Client,
-    ) -> Result<HashSet<String>, ListingFailure> {
+    async fn listed_among(&self, ids: &[String]) -> Result<HashSet<String>, ListingFailure> {
         let mut there = HashSet::new();
         for ids in ids.chunks(MOST_IDS) {
-            let request = ids.iter().fold(oldest_first(path), |request, id| request.with("user_id[]", id));
-            let mut listing = Listing::new(client.clone(), request, keys);
+            let mut listing = Listing::new(self.client.clone(), self.list.named(ids), keys(self.list));
             while let Some(page) = listing.next_page().await? {
                 there.extend(page.rows.into_iter().map(|key| key.id).filter(|id| ids.contains(id)));
             }
@@ -128,29 +111,24 @@ impl Run<'_> {
     }
 }
 
-/// The filter for rows created after a moment, Unix milliseconds.
-const AFTER: &str = "created_at_after";
-
-fn oldest_first(path: &str) -> ListRequest {
-    ListRequest::new(path, Order::Cursor).with("order_by", "created_at")
-}
-
 /// Whether a failure says no more than that the list cannot be asked in this way.
 fn says_nothing(failure: &ListingFailure) -> bool {
     matches!(failure, ListingFailure::Api(error) if matches!(error.refusal, Refusal::Parameter | Refusal::Malformed))
 }
 
-/// A page as the keys of its rows, those that cannot be read otherwise included.
-fn keys(body: &Bytes) -> Result<Decoded<Vec<RowKey>>, String> {
-    let Decoded { keys, unreadable, total_count, .. } = (crate::resource::USERS.decode)(body)?;
-    let rows = keys.iter().flatten().cloned().collect();
-    Ok(Decoded { keys, unreadable, total_count, rows })
+/// Turns a page into the keys of its rows, those of rows that cannot be read otherwise included.
+fn keys(list: CursorList) -> impl Fn(&[u8]) -> Result<Decoded<Vec<RowKey>>, String> + Send + Sync {
+    move |body| {
+        let Decoded { keys, unreadable, total_count, .. } = (list.decode)(body)?;
+        let rows = keys.iter().flatten().cloned().collect();
+        Ok(Decoded { keys, unreadable, total_count, rows })
+    }
 }
 
 /// Asks Clerk for ranks.
 struct Probes<'a> {
     client: &'a Client,
-    path: &'static str,
+    list: CursorList,
     /// When the search is to end.
     until: Instant,
 }
@@ -162,10 +140,10 @@ impl Ranks for Probes<'_> {
         }
         let mut query = vec![("order_by", "created_at".to_owned()), ("limit", limit.to_string())];
         query.push(("offset", offset.to_string()));
-        query.extend(after.map(|after| (AFTER, after.to_string())));
+        query.extend(after.map(|after| (CREATED_AFTER, after.to_string())));
         let asked = Instant::now();
         let client = self.client.within_retry_budget(PATIENCE);
-        let answer = tokio::time::timeout(PATIENCE, client.get(self.path, &query, keys)).await;
+        let answer = tokio::time::timeout(PATIENCE, client.get(self.list.path, &query, keys(self.list))).await;
         let decoded = match answer {
             Err(_) => return Ok(Answer::None),
             Ok(Err(error)) if error.refusal == Refusal::Unreachable => return Ok(Answer::None),

@@ -6,27 +6,23 @@
 //! the count and the table still differ after that, somebody was deleted, and is looked for; if that does not explain
 //! the count, all are read and the two are reconciled.
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::failure::ListingFailure;
-use super::listed::ALWAYS_REMOVABLE;
-use super::listed::day_of;
+use super::listed::{ALWAYS_REMOVABLE, WholeList};
+use super::requests::{MOST_IDS, day_of};
 use super::staging::{Staging, moments};
+use super::tally::Tally;
+use super::task::Task;
 use super::verify::{Slice, VERIFIED_TO};
-use super::{ResourceSummary, Run};
-use crate::api::pages::LARGEST_PAGE;
-use crate::api::{ApiError, Client, Decoded, Fingerprints, ListRequest, Listing, Order, Page, Refusal};
+use crate::api::{Fingerprints, LARGEST_PAGE, Listing, Page, Refusal};
 use crate::error::Result;
 use crate::lake::{Coverage, Diff, Table};
 use crate::query;
-use crate::resource::{PageRows, Reading, Resource};
+use crate::resource::{CursorList, Decode};
 
 /// How far before the watermark changes are read again: what a replica may lag behind.
 pub(super) const MARGIN: TimeDelta = TimeDelta::minutes(5);
-
-/// How many rows can be asked for by id at a time.
-pub(super) const MOST_IDS: usize = 100;
 
 /// How often the count is asked for again while users come in.
 pub(super) const TRIES: u32 = 4;
@@ -50,24 +46,20 @@ struct Counted {
     slice: Option<Slice>,
 }
 
-impl Run<'_> {
+impl Task<'_, CursorList> {
     /// Brings the table up to date with what changed since `since`. Gives what [`Run::whole`] gives, where it had
     /// to read everything.
     pub(super) async fn changes(
         &self,
-        resource: &'static Resource,
         since: DateTime<Utc>,
-        client: &Client,
         mut table: Table,
-        summary: &mut ResourceSummary,
+        tally: &mut Tally,
     ) -> Result<Option<DateTime<Utc>>> {
-        summary.mode = "incremental";
-        self.sync.progress.started(resource.name, None);
-        let mut staging = Staging::of_changes(self, resource, &table)?;
-        let read = self.read_changes(resource, since, client, &table, &mut staging).await;
-        summary.rows_read = staging.rows;
-        summary.rows_rejected = staging.rejected();
-        summary.fields_nulled = staging.odd.counts.clone();
+        tally.is_incremental = true;
+        self.run.sync.progress.started(self.resource.name, None);
+        let mut staging = Staging::of_changes(self.run, self.resource, &table)?;
+        let read = self.read_changes(since, &table, &mut staging).await;
+        tally.take_staged(&staging);
         let counted = match read {
             Ok(counted) => counted,
             // A list in an order of its own may be refused, or not move on. The whole list relies on neither.
@@ -79,12 +71,12 @@ impl Run<'_> {
         };
         let Some(counted) = counted else {
             drop(staging);
-            return self.reconcile(resource, client, table, summary, "what changed cannot be told apart").await;
+            return self.reconcile(table, tally, "what changed cannot be told apart").await;
         };
-        if self.set_aside(resource, &staging).await? > 0 {
+        if self.run.set_aside(self.resource, &staging).await? > 0 {
             // The count includes them; only a whole list says how they and the table belong together.
             drop(staging);
-            return self.reconcile(resource, client, table, summary, "some rows cannot be read").await;
+            return self.reconcile(table, tally, "some rows cannot be read").await;
         }
         // A row of the slice that cannot be read is not gone.
         let is_read = staging.rejected() == 0;
@@ -95,22 +87,22 @@ impl Run<'_> {
         let expected = rows_after(&table, &diff) + unreadable;
         let mut unseen = deleted_at_most(counted.rows, counted.staged_after, expected);
         if unseen.is_none() && unreadable == 0 {
-            unseen = self.take_deletions(resource, client, &table, &mut diff, &counted).await?;
+            unseen = self.take_deletions(&table, &mut diff, &counted).await?;
         }
         let Some(unseen) = unseen else {
             let why = format!("Clerk counts {}, the table would have {expected}", counted.rows);
-            return self.reconcile(resource, client, table, summary, &why).await;
+            return self.reconcile(table, tally, &why).await;
         };
         let counts = diff.counts();
-        summary.take_counts(counts);
-        self.refuse_shrinking(resource, &table, counts, ALWAYS_REMOVABLE)?;
-        let change = self.change(summary).with_unreadable(unreadable);
+        tally.prepared = counts;
+        self.run.refuse_shrinking(&table, counts, ALWAYS_REMOVABLE)?;
+        let change = self.run.change(tally).with_unreadable(unreadable);
         let mut change = counted.slice.iter().fold(change, |change, it| change.with_position(VERIFIED_TO, it.to));
         if unseen > 0 {
             change.info.insert(UNSEEN_DELETIONS.to_owned(), unseen.into());
         }
         let outcome = table.commit_diff(diff, change).await?;
-        self.settle(outcome, self.watermark, &mut table, summary).await?;
+        self.run.settle(outcome, self.run.watermark, &mut table, tally).await?;
         Ok(None)
     }
 
@@ -118,70 +110,59 @@ impl Run<'_> {
     /// same; `None` if the count is not explained.
     async fn take_deletions(
         &self,
-        resource: &'static Resource,
-        client: &Client,
         table: &Table,
         diff: &mut Diff,
         counted: &Counted,
     ) -> Result<Option<u64>, ListingFailure> {
         // If rows came while the changes were read, the count then does not say how many are gone.
-        let before = if counted.staged_after == 0 { Some(counted.rows) } else { self.count(resource, client).await? };
-        let gone = before.and_then(|before| rows_after(table, diff).checked_sub(before)).filter(|gone| *gone > 0);
-        let (Some(before), Some(gone)) = (before, gone) else { return Ok(None) };
-        let asked = client.traffic().requests;
-        let Some(found) = self.find_deleted(resource, client, table, diff, gone).await? else { return Ok(None) };
+        let before = if counted.staged_after == 0 { counted.rows } else { self.count().await? };
+        let gone = rows_after(table, diff).checked_sub(before).filter(|gone| *gone > 0);
+        let Some(gone) = gone else { return Ok(None) };
+        let asked = self.client.traffic().requests;
+        let Some(found) = self.find_deleted(table, diff, gone).await? else { return Ok(None) };
         table.delete_too(diff, &found).await?;
-        let asked = client.traffic().requests - asked;
-        self.sync.progress.note(&format!(
+        let asked = self.client.traffic().requests - asked;
+        self.run.sync.progress.note(&format!(
             "{}: {} deleted in Clerk, found with {asked} requests",
-            resource.name,
+            self.resource.name,
             found.len()
         ));
         // If the count has moved meanwhile, some of these may have been deleted after it, and others before it.
-        let after = self.count(resource, client).await?;
-        Ok(Some(if after == Some(before) { 0 } else { found.len() as u64 }))
+        let after = self.count().await?;
+        Ok(Some(if after == before { 0 } else { found.len() as u64 }))
     }
 
     /// Reads everything, since the lists of changes do not explain the count: somebody was deleted.
-    async fn reconcile(
-        &self,
-        resource: &'static Resource,
-        client: &Client,
-        table: Table,
-        summary: &mut ResourceSummary,
-        why: &str,
-    ) -> Result<Option<DateTime<Utc>>> {
-        self.sync.progress.note(&format!("{}: reading all to reconcile ({why})", resource.name));
-        self.whole(resource, client, table, summary).await
+    async fn reconcile(&self, table: Table, tally: &mut Tally, why: &str) -> Result<Option<DateTime<Utc>>> {
+        self.run.sync.progress.note(&format!("{}: reading all to reconcile ({why})", self.resource.name));
+        self.from(WholeList::Cursor(self.list)).whole(table, tally).await
     }
 
     /// Stages what changed; returns the count that belongs to it, or `None` if the changes cannot be told from the
     /// lists, or reading everything is cheaper.
     async fn read_changes(
         &self,
-        resource: &'static Resource,
         since: DateTime<Utc>,
-        client: &Client,
         table: &Table,
         staging: &mut Staging<'_>,
     ) -> Result<Option<Counted>, ListingFailure> {
-        let slice = self.take_slice(resource, client, table, staging).await?;
-        self.take_listed(resource, self.users_active_since(day_of(since))?, client, staging).await?;
-        self.take_set_aside(resource, client, staging).await?;
-        let mut before = self.count(resource, client).await?;
-        if !self.take_changed(resource, since - MARGIN, client, table, staging).await? {
+        let slice = self.take_slice(table, staging).await?;
+        let active = self.list.active_since(day_of(since)).until(self.run.watermark.timestamp_millis());
+        self.take_listed(active, staging).await?;
+        self.take_set_aside(staging).await?;
+        let mut before = self.count().await?;
+        if !self.take_changed(since - MARGIN, table, staging).await? {
             return Ok(None);
         }
         let mut counted = None;
         for _ in 0..TRIES {
-            let (after, staged) = (self.count(resource, client).await?, staging.rows);
-            let Some(rows) = after else { return Ok(None) };
-            if after == before {
+            let (rows, staged) = (self.count().await?, staging.rows);
+            if rows == before {
                 return Ok(Some(Counted { rows, staged_after: 0, slice }));
             }
             // Rows come and go meanwhile, as while users are imported.
-            before = after;
-            self.take_arrivals(resource, client, staging).await?;
+            before = rows;
+            self.take_arrivals(staging).await?;
             counted = Some(Counted { rows, staged_after: staging.rows - staged, slice: slice.clone() });
         }
         Ok(counted)
@@ -189,36 +170,31 @@ impl Run<'_> {
 
     /// Stages the rows that could not be read before, if they can be now: what made them so need not show in any
     /// list of changes.
-    async fn take_set_aside(
-        &self,
-        resource: &'static Resource,
-        client: &Client,
-        staging: &mut Staging<'_>,
-    ) -> Result<(), ListingFailure> {
-        let Reading::Cursor { path, .. } = resource.reading else { return Ok(()) };
-        for ids in query::ids_set_aside(&self.lake, resource).await?.chunks(MOST_IDS) {
-            let request = ListRequest::new(path, Order::Cursor).with("order_by", "created_at");
-            let request = ids.iter().fold(request, |request, id| request.with("user_id[]", id));
-            let mut named = Listing::new(client.clone(), request, |body: &Bytes| (resource.decode)(body));
+    async fn take_set_aside(&self, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
+        for ids in query::ids_set_aside(&self.run.lake, self.resource).await?.chunks(MOST_IDS) {
+            let mut named = Listing::new(self.client.clone(), self.list.named(ids), self.list.decode);
             staging.take_all(named.pages()).await?;
         }
         Ok(())
+    }
+
+    /// The rows in the order of their last change, newest first.
+    pub(super) fn newest_changes(&self) -> Listing<Decode> {
+        Listing::new(self.client.clone(), self.list.newest_change_first(), self.list.decode)
     }
 
     /// Stages the rows changed since `bound`, newest change first. Returns `false` if they are too many, or if it cannot
     /// be shown that all of them came.
     async fn take_changed(
         &self,
-        resource: &'static Resource,
         bound: DateTime<Utc>,
-        client: &Client,
         table: &Table,
         staging: &mut Staging<'_>,
     ) -> Result<bool, ListingFailure> {
-        let Some((mut listing, changed)) = newest_changes(resource, client) else { return Ok(false) };
+        let mut listing = self.newest_changes();
         let most = table.rows() / WORTHWHILE + LARGEST_PAGE as u64;
         for _ in 0..PASSES {
-            let walked = walk_changes(&mut listing, changed, bound.timestamp_micros(), most, staging).await?;
+            let walked = walk_changes(&mut listing, self.list.changed, bound.timestamp_micros(), most, staging).await?;
             match walked {
                 Walked::TooFar => return Ok(false),
                 Walked::Clean => return Ok(true),
@@ -266,7 +242,7 @@ async fn walk_changes(
     let (mut covered, mut last, mut tied) = (0, None, false);
     // The rows of this walk that are staged, and how many the list has down to the bound.
     let (mut staged, mut there, mut walked) = (Fingerprints::default(), 0, 0);
-    while let Some(page) = next(listing).await? {
+    while let Some(page) = listing.next_page().await? {
         let times: Vec<_> = moments(&page.rows, changed).collect();
         let listed = page.fresh.clone().unwrap_or_else(|| vec![true; times.len()]);
         let start = page.offset.unwrap_or_default();
@@ -298,18 +274,4 @@ async fn walk_changes(
     }
     // Without a defined order only the number of rows proves that none was missed.
     Ok(if tied && staged.len() as u64 != there { Walked::Tied } else { Walked::Clean })
-}
-
-pub(super) type Decode = Box<dyn Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Send + Sync>;
-
-/// The rows in the order of their last change, newest first, and the column that says when that was.
-pub(super) fn newest_changes(resource: &'static Resource, client: &Client) -> Option<(Listing<Decode>, &'static str)> {
-    let Reading::Cursor { path, changed, .. } = resource.reading else { return None };
-    let request = ListRequest::new(path, Order::Offset).with("order_by", format!("-{changed}"));
-    let decode: Decode = Box::new(|body| (resource.decode)(body));
-    Some((Listing::new(client.clone(), request, decode), changed))
-}
-
-pub(super) async fn next(listing: &mut Listing<Decode>) -> Result<Option<Page<PageRows>>, ApiError> {
-    listing.next_page().await
 }

@@ -6,7 +6,7 @@
 //! rows is known; spans without any are done with, and the others are split until a page or two are left.
 
 use super::failure::ListingFailure;
-use crate::api::pages::LARGEST_PAGE;
+use crate::api::LARGEST_PAGE;
 
 /// Probes do not skip fewer rows than this, however slow skipping is: reading everything is cheaper then.
 const LEAST_WIDTH: usize = 2_000;

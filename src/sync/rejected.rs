@@ -1,7 +1,7 @@
 //! Rows that could not be read, set aside in a table of their own.
 
-use super::Run;
 use super::clean::CLEANED;
+use super::run::Run;
 use super::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome, Coverage};

@@ -1,6 +1,7 @@
 //! Damaged tables: a full sync repairs those that it writes, and any other run names the damage behind a failure.
 
-use super::{Extent, Run};
+use super::options::Extent;
+use super::run::Run;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
 use crate::resource::{ACTIVITY_DAYS, REJECTED_ROWS, Reading, Resource, SESSIONS, USERS};
@@ -33,9 +34,9 @@ impl Run<'_> {
             return None;
         }
         let read_too: &[&'static TableSpec] = match resource.reading {
-            Reading::PerUser { .. } | Reading::Derived { .. } => &[&USERS.table],
+            Reading::PerUser(_) | Reading::Derived(_) => &[&USERS.table],
             Reading::Ledger => &[&USERS.table, &SESSIONS.table, &ACTIVITY_DAYS],
-            Reading::Cursor { .. } | Reading::Offset { .. } => &[],
+            Reading::Cursor(_) | Reading::Offset(_) => &[],
         };
         for spec in [&resource.table, &REJECTED_ROWS].into_iter().chain(read_too.iter().copied()) {
             // Not as this run has seen it so far.

@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::Run;
+use super::run::Run;
 use crate::api::API_VERSION;
-use crate::lake::checkpoint::columns_of;
-use crate::lake::{Checkpoint, StagedRows};
+use crate::lake::{Checkpoint, StagedRows, columns_of};
 use crate::resource::{Reading, Resource};
 
 /// The version of the code that turns pages into rows. It is raised whenever the same page gives other rows: a listing
@@ -36,8 +35,8 @@ impl Run<'_> {
         // An instance has one id, however it is reached.
         let instance = self.instance.as_deref().unwrap_or_else(|| self.client.address());
         let lookback = match resource.reading {
-            Reading::PerUser { .. } => Some(self.sync.options.session_lookback_days),
-            Reading::Cursor { .. } | Reading::Offset { .. } | Reading::Derived { .. } | Reading::Ledger => None,
+            Reading::PerUser(_) => Some(self.sync.options.session_lookback_days),
+            Reading::Cursor(_) | Reading::Offset(_) | Reading::Derived(_) | Reading::Ledger => None,
         };
         serde_json::json!({
             "instance": instance,

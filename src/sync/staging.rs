@@ -6,7 +6,6 @@ use std::time::Duration;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use futures::{Stream, TryStreamExt};
@@ -14,12 +13,12 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Run;
 use super::failure::ListingFailure;
 use super::odd_fields::OddFields;
 use super::resume::Finished;
+use super::run::Run;
 use super::unreadable::UnreadableRows;
-use crate::api::{ApiError, Decoded, Fingerprints, Page};
+use crate::api::{ApiError, Fingerprints, Page};
 use crate::error::{Error, Result};
 use crate::lake::{Checkpoint, StagedRows, Table, Writer};
 use crate::resource::json::Rejected;
@@ -354,16 +353,6 @@ impl<'a> Staging<'a> {
             allowed * 100.0
         ))
         .with_hint("update clerk-lake; Clerk's format may have changed. The table was left as it was"))
-    }
-}
-
-impl Resource {
-    /// [`Resource::decode`] as a listing takes it.
-    pub(super) fn decode_bytes(
-        &self,
-    ) -> impl Fn(&Bytes) -> Result<Decoded<PageRows>, String> + Clone + Send + Sync + use<> {
-        let decode = self.decode;
-        move |body| decode(body)
     }
 }
 

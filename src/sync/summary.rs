@@ -6,9 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use super::odd_fields::NulledFields;
+use super::tally::Tally;
 use crate::api::Traffic;
 use crate::error::Error;
-use crate::lake::{Counts, Table};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -76,9 +76,6 @@ pub struct ResourceSummary {
     /// The failure itself.
     #[serde(skip)]
     pub failure: Option<Error>,
-    /// What the commit that is being prepared will do.
-    #[serde(skip)]
-    prepared: Counts,
 }
 
 /// What a run did. Serialized, it is what `sync --json` prints.
@@ -100,83 +97,39 @@ pub struct Summary {
 }
 
 impl ResourceSummary {
-    pub(super) fn new(name: &str) -> Self {
+    /// What became of the resource called `name`.
+    pub(super) fn new(name: &str, tally: Tally, traffic: Traffic, elapsed: Duration, failure: Option<Error>) -> Self {
+        let status = match (&failure, &tally.skipped) {
+            (Some(_), _) => ResourceStatus::Failed,
+            (None, Some(_)) => ResourceStatus::Skipped,
+            (None, None) => ResourceStatus::Ok,
+        };
         Self {
             name: name.to_owned(),
-            status: ResourceStatus::Ok,
-            mode: "full",
-            rows_read: 0,
-            rows_inserted: 0,
-            rows_updated: 0,
-            rows_deleted: 0,
-            rows_total: 0,
-            rows_rejected: 0,
-            fields_nulled: NulledFields::new(),
-            requests: 0,
-            retries: 0,
-            throttled: 0,
-            bytes: 0,
-            elapsed_ms: 0,
-            watermark: None,
-            version: None,
-            error: None,
-            failure: None,
-            prepared: Counts::default(),
+            status,
+            mode: tally.mode(),
+            rows_read: tally.rows_read,
+            rows_inserted: tally.committed.inserted,
+            rows_updated: tally.committed.updated,
+            rows_deleted: tally.committed.deleted,
+            rows_total: tally.rows_total,
+            rows_rejected: tally.rows_rejected,
+            fields_nulled: tally.fields_nulled,
+            requests: traffic.requests,
+            retries: traffic.retries,
+            throttled: traffic.throttled,
+            bytes: traffic.bytes,
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            watermark: tally.watermark.map(rfc3339),
+            version: tally.version,
+            error: failure.as_ref().map(Error::to_string).or(tally.skipped),
+            failure,
         }
     }
 
-    pub(super) fn failed(name: &str, error: Error) -> Self {
-        Self::new(name).into_failed(error)
-    }
-
-    pub(super) fn into_failed(self, error: Error) -> Self {
-        Self { status: ResourceStatus::Failed, error: Some(error.to_string()), failure: Some(error), ..self }
-    }
-
-    /// Adds what `before` read: both belong to one run.
-    pub(super) fn add(&mut self, before: &Self) {
-        self.mode = before.mode;
-        self.rows_read += before.rows_read;
-        self.rows_rejected = self.rows_rejected.max(before.rows_rejected);
-        for (field, nulled) in &before.fields_nulled {
-            let rows = &mut self.fields_nulled.entry(field.clone()).or_insert(nulled.clone()).rows;
-            *rows = nulled.rows.max(*rows);
-        }
-    }
-
-    /// What the table has before the run touches it.
-    pub(super) fn take_table(&mut self, table: &Table, watermark: Option<DateTime<Utc>>) {
-        self.rows_total = table.rows();
-        self.version = table.version();
-        self.watermark = watermark.map(rfc3339);
-    }
-
-    pub(super) fn skip(&mut self, why: String) {
-        self.status = ResourceStatus::Skipped;
-        self.error = Some(why);
-    }
-
-    /// What the next commit does to the rows, if it succeeds.
-    pub(super) fn take_counts(&mut self, counts: Counts) {
-        self.prepared = counts;
-    }
-
-    pub(super) fn take_traffic(&mut self, traffic: Traffic, elapsed: Duration) {
-        self.requests = traffic.requests;
-        self.retries = traffic.retries;
-        self.throttled = traffic.throttled;
-        self.bytes = traffic.bytes;
-        self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    }
-
-    pub(super) fn take_commit(&mut self, watermark: Option<DateTime<Utc>>, version: u64, rows_total: u64) {
-        self.watermark = watermark.map(rfc3339);
-        self.version = Some(version);
-        self.rows_total = rows_total;
-        let done = std::mem::take(&mut self.prepared);
-        self.rows_inserted += done.inserted;
-        self.rows_updated += done.updated;
-        self.rows_deleted += done.deleted;
+    /// A resource that was not begun.
+    pub(super) fn not_begun(name: &str, error: Error) -> Self {
+        Self::new(name, Tally::default(), Traffic::default(), Duration::ZERO, Some(error))
     }
 }
 

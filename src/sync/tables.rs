@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{CLOCK_AHEAD, CLOCKS_APART, ResourceSummary, Run};
+use super::plan::CLOCKS_APART;
+use super::run::{CLOCK_AHEAD, Run};
+use super::tally::Tally;
 use crate::api::ApiError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Change, CommitOutcome, Table};
@@ -33,9 +35,9 @@ impl Run<'_> {
             return None;
         }
         let read_too = match resource.reading {
-            Reading::PerUser { .. } | Reading::Derived { .. } => vec![&USERS.table],
+            Reading::PerUser(_) | Reading::Derived(_) => vec![&USERS.table],
             Reading::Ledger => vec![&USERS.table, &SESSIONS.table, &ACTIVITY_DAYS],
-            Reading::Cursor { .. } | Reading::Offset { .. } => Vec::new(),
+            Reading::Cursor(_) | Reading::Offset(_) => Vec::new(),
         };
         for spec in std::iter::once(&resource.table).chain(read_too) {
             let Some(base) = lock(&self.bases).get(spec.name).copied() else { continue };
@@ -55,16 +57,13 @@ impl Run<'_> {
         outcome: CommitOutcome,
         watermark: impl Into<Option<DateTime<Utc>>>,
         table: &mut Table,
-        summary: &mut ResourceSummary,
+        tally: &mut Tally,
     ) -> Result<()> {
         let version = outcome.committed(table.spec().name)?;
-        summary.take_commit(watermark.into(), version, table.rows());
+        tally.take_commit(watermark.into(), version, table.rows());
         self.note_base(table);
         table.forget_checkpoints(&self.area).await;
-        // A full sync's files are as it could close them on its way; the next sync puts them together if that pays.
-        if summary.mode == "incremental" {
-            self.compact_if_due(table).await;
-        }
+        self.compact_if_due(table).await;
         Ok(())
     }
 
@@ -135,9 +134,9 @@ impl Run<'_> {
     }
 
     /// What a commit of this run says beside its rows.
-    pub(super) fn change(&self, summary: &ResourceSummary) -> Change {
-        let mut change = self.change_of(summary.mode, summary.rows_read);
-        change.info.insert("rowsRejected".to_owned(), summary.rows_rejected.into());
+    pub(super) fn change(&self, tally: &Tally) -> Change {
+        let mut change = self.change_of(tally.mode(), tally.rows_read);
+        change.info.insert("rowsRejected".to_owned(), tally.rows_rejected.into());
         change
     }
 

@@ -8,12 +8,13 @@ use std::ops::Range;
 
 use chrono::TimeDelta;
 
-use super::Run;
 use super::failure::ListingFailure;
+use super::requests::CREATED_AFTER;
 use super::staging::Staging;
-use crate::api::{Client, ListRequest, Listing, Order};
+use super::task::Task;
+use crate::api::Listing;
 use crate::lake::Table;
-use crate::resource::{Reading, Resource};
+use crate::resource::CursorList;
 
 /// The position under which a table says up to which moment of creation its rows have been verified in this round: Unix
 /// milliseconds, or the least number at the beginning of one.
@@ -22,24 +23,21 @@ pub const VERIFIED_TO: &str = "clerk-lake.verified_to";
 /// Where a round begins.
 const START: i64 = i64::MIN;
 
-impl Run<'_> {
+impl Task<'_, CursorList> {
     /// Stages the next slice of rows; `None` if rows are not to be verified.
     pub(super) async fn take_slice(
         &self,
-        resource: &'static Resource,
-        client: &Client,
         table: &Table,
         staging: &mut Staging<'_>,
     ) -> Result<Option<Slice>, ListingFailure> {
-        let every = self.sync.options.verify_every;
-        let Reading::Cursor { path, .. } = resource.reading else { return Ok(None) };
+        let every = self.run.sync.options.verify_every;
         let Some(since) = table.watermark().await?.filter(|_| every > TimeDelta::zero()) else { return Ok(None) };
         let from = table.position(VERIFIED_TO).await?.unwrap_or(START);
-        let request = ListRequest::new(path, Order::Cursor).with("order_by", "created_at");
+        let request = self.list.oldest_first();
         // Rows that were created at the same moment as the last one may not have been read yet.
-        let request = if from == START { request } else { request.with("created_at_after", (from - 1).to_string()) };
-        let mut listing = Listing::new(client.clone(), request, resource.decode_bytes());
-        let wanted = slice(table.rows(), self.watermark - since, every);
+        let request = if from == START { request } else { request.with(CREATED_AFTER, (from - 1).to_string()) };
+        let mut listing = Listing::new(self.client.clone(), request, self.list.decode);
+        let wanted = slice(table.rows(), self.run.watermark - since, every);
         let (mut read, mut to, mut is_heeded) = (0, from, true);
         while let Some(page) = listing.next_page().await? {
             read += page.keys.len() as u64;

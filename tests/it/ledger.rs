@@ -348,13 +348,13 @@ async fn assert_operations_may_be(trouble: Trouble, apart: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_operation_of_filling_the_ledger_may_be_its_last() {
-    assert_operations_may_be(Trouble::Fatal, one_in(11)).await;
+    assert_operations_may_be(Trouble::Fatal, one_in(17)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_of_filling_the_ledger_may_be_refused_or_lose_their_answer() {
-    assert_operations_may_be(Trouble::Refused, one_in(19)).await;
-    assert_operations_may_be(Trouble::AnswerLost, one_in(19)).await;
+    assert_operations_may_be(Trouble::Refused, one_in(29)).await;
+    assert_operations_may_be(Trouble::AnswerLost, one_in(29)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use clerk_lake::api::{Client, ClientConfig, Refusal, RetryPolicy, parse_api_url};
 use clerk_lake::clock::Clock;
@@ -208,7 +207,7 @@ async fn an_outage_that_has_taken_the_budget_is_not_waited_out_again_by_every_re
         ..RetryPolicy::default()
     };
     let client = client(&stub, &small().await, retry).for_run(CancellationToken::new(), Arc::new(|_: &str| ()));
-    let ask = async |path: &str| client.get(path, &[], |_: &Bytes| Ok(())).await;
+    let ask = async |path: &str| client.get(path, &[], |_: &[u8]| Ok(())).await;
     let attempts = async |path: &str| ask(path).await.expect_err("an outage").attempts;
     assert!(attempts("/users").await > 1);
     assert_eq!([attempts("/organizations").await, attempts("/sessions").await], [1, 1]);
@@ -231,7 +230,7 @@ async fn a_long_pause_that_clerk_asks_for_is_said() {
         }
     };
     let client = client(&stub, &small().await, RetryPolicy::default()).for_run(stop, Arc::new(notice));
-    let error = client.get("/users", &[], |_: &Bytes| Ok(())).await.expect_err("it was told to stop");
+    let error = client.get("/users", &[], |_: &[u8]| Ok(())).await.expect_err("it was told to stop");
     assert_eq!(error.refusal, Refusal::Interrupted);
     assert_eq!(*said.lock().expect("a lock"), ["Clerk asked for a pause of 30 s (429 on /v1/users)"]);
 }

@@ -70,7 +70,7 @@ async fn sessions_that_are_read_in_turns_are_never_older_than_a_day_and_new_ones
     let mut past = vec![expected::wanted(&world, "sessions")];
     asked(&world);
     let mut requests = Vec::new();
-    let hours = if one_in(2) == 1 { 60 } else { 30 };
+    let hours = if one_in(2) == 1 { 60 } else { 27 };
     for hour in 1..=hours {
         set_clock(&world, NOW + hour * HOUR);
         let before: BTreeSet<String> = past[past.len() - 1].keys().cloned().collect();
@@ -94,6 +94,36 @@ async fn sessions_that_are_read_in_turns_are_never_older_than_a_day_and_new_ones
     world.options.session_refresh = TimeDelta::zero();
     sync_ok(&world, "all").await;
     expected::assert_same("sessions", &shown(&world).await, &past[past.len() - 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_owners_of_sessions_that_expire_within_a_week_are_left_alone_and_others_are_asked_once_a_week() {
+    let mut world = in_turns(false, |_| ()).await;
+    let long_lived = world.simulator.with_model(|model| {
+        let idle = |session: &&Session| {
+            let user = model.users.get(&session.user_id);
+            let is_idle = user.is_some_and(|user| user.last_active_at.is_none_or(|at| at < NOW - 20 * DAY));
+            session.status == "active" && is_idle
+        };
+        let session = model.sessions.iter().find(idle).expect("an idle owner of an open session").clone();
+        model.sessions.get_mut(&session.id).expect("it is there").expire_at += 30 * DAY;
+        session.user_id
+    });
+    world.options.extent = Extent::Full;
+    sync_ok(&world, "all").await;
+    world.options.extent = Extent::Changes;
+    // Who was active in the last days has had a turn by then.
+    set_clock(&world, NOW + 72 * HOUR);
+    sync_ok(&world, "after three days").await;
+    let mut all = asked(&world);
+    for day in 4..9 {
+        set_clock(&world, NOW + day * 24 * HOUR);
+        sync_ok(&world, "daily").await;
+        let owners = asked(&world);
+        assert!(owners.iter().all(|owner| *owner == long_lived), "{owners:?}");
+        all.extend(owners);
+    }
+    assert!(all.contains(&long_lived), "a week has passed");
 }
 
 /// The stored sessions that Clerk shows.

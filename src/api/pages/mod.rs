@@ -11,7 +11,6 @@ mod pace;
 pub mod scan;
 mod walk;
 
-use bytes::Bytes;
 use futures::Stream;
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +138,7 @@ impl<D> Listing<D> {
     /// What [`Client::get`] gives, and [`Refusal::Malformed`] where a listing does not move on.
     pub async fn next_page<T>(&mut self) -> Result<Option<Page<T>>, ApiError>
     where
-        D: Fn(&Bytes) -> Result<Decoded<T>, String>,
+        D: Fn(&[u8]) -> Result<Decoded<T>, String>,
     {
         while !self.walk.is_done() {
             let mut query = self.request.query.clone();
@@ -177,7 +176,7 @@ impl<D> Listing<D> {
     pub fn pages<T>(&mut self) -> impl Stream<Item = Result<Page<T>, ApiError>> + Send
     where
         T: Send,
-        D: Fn(&Bytes) -> Result<Decoded<T>, String> + Send + Sync,
+        D: Fn(&[u8]) -> Result<Decoded<T>, String> + Send + Sync,
     {
         async_stream::try_stream! {
             while let Some(page) = self.next_page().await? {
@@ -198,7 +197,7 @@ pub fn list<T, D>(
 ) -> impl Stream<Item = Result<Page<T>, ApiError>> + Send
 where
     T: Send,
-    D: Fn(&Bytes) -> Result<Decoded<T>, String> + Send + Sync,
+    D: Fn(&[u8]) -> Result<Decoded<T>, String> + Send + Sync,
 {
     async_stream::try_stream! {
         let mut listing = Listing::new(client, request, decode);

@@ -14,7 +14,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -91,7 +90,7 @@ struct Outcome<D, T> {
     took: Duration,
 }
 
-/// See the [module](self).
+/// A listing by cursor in several lanes, each of which reads the rows created in a stretch of time.
 pub struct Scan<D, T> {
     client: Client,
     whole: ListRequest,
@@ -114,7 +113,7 @@ pub struct Scan<D, T> {
 
 impl<D, T> Scan<D, T>
 where
-    D: Fn(&Bytes) -> Result<Decoded<T>, String> + Clone + Send + Sync + 'static,
+    D: Fn(&[u8]) -> Result<Decoded<T>, String> + Clone + Send + Sync + 'static,
     T: Send + 'static,
 {
     /// A scan of `whole`, a cursor listing oldest first, from its beginning or from `position`. `now` is what the

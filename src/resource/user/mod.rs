@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::json::{FieldTypes, id, integer, millis, text};
 use lists::{EmailAddress, ExternalAccount, PhoneNumber, email_addresses, external_accounts, phone_numbers};
 
-use super::{ListedRow, Reading, Resource, Writing, decode_page, year};
+use super::{CursorList, ListedRow, Reading, Resource, decode_page, year};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
@@ -37,13 +37,15 @@ pub static USERS: Resource = Resource {
         source: "GET /v1/users",
         columns: || columns(&[]),
     },
-    reading: Reading::Cursor {
-        path: "/users",
-        count: "/users/count",
-        active_after: "last_active_at_after",
-        changed: "updated_at",
-    },
-    writing: Writing::Replace,
+    reading: Reading::Cursor(USER_LIST),
+};
+
+/// The list of users.
+pub const USER_LIST: CursorList = CursorList {
+    path: "/users",
+    count: "/users/count",
+    active_after: "last_active_at_after",
+    changed: "updated_at",
     decode: decode_page::<UserRow>,
 };
 

@@ -34,8 +34,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::incremental::UNSEEN_DELETIONS;
-use super::listed::day_of;
-use super::{CLOCKS_APART, ResourceSummary, Run};
+use super::plan::CLOCKS_APART;
+use super::requests::day_of;
+use super::run::Run;
+use super::tally::Tally;
 use crate::error::{Error, Result};
 use crate::lake::{Change, CommitRecord, Coverage, Diff, Table};
 use crate::resource::{ACTIVITY_DAYS, Resource, SESSIONS, USERS, day_columns};
@@ -99,37 +101,37 @@ impl Run<'_> {
         resource: &'static Resource,
         since: Option<DateTime<Utc>>,
         mut table: Table,
-        summary: &mut ResourceSummary,
+        tally: &mut Tally,
     ) -> Result<()> {
         let standing = Standing::of(&table).await?;
         let days_table = self.open(&ACTIVITY_DAYS).await?;
         let counted = DaysStanding::of(&days_table).await?;
         let sources = Sources::open(self, &standing, &counted).await?;
         if !sources.users.exists() && !sources.sessions.exists() {
-            summary.skip("there is nothing to fill it from: sync users and sessions first".to_owned());
+            tally.skipped = Some("there is nothing to fill it from: sync users and sessions first".to_owned());
             return Ok(());
         }
         self.sync.progress.started(resource.name, None);
         let snapshots = Snapshots::open(self, &sources, &table, &days_table).await?;
         let scope = Scope::of(since, &standing, &sources);
-        summary.mode = if scope.is_everything() { "full" } else { "incremental" };
+        tally.is_incremental = !scope.is_everything();
         let new = Box::pin(snapshots.new_rows(self, &sources, &scope, &table)).await?;
-        summary.rows_read = new.staged.rows;
+        tally.rows_read = new.staged.rows;
         let unread = sources.unread(standing.unread).await?;
         let is_behind = table.exists() && (standing.filling.is_none() || counted.filling != standing.filling);
         let days = Box::pin(self.days(&snapshots, &counted, &sources, &new, is_behind, unread)).await?;
         // Where nobody says what time it is, nobody can say which days those deleted from now on may have seen.
         let users_version = if self.dated { version_of(&sources.users) } else { NO_VERSION };
-        let change = Change { watermark: sources.users_at, ..self.change(summary) }
+        let change = Change { watermark: sources.users_at, ..self.change(tally) }
             .with_position(USERS_VERSION, users_version)
             .with_position(FILLING, i64::try_from(standing.filling.unwrap_or(0) + 1).unwrap_or(NO_VERSION));
         let diff = Diff::of_new(new.staged);
-        summary.take_counts(diff.counts());
+        tally.prepared = diff.counts();
         let ledger_change =
             change.clone().with_unreadable(unread).with_position(SESSIONS_VERSION, version_of(&sources.sessions));
         self.claim_lake(&table).await?;
         let outcome = table.commit_diff(diff, ledger_change).await?;
-        self.settle(outcome, sources.users_at, &mut table, summary).await?;
+        self.settle(outcome, sources.users_at, &mut table, tally).await?;
         Box::pin(self.commit_days(days_table, &days, change)).await
     }
 

@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 use crate::lake::{StagedRows, Table};
 use crate::query;
 use crate::resource::{ACTIVITY_DAYS, Activity, SESSIONS, USER_ACTIVITY, USERS, activity_columns};
-use crate::sync::Run;
 use crate::sync::derived::not_read;
-use crate::sync::listed::day_of;
+use crate::sync::requests::day_of;
+use crate::sync::run::Run;
 use crate::table::columns;
 
 /// So many times that the tables tell of a day are looked at together: what is held in memory.

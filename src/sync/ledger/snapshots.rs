@@ -12,8 +12,8 @@ use super::Sources;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, Table};
 use crate::query;
-use crate::sync::Run;
 use crate::sync::derived::not_read;
+use crate::sync::run::Run;
 use crate::table::TableSpec;
 
 /// The tables at the versions that this run fills the ledger from.

@@ -8,15 +8,15 @@ use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use crate::error::{Error, Result};
 use crate::lake::Table;
 use crate::query;
-use crate::resource::GONE_AT;
-use crate::sync::Run;
+use crate::resource::{GONE_AT, PerUserList};
 use crate::sync::staging::Staging;
+use crate::sync::task::Task;
 use crate::table::SYNCED_AT;
 
 /// How many rows are read at a time to be marked.
 const AT_ONCE: usize = 1000;
 
-impl Run<'_> {
+impl Task<'_, PerUserList> {
     /// Stages the rows of sessions that the table has and this run's lists do not show, marked as gone, of all users whose
     /// lists are `complete`.
     pub(super) async fn stage_gone(
@@ -34,11 +34,11 @@ impl Run<'_> {
                 gone.push(session.to_owned());
             }
         };
-        query::for_each_shown_session(&self.lake, table, &mut take).await?;
-        let at = self.watermark.timestamp_micros();
+        query::for_each_shown_session(&self.run.lake, table, &mut take).await?;
+        let at = self.run.watermark.timestamp_micros();
         for sessions in gone.chunks(AT_ONCE) {
             for batch in table.rows_of(sessions).await? {
-                staging.stage_known(marked(&batch, at, self.synced_at_micros())?).await?;
+                staging.stage_known(marked(&batch, at, self.run.synced_at_micros())?).await?;
             }
         }
         Ok(())

@@ -7,22 +7,22 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt;
 
-use super::SESSIONS_READ;
 use super::due::Cycle;
-use crate::api::{Client, Decoded, ListRequest, Order, Page, list};
-use crate::error::{Error, Result};
+use super::{ALL_OPEN_READ, SESSIONS_READ};
+use crate::api::{Decoded, Page, list};
+use crate::error::Result;
 use crate::lake::Table;
 use crate::query::{self, Owner};
-use crate::resource::{PageRows, Reading, USERS};
+use crate::resource::{PageRows, PerUserList, USER_LIST, USERS};
 use crate::sync::failure::ListingFailure;
 use crate::sync::incremental::MARGIN;
-use crate::sync::listed::day_of;
+use crate::sync::plan::CLOCKS_APART;
+use crate::sync::requests::{CREATED_AFTER, day_of};
 use crate::sync::staging::moments;
-use crate::sync::{CLOCKS_APART, Run};
+use crate::sync::task::Task;
 
 /// Whose sessions a sync is to read, and whose are gone.
 #[derive(Debug, Default)]
@@ -41,28 +41,33 @@ struct Candidate {
     is_new: bool,
 }
 
-impl Run<'_> {
+impl Task<'_, PerUserList> {
     /// Whose sessions may have changed since `since` and are to be read now. `lookback` is for a first or full sync: it
     /// reads those of all users active since then, and of all owners of open sessions.
     pub(super) async fn owners_to_ask(
         &self,
         since: Option<DateTime<Utc>>,
         lookback: DateTime<Utc>,
-        client: &Client,
         table: &Table,
     ) -> Result<Owners, ListingFailure> {
-        let refresh = self.sync.options.session_refresh;
+        let refresh = self.run.sync.options.session_refresh;
         let mut owners = Owners::default();
         // Whoever cannot be read is no row of the users' table.
-        owners.to_ask.extend(query::ids_set_aside(&self.lake, &USERS).await?);
+        owners.to_ask.extend(query::ids_set_aside(&self.run.lake, &USERS).await?);
         let in_turns = since.is_some() && refresh > TimeDelta::zero();
-        let open_at = in_turns.then(|| self.watermark - CLOCKS_APART);
+        let open_at = in_turns.then(|| self.run.watermark - CLOCKS_APART);
         // Those whose second turn may have come since the last sync, and later ones.
-        let recent = since.unwrap_or(self.watermark) - refresh * 2;
-        let known =
-            if table.exists() { query::session_owners(&self.lake, table, recent, open_at).await? } else { Vec::new() };
-        let users =
-            if self.fresh.contains(&USERS.table.name) { Some(self.lake.table(&USERS.table).await?) } else { None };
+        let recent = since.unwrap_or(self.run.watermark) - refresh * 2;
+        let known = if table.exists() {
+            query::session_owners(&self.run.lake, table, recent, open_at).await?
+        } else {
+            Vec::new()
+        };
+        let users = if self.run.fresh.contains(&USERS.table.name) {
+            Some(self.run.lake.table(&USERS.table).await?)
+        } else {
+            None
+        };
         if let Some(users) = &users {
             let is_complete = users.unreadable().await? == 0;
             owners.deleted = self.deleted_among(&known, users).await?.into_iter().filter(|_| is_complete).collect();
@@ -72,53 +77,78 @@ impl Run<'_> {
         match since.filter(|_| in_turns) {
             None => {
                 let since = since.map_or(lookback, |since| read.map_or(since, |read| read.min(since)));
-                let candidates = self.active_since(day_of(since), since - MARGIN, client, users.as_ref()).await?;
+                let candidates = self.active_since(day_of(since), since - MARGIN, users.as_ref()).await?;
                 owners.to_ask.extend(candidates.into_iter().map(|user| user.id));
                 owners.to_ask.extend(known.into_iter().filter(|owner| owner.has_unended).map(|owner| owner.id));
             }
             Some(since) => {
                 let read = read.unwrap_or(since);
                 let active = day_of(read.min(since - refresh));
-                let candidates = self.active_since(active, since - MARGIN, client, users.as_ref()).await?;
-                owners.to_ask.extend(self.due(since, read, &candidates, &known));
+                let candidates = self.active_since(active, since - MARGIN, users.as_ref()).await?;
+                owners.to_ask.extend(self.due_active(since, read, &candidates, &known));
+                let open_read = table.position(ALL_OPEN_READ).await?;
+                owners.to_ask.extend(self.due_idle(since, open_read, &candidates, &known));
             }
         }
         owners.to_ask.retain(|id| !owners.deleted.contains(id));
         Ok(owners)
     }
 
-    /// Whose turn it is, if everything up to `read` has been read.
-    fn due(&self, since: DateTime<Utc>, read: DateTime<Utc>, candidates: &[Candidate], known: &[Owner]) -> Vec<String> {
-        let cycle = |period: TimeDelta| Cycle {
-            period: period.num_milliseconds().max(1),
-            from: since.timestamp_millis(),
-            until: self.watermark.timestamp_millis(),
-        };
-        let (refresh, verify) = (self.sync.options.session_refresh, self.sync.options.verify_every);
+    /// Which active users are due, if everything up to `read` has been read.
+    fn due_active(
+        &self,
+        since: DateTime<Utc>,
+        read: DateTime<Utc>,
+        candidates: &[Candidate],
+        known: &[Owner],
+    ) -> Vec<String> {
+        let cycle = self.cycle(since, self.run.sync.options.session_refresh);
         let newest: HashMap<&str, i64> =
             known.iter().filter_map(|owner| Some((owner.id.as_str(), owner.newest?.div_euclid(1000)))).collect();
-        let is_due = |user: &Candidate| {
-            let unread_since = cycle(refresh).unread_since(&user.id, newest.get(user.id.as_str()).copied());
+        let is_due = |user: &&Candidate| {
+            let unread_since = cycle.unread_since(&user.id, newest.get(user.id.as_str()).copied());
             let unread_since = unread_since.and_then(DateTime::from_timestamp_millis).map(|since| since.min(read));
             user.is_new
                 || unread_since
                     .is_some_and(|since| user.last_active_at.is_some_and(|at| at >= day_of(since).timestamp_micros()))
         };
-        let mut due: Vec<String> = candidates.iter().filter(|user| is_due(user)).map(|user| user.id.clone()).collect();
-        let (active, new) = (due.len(), candidates.iter().filter(|user| user.is_new).count());
-        tracing::debug!(active, new, "users whose sessions are due");
-        if verify > TimeDelta::zero() {
-            let active: HashSet<&str> = candidates.iter().map(|user| user.id.as_str()).collect();
-            let now = (self.watermark - CLOCKS_APART).timestamp_micros();
-            let is_open = |owner: &&Owner| owner.open_until.is_some_and(|until| until > now);
-            let others = known.iter().filter(|owner| is_open(owner) && !active.contains(owner.id.as_str()));
-            // A session that lives no longer than this is never older than this while it is open.
-            let is_due = |owner: &&Owner| {
-                cycle(verify).unread_since(&owner.id, owner.newest.map(|newest| newest.div_euclid(1000))).is_some()
-            };
-            due.extend(others.filter(is_due).map(|owner| owner.id.clone()));
+        candidates.iter().filter(is_due).map(|user| user.id.clone()).collect()
+    }
+
+    /// Which of the other owners of open sessions are due, if all open sessions were read at `open_read` (Unix
+    /// milliseconds) or later.
+    fn due_idle(
+        &self,
+        since: DateTime<Utc>,
+        open_read: Option<i64>,
+        candidates: &[Candidate],
+        known: &[Owner],
+    ) -> Vec<String> {
+        let every = self.run.sync.options.verify_every;
+        if every <= TimeDelta::zero() {
+            return Vec::new();
         }
-        due
+        let cycle = self.cycle(since, every);
+        let active: HashSet<&str> = candidates.iter().map(|user| user.id.as_str()).collect();
+        // Sessions that expire before their next turn is due need none.
+        let now = (self.run.watermark - CLOCKS_APART).timestamp_millis();
+        let next = open_read.map_or(now, |read| now.max(read + every.num_milliseconds()));
+        let is_open = |owner: &&Owner| owner.open_until.is_some_and(|until| until > next.saturating_mul(1000));
+        let others = known.iter().filter(|owner| is_open(owner) && !active.contains(owner.id.as_str()));
+        // A session that lives no longer than this is never older than this while it is open.
+        let is_due = |owner: &&Owner| {
+            cycle.unread_since(&owner.id, owner.newest.map(|newest| newest.div_euclid(1000))).is_some()
+        };
+        others.filter(is_due).map(|owner| owner.id.clone()).collect()
+    }
+
+    /// The part of a cycle of this length that has passed since the last sync.
+    fn cycle(&self, since: DateTime<Utc>, period: TimeDelta) -> Cycle {
+        Cycle {
+            period: period.num_milliseconds().max(1),
+            from: since.timestamp_millis(),
+            until: self.run.watermark.timestamp_millis(),
+        }
     }
 
     /// The users who were active at `active` or later, and those who may have new sessions since `new`: from the lake if
@@ -127,24 +157,23 @@ impl Run<'_> {
         &self,
         active: DateTime<Utc>,
         new: DateTime<Utc>,
-        client: &Client,
         users: Option<&Table>,
     ) -> Result<Vec<Candidate>, ListingFailure> {
         if let Some(users) = users {
-            let found = query::active_users(&self.lake, users, active, new).await?;
+            let found = query::active_users(&self.run.lake, users, active, new).await?;
             let candidate = |(id, last_active_at, is_new)| Candidate { id, last_active_at, is_new };
             return Ok(found.into_iter().map(candidate).collect());
         }
         let mut found = Vec::new();
         let new = (new.timestamp_millis() - 1).to_string();
         let lists = [
-            (false, self.users_active_since(active)?),
-            (true, users_by_creation()?.with("last_sign_in_at_after", new.clone())),
-            (true, users_by_creation()?.with("created_at_after", new)),
+            (false, USER_LIST.active_since(active)),
+            (true, USER_LIST.oldest_first().with("last_sign_in_at_after", new.clone())),
+            (true, USER_LIST.oldest_first().with(CREATED_AFTER, new)),
         ];
         for (is_new, request) in lists {
-            let request = request.until(self.watermark.timestamp_millis());
-            let listed = list(client.clone(), request, decode_activity).map_err(ListingFailure::Api);
+            let request = request.until(self.run.watermark.timestamp_millis());
+            let listed = list(self.client.clone(), request, decode_activity).map_err(ListingFailure::Api);
             let mut listed = std::pin::pin!(listed);
             while let Some(page) = listed.try_next().await? {
                 let Page { keys, rows, .. } = page;
@@ -166,21 +195,16 @@ impl Run<'_> {
         let mut remove = |id: &str| {
             owners.remove(id);
         };
-        query::for_each_text(&self.lake, &users.provider().await?, "id", &mut remove).await?;
-        let set_aside: HashSet<String> = query::ids_set_aside(&self.lake, &USERS).await?.into_iter().collect();
+        query::for_each_text(&self.run.lake, &users.provider().await?, "id", &mut remove).await?;
+        let set_aside: HashSet<String> = query::ids_set_aside(&self.run.lake, &USERS).await?.into_iter().collect();
         Ok(owners.into_iter().filter(|id| !set_aside.contains(*id)).map(str::to_owned).collect())
     }
 }
 
-fn users_by_creation() -> Result<ListRequest> {
-    let Reading::Cursor { path, .. } = USERS.reading else { return Err(Error::bug("users are not listed by cursor")) };
-    Ok(ListRequest::new(path, Order::Cursor).with("order_by", "created_at"))
-}
-
 /// Users by their ids and last activity, Unix microseconds. Of a user who cannot be read only the id is known: that counts
 /// as active.
-fn decode_activity(body: &Bytes) -> Result<Decoded<Vec<Option<i64>>>, String> {
-    let Decoded { keys, unreadable, total_count, rows } = (USERS.decode)(body)?;
+fn decode_activity(body: &[u8]) -> Result<Decoded<Vec<Option<i64>>>, String> {
+    let Decoded { keys, unreadable, total_count, rows } = (USER_LIST.decode)(body)?;
     let rows: PageRows = rows;
     let mut known = moments(&rows, "last_active_at");
     let of_row =

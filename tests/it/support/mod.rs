@@ -162,6 +162,14 @@ pub fn one_in(default: u64) -> u64 {
     if switch("CLERK_LAKE_EXHAUSTIVE").is_some_and(|on| on > 0) { 1 } else { default }
 }
 
+/// All of `cases` if `CLERK_LAKE_EXHAUSTIVE=1`, else every second one, from number `from` on: another test of the same
+/// cases takes the others.
+pub fn every_second<T: Copy>(cases: &[T], from: usize) -> impl Iterator<Item = T> {
+    let apart = usize::try_from(one_in(2)).expect("a small number");
+    let from = if apart == 1 { 0 } else { from };
+    cases.iter().copied().skip(from).step_by(apart).collect::<Vec<_>>().into_iter()
+}
+
 /// The real program in `directory`, with an environment of its own.
 pub fn program(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-lake"));

@@ -9,10 +9,9 @@ use chrono::{DateTime, Utc};
 use clap::Command;
 use toml::{Table, Value};
 
-use crate::api::SecretKey;
-use crate::api::secret::WHERE_FROM;
-use crate::clock::Clock;
-use crate::error::{Error, Result};
+use clerk_lake::api::SecretKey;
+use clerk_lake::clock::Clock;
+use clerk_lake::{Error, Result};
 
 /// The settings file that is read if none is named.
 pub const DEFAULT_FILE: &str = "clerk-lake.toml";
@@ -20,18 +19,18 @@ pub const DEFAULT_FILE: &str = "clerk-lake.toml";
 /// Reads the key from `CLERK_SECRET_KEY`, or from the file that `CLERK_SECRET_KEY_FILE` names.
 ///
 /// # Errors
-/// [`Settings`](crate::ErrorKind::Settings) where neither is set or the key cannot be one.
+/// [`Settings`](clerk_lake::ErrorKind::Settings) where neither is set or the key cannot be one.
 pub fn secret_key() -> Result<SecretKey> {
     if let Some(key) = environment("CLERK_SECRET_KEY").filter(|key| !key.trim().is_empty()) {
         return SecretKey::new(&key);
     }
     let Some(file) = environment("CLERK_SECRET_KEY_FILE").filter(|file| !file.is_empty()) else {
-        return Err(Error::settings("no Clerk secret key is set").with_hint(WHERE_FROM));
+        return Err(Error::settings("no Clerk secret key is set").with_hint(SecretKey::WHERE_FROM));
     };
     let text = std::fs::read_to_string(&file).map_err(|error| {
         // The variable may hold the key itself, which must not be repeated.
         let named = if file.contains("sk_") { "that CLERK_SECRET_KEY_FILE names" } else { file.as_str() };
-        Error::settings(format!("the key file {named} cannot be read: {error}")).with_hint(WHERE_FROM)
+        Error::settings(format!("the key file {named} cannot be read: {error}")).with_hint(SecretKey::WHERE_FROM)
     })?;
     SecretKey::new(&text)
 }
@@ -39,7 +38,7 @@ pub fn secret_key() -> Result<SecretKey> {
 /// The clock that `CLERK_LAKE_NOW` sets (RFC 3339), for tests; the operating system's if nothing does.
 ///
 /// # Errors
-/// [`Settings`](crate::ErrorKind::Settings) if it is not a moment.
+/// [`Settings`](clerk_lake::ErrorKind::Settings) if it is not a moment.
 pub fn clock() -> Result<Clock> {
     let Some(text) = environment("CLERK_LAKE_NOW").filter(|text| !text.is_empty()) else { return Ok(Clock::system()) };
     let moment = DateTime::parse_from_rfc3339(&text)
@@ -70,7 +69,7 @@ pub struct Settings {
 /// the `clerk-lake.toml` in the working directory, over those of the user's own file.
 ///
 /// # Errors
-/// [`Settings`](crate::ErrorKind::Settings) if a file cannot be read or names a setting that no flag has.
+/// [`Settings`](clerk_lake::ErrorKind::Settings) if a file cannot be read or names a setting that no flag has.
 pub fn with_files(command: Command, file: Option<&Path>) -> Result<Settings> {
     let mut settings = Settings { command, is_lake_found: false, is_address_found: false };
     if let Some(own) = user_file()
@@ -121,7 +120,10 @@ fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> Error {
 fn with_default(command: Command, path: &Path, name: &str, value: &Value) -> Result<Command> {
     let values = texts(value).ok_or_else(|| wrong(path, &format!("{name} is neither a value nor a list of values")))?;
     if name.contains("secret") || name.contains("key") {
-        return Err(wrong(path, &format!("{name} does not belong in a file that is shared; {WHERE_FROM}")));
+        return Err(wrong(
+            path,
+            &format!("{name} does not belong in a file that is shared; {}", SecretKey::WHERE_FROM),
+        ));
     }
     let mut known = false;
     let command = set(command, name, &values, &mut known);
