@@ -2,10 +2,11 @@
 """What syncs cost, against a simulated Clerk: requests, bytes and files, which do not vary, and peak memory.
 
     cargo build --release
-    benches/cost.py target/release/clerk-lake [deletions] [hourly-deletions] [changes] [sessions]
+    benches/cost.py target/release/clerk-lake [deletions] [hourly-deletions] [changes] [sessions] [years]
 
 Without a name all are measured. CLERK_LAKE_BENCH_USERS says how many users there are (1000000 by default, and three times
-as many for `changes`; 200000 for `sessions`).
+as many for `changes`; 200000 for `sessions`; 50000 for `years`), CLERK_LAKE_BENCH_SYNCS how many hourly syncs `years` runs
+(2000).
 """
 import json
 import os
@@ -17,7 +18,7 @@ import time
 import urllib.request
 
 PROGRAM = sys.argv[1]
-WANTED = sys.argv[2:] or ["deletions", "hourly-deletions", "changes", "sessions"]
+WANTED = sys.argv[2:] or ["deletions", "hourly-deletions", "changes", "sessions", "years"]
 KEY = "sk_live_simulated"
 HOUR = 3_600_000
 
@@ -137,6 +138,39 @@ def sessions(users):
               f"{max(asked[:24])}; second day: {sum(asked[24:48]) / 24:.0f}, {max(asked[24:48])})")
 
 
+def years(users, syncs):
+    """A lake after many syncs beside one that has the same rows from one sync: times of commands, and files."""
+    with Clerk("--users", str(users)) as clerk, tempfile.TemporaryDirectory() as directory:
+        old, new = (os.path.join(directory, name) for name in ("old", "new"))
+        for _ in range(syncs):
+            clerk.hours(1)
+            for kind, count in (("create-user", 3), ("update-profile", 3), ("activity", 10), ("ban", 1)):
+                clerk.change(kind, count)
+            sync(clerk, old, "--resource", "users")
+        sync(clerk, old, "--resource", "users")
+        sync(clerk, new, "--resource", "users")
+
+        def run(lake, *arguments):
+            begun = time.monotonic()
+            answer = subprocess.run([PROGRAM, *arguments], capture_output=True, check=True, text=True,
+                                    env={"PATH": os.environ["PATH"], "CLERK_LAKE_LAKE": lake})
+            return time.monotonic() - begun, answer.stdout
+
+        def median(lake, *arguments):
+            return sorted(run(lake, *arguments)[0] for _ in range(11))[5]
+
+        content = "SELECT count(*), count(DISTINCT id), max(updated_at), count(*) FILTER (WHERE banned) FROM clerk_user"
+        answers = [run(lake, "query", "--format", "csv", content)[1] for lake in (old, new)]
+        assert answers[0] == answers[1], answers
+        print(f"{users} users, {syncs} hourly syncs beside one (medians of 11):")
+        for name, arguments in (("status", ["status"]), ("count of users", ["query", "SELECT count(*) FROM clerk_user"]),
+                                ("daily active users", ["query", "--name", "daily_active_users"])):
+            many, one = (median(lake, *arguments) for lake in (old, new))
+            print(f"  {name}: {many:.3f} s and {one:.3f} s, {many / one:.2f} times")
+        many, one = (len(data_files(lake)) for lake in (old, new))
+        print(f"  data files: {many} and {one}, {many / one:.2f} times")
+
+
 users = int(os.environ.get("CLERK_LAKE_BENCH_USERS", 1_000_000))
 if "deletions" in WANTED:
     deletions(users)
@@ -146,3 +180,5 @@ if "changes" in WANTED:
     changes(users)
 if "sessions" in WANTED:
     sessions(int(os.environ.get("CLERK_LAKE_BENCH_USERS", 200_000)))
+if "years" in WANTED:
+    years(int(os.environ.get("CLERK_LAKE_BENCH_USERS", 50_000)), int(os.environ.get("CLERK_LAKE_BENCH_SYNCS", 2000)))

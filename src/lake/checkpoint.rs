@@ -166,6 +166,7 @@ impl Table {
             }
             segment.place = place;
             staged.push(StagedRows {
+                keys: None,
                 adds: segment.adds.clone(),
                 files,
                 place: segment.place.clone(),

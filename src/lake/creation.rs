@@ -9,7 +9,8 @@ use datafusion::prelude::{Expr, col};
 use futures::TryStreamExt;
 
 use super::diff::{CREATED_AT, Diff};
-use super::rows::{Committed, KeyHasher, failed};
+use super::identity::KeyHasher;
+use super::rows::{Committed, failed};
 use super::table::Table;
 use crate::error::{Error, Result};
 

@@ -23,6 +23,7 @@ mod failure;
 mod feed;
 mod follow;
 mod hiding;
+mod identity;
 mod layout;
 mod location;
 mod lock;

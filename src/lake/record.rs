@@ -10,7 +10,7 @@ use deltalake::kernel::{Action, Add, AddCDCFile};
 
 use super::change_data::{CHANGE_DATA, schema_of_changes};
 use super::diff::Diff;
-use super::rows::{Key, rows_where};
+use super::identity::{Key, rows_where};
 use super::table::Table;
 use super::writer::Writer;
 use crate::error::{Error, Result};

@@ -1,28 +1,22 @@
-//! Rows as streams of batches: those that a table has, and those that are staged for it; with what tells two rows
-//! apart, and two versions of a row.
-//!
-//! `_synced_at` is not content: a row that was read again and is the same as before has not changed. Keys are told
-//! apart by 128 bits of a hash, and contents by 64, so that wide rows are compared at the cost of narrow ones.
+//! Rows as streams of batches: those that a table has, and those that are staged for it.
 
 use std::collections::HashSet;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::filter_record_batch;
+use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Schema};
-use arrow::row::{RowConverter, SortField};
 use chrono::DateTime;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Statistics;
-use datafusion::common::hash_utils::QualityRandomState;
 use datafusion::common::stats::Precision;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::{Expr, col, lit};
 use deltalake::kernel::Add;
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
@@ -32,10 +26,13 @@ use super::table::Table;
 
 use super::{Lake, store_error};
 use crate::error::{Error, Result, chain};
-use crate::table::{SYNCED_AT, TableSpec, conform};
+use crate::table::{TableSpec, conform};
 
 /// The column of [`Committed`] rows that says which data file holds each of them.
 const FILE: &str = "__file";
+
+/// How many batches are decoded ahead of those that are looked at.
+const BATCHES_AHEAD: usize = 2;
 
 /// Which of a table's rows are read, and which of their columns.
 #[derive(Default)]
@@ -96,7 +93,7 @@ impl Table {
         }
         let filter = Some(self.key_is_one_of(keys.iter().map(String::as_str))?);
         let rows = self.committed(Committed { filter, ..Committed::default() }).await?;
-        let rows: Vec<RecordBatch> = futures::TryStreamExt::try_collect(rows).await.map_err(|error| failed(&error))?;
+        let rows: Vec<RecordBatch> = rows.try_collect().await.map_err(|error| failed(&error))?;
         rows.iter().map(|batch| conform(batch, &self.spec.schema())).collect()
     }
 
@@ -119,6 +116,22 @@ impl StagedRows {
     }
 }
 
+/// The same rows, decoded in a task of its own while the batches before are looked at.
+pub(super) fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let mut decoded = RecordBatchReceiverStream::builder(rows.schema(), BATCHES_AHEAD);
+    let batches = decoded.tx();
+    decoded.spawn(async move {
+        while let Some(batch) = rows.next().await {
+            // Nobody wants them any more.
+            if batches.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    decoded.build()
+}
+
 /// The names of the data files that hold the rows of a batch of [`Table::committed`].
 pub(super) fn file_names(batch: &RecordBatch) -> Result<Vec<String>> {
     let bug = || Error::bug("rows without the name of their data file");
@@ -131,64 +144,6 @@ pub(super) fn file_names(batch: &RecordBatch) -> Result<Vec<String>> {
 /// The last part of a path: no two data files of a table share it.
 pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Tells the keys of rows apart, at 16 bytes each.
-pub(super) struct KeyHasher {
-    converter: RowConverter,
-    columns: &'static [&'static str],
-}
-
-/// A row's key, hashed.
-pub(super) type Key = u128;
-
-impl KeyHasher {
-    pub(super) fn new(spec: &TableSpec) -> Result<Self> {
-        let bug = |error: arrow::error::ArrowError| Error::bug(format!("keys cannot be compared: {error}"));
-        let schema = spec.schema();
-        let fields = spec.key.iter().map(|name| schema.field_with_name(name).map(|it| it.data_type().clone()));
-        let fields = fields.map(|data_type| data_type.map(SortField::new)).collect::<Result<Vec<_>, _>>();
-        let converter = fields.and_then(RowConverter::new).map_err(bug)?;
-        Ok(Self { converter, columns: spec.key })
-    }
-
-    /// The key of each row of `batch`, whose key columns have the table's own types.
-    pub(super) fn keys(&self, batch: &RecordBatch) -> Result<Vec<Key>> {
-        let columns = self.columns.iter().filter_map(|name| batch.column_by_name(name).cloned()).collect::<Vec<_>>();
-        self.hashed(&columns)
-    }
-
-    /// The keys of rows whose key is one column of text.
-    pub(super) fn keys_of_text(&self, texts: &[String]) -> Result<Vec<Key>> {
-        self.hashed(&[Arc::new(StringArray::from_iter_values(texts))])
-    }
-
-    fn hashed(&self, columns: &[ArrayRef]) -> Result<Vec<Key>> {
-        let rows = self.converter.convert_columns(columns);
-        let rows = rows.map_err(|error| Error::bug(format!("keys cannot be compared: {error}")))?;
-        let hashers = [QualityRandomState::with_seed(1), QualityRandomState::with_seed(2)];
-        let hash = |row: &[u8]| u128::from(hashers[0].hash_one(row)) << 64 | u128::from(hashers[1].hash_one(row));
-        Ok(rows.iter().map(|row| hash(row.as_ref())).collect())
-    }
-}
-
-/// A hash of the content of each row of `batch`, which has the table's own schema: all columns but `_synced_at`.
-pub(super) fn contents(batch: &RecordBatch) -> Result<Vec<u64>> {
-    let bug = |error: arrow::error::ArrowError| Error::bug(format!("rows cannot be compared: {error}"));
-    let schema = batch.schema();
-    let content = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != SYNCED_AT);
-    let (fields, arrays): (Vec<SortField>, Vec<ArrayRef>) =
-        content.map(|(field, array)| (SortField::new(field.data_type().clone()), Arc::clone(array))).unzip();
-    // The row format tells null from empty and one column's null from another's; hashing values alone does not.
-    let encoded = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&arrays)).map_err(bug)?;
-    let hasher = QualityRandomState::with_seed(0);
-    Ok(encoded.iter().map(|row| hasher.hash_one(row.as_ref())).collect())
-}
-
-/// The rows of `batch` whose key is among `keys`, or is not.
-pub(super) fn rows_where(batch: &RecordBatch, keys: &[Key], wanted: impl Fn(&Key) -> bool) -> Result<RecordBatch> {
-    let wanted: BooleanArray = keys.iter().map(|key| Some(wanted(key))).collect();
-    filter_record_batch(batch, &wanted).map_err(|error| Error::bug(error.to_string()))
 }
 
 /// Staged rows as a table that DataFusion can read. It reads the files by their names: one that is gone is an error,

@@ -292,7 +292,8 @@ impl Table {
     /// [`Bug`](crate::ErrorKind::Bug) where the table was opened for reading.
     pub fn writer(&self) -> Result<Writer> {
         let (place, prefix) = self.place_to_stage()?;
-        Ok(Writer::new(self.spec, Arc::new(self.store.staging_at(prefix.clone())), prefix, place))
+        let writer = Writer::new(self.spec, Arc::new(self.store.staging_at(prefix.clone())), prefix, place);
+        if self.file_count() == 0 { writer.noting_keys() } else { Ok(writer) }
     }
 
     /// A writer of staged change data for this table.

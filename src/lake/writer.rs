@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::change_data::{CHANGE_DATA, schema_of_changes};
+use super::identity::KeyHasher;
 use super::layout::join;
 use super::staged::StagedStore;
 use super::staged_rows::StagedRows;
@@ -48,6 +49,8 @@ pub struct Writer {
     coalescer: BatchCoalescer,
     staging: Path,
     place: String,
+    /// Notes the keys of rows for a table that has none: that they are distinct is all that is to be known of them.
+    keys: Option<(KeyHasher, Vec<u64>)>,
     rows: u64,
 }
 
@@ -88,8 +91,14 @@ impl Writer {
             coalescer,
             staging,
             place,
+            keys: None,
             rows: 0,
         }
+    }
+
+    /// The same, noting the key of each row.
+    pub(super) fn noting_keys(self) -> Result<Self> {
+        Ok(Self { keys: Some((KeyHasher::new(self.spec)?, Vec::new())), ..self })
     }
 
     /// How many rows it has taken in.
@@ -112,6 +121,9 @@ impl Writer {
     /// As [`Writer::write`].
     pub async fn write_stamped(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
+        if let Some((hasher, keys)) = &mut self.keys {
+            keys.extend(hasher.short_keys(&batch)?);
+        }
         self.coalescer.push_batch(batch).map_err(|error| Error::bug(error.to_string()))?;
         self.drain().await
     }
@@ -127,7 +139,7 @@ impl Writer {
         let files: Result<Vec<Path>, _> = adds.iter().map(|add| Path::from_url_path(&add.path)).collect();
         let files = files.map_err(|error| Error::bug(error.to_string()))?;
         let files = files.iter().map(|file| join(&self.staging, file)).collect();
-        Ok(StagedRows { adds, files, place: self.place, rows: self.rows })
+        Ok(StagedRows { adds, files, place: self.place, keys: self.keys.map(|(_, keys)| vec![keys]), rows: self.rows })
     }
 
     async fn drain(&mut self) -> Result<()> {

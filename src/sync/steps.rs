@@ -53,7 +53,7 @@ impl Run<'_> {
         let start = Instant::now();
         let client = self.client.scope();
         let mut tally = Tally::default();
-        let outcome = self.bring_up_to_date(resource, &client, &mut tally).await;
+        let outcome = Box::pin(self.bring_up_to_date(resource, &client, &mut tally)).await;
         for (field, nulled) in &tally.fields_nulled {
             self.sync.progress.warn(&odd_fields::describe(resource.name, field, nulled));
         }

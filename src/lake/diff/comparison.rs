@@ -10,7 +10,8 @@ use futures::TryStreamExt;
 use super::outcome::{CREATED_AT, Coverage, Diff};
 use crate::error::{Error, Result};
 use crate::lake::change::Counts;
-use crate::lake::rows::{Committed, Key, KeyHasher, contents, failed, file_name, file_names};
+use crate::lake::identity::{Key, KeyHasher, contents};
+use crate::lake::rows::{Committed, ahead, failed, file_name, file_names};
 use crate::lake::staged_rows::StagedRows;
 use crate::lake::table::Table;
 use crate::table::conform;
@@ -95,7 +96,7 @@ impl<'a> Comparison<'a> {
         let mut names = is_looked_up.then(Vec::new);
         let mut entries = Vec::with_capacity(usize::try_from(staged.rows / slices).unwrap_or(0));
         let mut read = 0;
-        let mut rows = self.table.all_staged(staged, columns).await?;
+        let mut rows = ahead(self.table.all_staged(staged, columns).await?);
         while let Some(batch) = rows.try_next().await.map_err(|error| failed(&error))? {
             read += batch.num_rows() as u64;
             let keys = self.hasher.keys(&self.table.keys_of(&batch)?)?;
@@ -134,8 +135,8 @@ impl<'a> Comparison<'a> {
         if self.table.file_count() > 0 && (self.read > 0 || !self.coverage_is_partial()) {
             let filter = self.names.take().map(|names| self.table.key_is_one_of(names.iter().map(String::as_str)));
             let columns = if self.reads_content() { None } else { Some(self.table.spec.key) };
-            let mut rows =
-                self.table.committed(Committed { columns, filter: filter.transpose()?, files: None }).await?;
+            let rows = self.table.committed(Committed { columns, filter: filter.transpose()?, files: None }).await?;
+            let mut rows = ahead(rows);
             while let Some(batch) = rows.try_next().await.map_err(|error| failed(&error))? {
                 self.take_committed(&batch, &mut slice, number, slices)?;
             }

@@ -9,7 +9,8 @@ mod outcome;
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 
-use super::rows::{Committed, KeyHasher, failed, file_names};
+use super::identity::KeyHasher;
+use super::rows::{Committed, failed, file_names};
 use super::staged_rows::StagedRows;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -31,7 +32,10 @@ impl Table {
     /// # Errors
     /// [`Bug`](crate::ErrorKind::Bug) if two staged rows share a key, or not all of them can be read back;
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
-    pub async fn diff(&self, staged: StagedRows, coverage: Coverage) -> Result<Diff> {
+    pub async fn diff(&self, mut staged: StagedRows, coverage: Coverage) -> Result<Diff> {
+        if self.file_count() == 0 && staged.has_distinct_keys() && staged.rows_in_files() == Some(staged.rows) {
+            return Ok(Diff::of_new(staged));
+        }
         let reads_content = self.file_count() > 0 && coverage != Coverage::Insertions;
         let most = if reads_content { SLICE } else { SLICE_OF_KEYS };
         let slices = staged.rows.div_ceil(most).max(1);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::lake::change::Counts;
-use crate::lake::rows::Key;
+use crate::lake::identity::Key;
 use crate::lake::staged_rows::StagedRows;
 
 /// The column by which [`Coverage::Within`] goes.
