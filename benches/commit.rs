@@ -1,8 +1,8 @@
-//! Staged rows to a commit: one user in fifty has changed since the table was written.
+//! Commits staged rows. One user in fifty has changed since the table was written.
 //!
-//! An upsert stands beside delta-rs' MERGE as it comes, with the same rows on an equal table. A replacement has two
-//! parts: what it changes is found out, which cannot be faster than reading both tables, and then it is committed,
-//! which cannot be faster than moving, writing and deleting the files in question.
+//! An upsert of the changed rows is compared with delta-rs' plain MERGE of the same rows into an identical table. A
+//! replacement of all rows has two parts. The diff cannot be faster than reading both versions. The commit cannot be
+//! faster than moving, writing and deleting the affected files.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -27,24 +27,24 @@ use crate::plain_read;
 use crate::rows::lake_properties;
 use crate::support::{now, runtime, with_column};
 
-/// Of so many users one has changed: two in a hundred.
+/// Every n-th user has changed: 2% of all users.
 const ONE_IN: usize = 50;
 
-/// All users of the synced lake, one in [`ONE_IN`] of them changed just now, in the table's whole schema.
-static USERS_NOW: LazyLock<Vec<RecordBatch>> = LazyLock::new(|| {
+/// All users of the synced lake, in the table's complete schema. One in [`ONE_IN`] users has just changed.
+static CURRENT_USERS: LazyLock<Vec<RecordBatch>> = LazyLock::new(|| {
     let lake = lakes::at(lakes::synced());
     let batches = runtime().block_on(async {
-        let session = query::session(&lake).await.expect("a lake with users");
+        let context = query::session(&lake).await.expect("a lake with users");
         let all = Query::ad_hoc("SELECT * FROM clerk_user");
-        all.run(&session, &Parameters::at(now())).await.expect("the users")
+        all.run(&context, &Parameters::at(now())).await.expect("the users")
     });
     let schema = USERS.table.schema();
     batches.iter().map(|batch| with_changes(&conform(batch, &schema).expect("users"))).collect()
 });
 
-/// Those that have changed, scattered over the whole table.
+/// The changed users, which are spread over the whole table.
 static CHANGED: LazyLock<RecordBatch> = LazyLock::new(|| {
-    let changed: Vec<_> = USERS_NOW.iter().map(only_changed).collect();
+    let changed: Vec<_> = CURRENT_USERS.iter().map(only_changed).collect();
     concat_batches(&USERS.table.schema(), &changed).expect("rows of one schema")
 });
 
@@ -66,7 +66,7 @@ fn only_changed(batch: &RecordBatch) -> RecordBatch {
     filter_record_batch(batch, &changed).expect("rows of the batch")
 }
 
-/// A copy of the synced lake, and these rows staged.
+/// Returns a copy of the synced lake with `batches` staged.
 fn staged(batches: &[RecordBatch]) -> (OpenLake, StagedRows) {
     let lake = OpenLake::synced();
     let staged = lake.stage(batches);
@@ -79,17 +79,17 @@ fn upsert_lake(bencher: Bencher) {
     bencher.counter(ItemsCount::new(CHANGED.num_rows())).with_inputs(|| staged(changed)).bench_local_values(
         |(mut lake, staged)| {
             runtime().block_on(async {
-                let diff = lake.table.diff(staged, Coverage::Partial).await.expect("the rows are compared");
+                let diff = lake.table.diff(staged, Coverage::Partial).await.expect("a diff");
                 assert_eq!(diff.counts().updated, CHANGED.num_rows() as u64);
                 let outcome = lake.table.commit_diff(diff, lakes::change()).await.expect("a commit");
-                outcome.committed(USERS.table.name).expect("no other run");
+                outcome.committed(USERS.table.name).expect("no conflict with another run");
             });
             lake
         },
     );
 }
 
-/// The bound: MERGE in the session that delta-rs makes for itself.
+/// The bound: a MERGE in the default context of delta-rs.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn upsert_bare_merge(bencher: Bencher) {
     let changed = &*CHANGED;
@@ -101,10 +101,10 @@ fn upsert_bare_merge(bencher: Bencher) {
     );
 }
 
-/// A copy of the users' table as delta-rs opens it.
+/// Returns a copy of the users table, opened by delta-rs.
 fn delta_table() -> (TempDir, DeltaTable) {
     let directory = lakes::copy_of_synced();
-    let url = Url::from_directory_path(directory.path().join(USERS.table.name)).expect("a whole path");
+    let url = Url::from_directory_path(directory.path().join(USERS.table.name)).expect("an absolute path");
     let table = runtime().block_on(deltalake::open_table(url)).expect("a Delta table");
     (directory, table)
 }
@@ -125,12 +125,12 @@ async fn merge(table: DeltaTable, changed: RecordBatch) -> Result<DeltaTable, De
 }
 
 fn all_users() -> ItemsCount {
-    ItemsCount::new(USERS_NOW.iter().map(RecordBatch::num_rows).sum::<usize>())
+    ItemsCount::new(CURRENT_USERS.iter().map(RecordBatch::num_rows).sum::<usize>())
 }
 
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn replace_compare_lake(bencher: Bencher) {
-    let (users, changed) = (&*USERS_NOW, CHANGED.num_rows() as u64);
+    let (users, changed) = (&*CURRENT_USERS, CHANGED.num_rows() as u64);
     bencher.counter(all_users()).with_inputs(|| staged(users)).bench_local_values(|(lake, staged)| {
         let diff = diff(&lake, staged);
         assert_eq!(diff.counts().updated, changed);
@@ -139,10 +139,10 @@ fn replace_compare_lake(bencher: Bencher) {
 }
 
 fn diff(lake: &OpenLake, staged: StagedRows) -> Diff {
-    runtime().block_on(lake.table.diff(staged, Coverage::Complete)).expect("the rows are compared")
+    runtime().block_on(lake.table.diff(staged, Coverage::Complete)).expect("a diff")
 }
 
-/// The bound: all columns of as many rows twice, by one thread, as the lake compares.
+/// The bound: reads all columns of all users twice, with one thread, like the lake's comparison.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn replace_compare_bare_read(bencher: Bencher) {
     let files = plain_read::data_files(lakes::synced());
@@ -152,7 +152,7 @@ fn replace_compare_bare_read(bencher: Bencher) {
 
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn replace_commit_lake(bencher: Bencher) {
-    let users = &*USERS_NOW;
+    let users = &*CURRENT_USERS;
     let compared = || {
         let (lake, staged) = staged(users);
         let diff = diff(&lake, staged);
@@ -160,23 +160,22 @@ fn replace_commit_lake(bencher: Bencher) {
     };
     bencher.counter(all_users()).with_inputs(compared).bench_local_values(|(mut lake, diff)| {
         let outcome = runtime().block_on(lake.table.commit_diff(diff, lakes::change())).expect("a commit");
-        outcome.committed(USERS.table.name).expect("no other run");
+        outcome.committed(USERS.table.name).expect("no conflict with another run");
         lake
     });
 }
 
-/// The bound: the new files are moved into place, a commit as large as the first one is written, and the old files
-/// are deleted.
+/// The bound: moves the new files into place, writes a commit as large as the first one, and deletes the old files.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn replace_commit_bare_files(bencher: Bencher) {
-    bencher.counter(all_users()).with_inputs(Moves::new).bench_local_values(|moves| {
-        moves.make();
-        moves
+    bencher.counter(all_users()).with_inputs(FileReplacement::new).bench_local_values(|replacement| {
+        replacement.execute();
+        replacement
     });
 }
 
-/// What has to happen to files at a replacement.
-struct Moves {
+/// The file operations of a replacement.
+struct FileReplacement {
     new: Vec<(PathBuf, PathBuf)>,
     old: Vec<PathBuf>,
     commit: Vec<u8>,
@@ -184,15 +183,15 @@ struct Moves {
     _directories: [TempDir; 2],
 }
 
-impl Moves {
+impl FileReplacement {
     fn new() -> Self {
         let (table, staged) = (lakes::copy_of_synced(), lakes::copy_of_synced());
-        let place = |file: &Path| {
+        let target = |file: &Path| {
             let below = file.strip_prefix(staged.path()).expect("a file of the lake");
             table.path().join(below).with_extension("new.parquet")
         };
         let new = plain_read::data_files(staged.path()).into_iter().map(|from| {
-            let to = place(&from);
+            let to = target(&from);
             (from, to)
         });
         let new = new.collect();
@@ -206,7 +205,7 @@ impl Moves {
         }
     }
 
-    fn make(&self) {
+    fn execute(&self) {
         for (from, to) in &self.new {
             std::fs::rename(from, to).expect("a file moved");
         }

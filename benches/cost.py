@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What syncs cost, against a simulated Clerk: requests, bytes and files, which do not vary, and peak memory.
+"""Measures what syncs from a simulated Clerk cost: requests, bytes and files, which are reproducible, and peak memory.
 
     cargo build --release
     benches/cost.py target/release/clerk-lake [deletions] [hourly-deletions] [changes] [sessions] [years]
 
-Without a name all are measured. CLERK_LAKE_BENCH_USERS says how many users there are (1000000 by default, and three times
-as many for `changes`; 200000 for `sessions`; 50000 for `years`), CLERK_LAKE_BENCH_SYNCS how many hourly syncs `years` runs
-(2000).
+Without a name, the script runs all measurements. CLERK_LAKE_BENCH_USERS sets the number of users. The default is
+1000000, but 200000 for `sessions` and 50000 for `years`. `changes` measures this number and three times this number.
+CLERK_LAKE_BENCH_SYNCS sets the number of hourly syncs of `years` (default: 2000).
 """
 import json
 import os
@@ -18,29 +18,29 @@ import time
 import urllib.request
 
 PROGRAM = sys.argv[1]
-WANTED = sys.argv[2:] or ["deletions", "hourly-deletions", "changes", "sessions", "years"]
+SELECTED = sys.argv[2:] or ["deletions", "hourly-deletions", "changes", "sessions", "years"]
 KEY = "sk_live_simulated"
 HOUR = 3_600_000
 
 
 class Clerk:
-    """A simulated instance."""
+    """A simulated Clerk instance in a separate process."""
 
     def __init__(self, *arguments):
         command = [PROGRAM, "simulate", "--address", "127.0.0.1:0", *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.url = self.process.stdout.readline().strip()
-        self.now = self.tell("clock?advance=0")["now"]
+        self.now = self.post("clock?advance=0")["now"]
 
-    def tell(self, what):
-        request = urllib.request.Request(f"{self.url}/_simulator/{what}", data=b"", method="POST")
+    def post(self, endpoint):
+        request = urllib.request.Request(f"{self.url}/_simulator/{endpoint}", data=b"", method="POST")
         return json.load(urllib.request.urlopen(request))
 
     def change(self, kind, count):
-        self.tell(f"change?kind={kind}&count={count}")
+        self.post(f"change?kind={kind}&count={count}")
 
-    def hours(self, hours):
-        self.now = self.tell(f"clock?advance={hours * HOUR}")["now"]
+    def advance(self, hours):
+        self.now = self.post(f"clock?advance={hours * HOUR}")["now"]
 
     def __enter__(self):
         return self
@@ -51,19 +51,19 @@ class Clerk:
 
 
 def sync(clerk, lake, *arguments):
-    """Syncs; returns each resource's summary, the seconds, and the peak memory in MiB."""
+    """Runs a sync. Returns the summary by resource, the seconds, and the peak memory in MiB."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clerk.now / 1000))
     environment = {"PATH": os.environ["PATH"], "CLERK_SECRET_KEY": KEY, "CLERK_LAKE_API_URL": clerk.url,
                    "CLERK_LAKE_LAKE": lake, "CLERK_LAKE_NOW": now, "CLERK_LAKE_RATE_LIMIT": "off"}
-    begun = time.monotonic()
+    start = time.monotonic()
     process = subprocess.Popen([PROGRAM, "sync", "--json", *arguments], env=environment, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL)
-    said = process.stdout.read()
+    output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
-    summary = json.loads(said)
+    summary = json.loads(output)
     assert status == 0, summary
     resources = {resource["name"]: resource for resource in summary["resources"]}
-    return resources, time.monotonic() - begun, usage.ru_maxrss / 1024
+    return resources, time.monotonic() - start, usage.ru_maxrss / 1024
 
 
 def data_files(lake, table="clerk_user"):
@@ -78,16 +78,16 @@ def data_files(lake, table="clerk_user"):
 def deletions(users):
     with Clerk("--users", str(users), "--offset-cost", "1") as clerk, tempfile.TemporaryDirectory() as lake:
         sync(clerk, lake, "--resource", "users")
-        clerk.hours(1)
+        clerk.advance(1)
         quiet = sync(clerk, lake, "--resource", "users")[0]["users"]["requests"]
         for deleted in (1, 3):
             before = data_files(lake)
             clerk.change("delete-user", deleted)
-            clerk.hours(1)
+            clerk.advance(1)
             resources, seconds, peak = sync(clerk, lake, "--resource", "users")
             after, summary = data_files(lake), resources["users"]
-            print(f"{deleted} of {users} users deleted: {summary['requests'] - quiet} requests beyond the {quiet} of a quiet "
-                  f"sync, {len(before.keys() - after.keys())} of {len(before)} data files rewritten as "
+            print(f"{deleted} of {users} users deleted: {summary['requests'] - quiet} requests more than the {quiet} "
+                  f"of a quiet sync, {len(before.keys() - after.keys())} of {len(before)} data files rewritten as "
                   f"{len(after.keys() - before.keys())}, {seconds:.1f} s, {peak:.0f} MiB ({summary['mode']})")
 
 
@@ -98,25 +98,25 @@ def hourly_deletions(users):
         for _ in range(24):
             before = data_files(lake)
             clerk.change("delete-user", 1)
-            clerk.hours(1)
+            clerk.advance(1)
             sync(clerk, lake, "--resource", "users")
             after = data_files(lake)
             touched += sum(before[name] for name in before.keys() - after.keys())
             written += sum(after[name] for name in after.keys() - before.keys())
         print(f"1 of {users} users deleted in each of 24 hours: {written / 2**20:.0f} MiB written, "
-              f"{written / max(touched, 1):.2f} times the files touched")
+              f"{written / max(touched, 1):.2f} times the size of the affected files")
 
 
 def changes(users):
-    for many in (users, 3 * users):
-        with Clerk("--users", str(many)) as clerk, tempfile.TemporaryDirectory() as lake:
-            _, whole, first = sync(clerk, lake, "--resource", "users")
-            clerk.hours(1)
+    for count in (users, 3 * users):
+        with Clerk("--users", str(count)) as clerk, tempfile.TemporaryDirectory() as lake:
+            _, first_seconds, first_peak = sync(clerk, lake, "--resource", "users")
+            clerk.advance(1)
             clerk.change("update-profile", 20_000)
             resources, seconds, peak = sync(clerk, lake, "--resource", "users")
             summary = resources["users"]
-            print(f"20,000 of {many} users changed: {summary['rows_updated']} rows updated, peak memory {peak:.0f} MiB, "
-                  f"{seconds:.1f} s (first sync: {first:.0f} MiB, {whole:.1f} s)")
+            print(f"20,000 of {count} users changed: {summary['rows_updated']} rows updated, peak memory {peak:.0f} "
+                  f"MiB, {seconds:.1f} s (first sync: {first_peak:.0f} MiB, {first_seconds:.1f} s)")
 
 
 def sessions(users):
@@ -124,26 +124,27 @@ def sessions(users):
     with Clerk(*arguments) as clerk, tempfile.TemporaryDirectory() as lake:
         resources = ("--resource", "users", "--resource", "sessions")
         sync(clerk, lake, *resources)
-        asked = []
-        # The simulator begins with more users active today than ever come later: they are read on the first two days.
+        requests = []
+        # At the start, more users are active today than on any later day. The first two days read their sessions.
         for _ in range(72):
-            clerk.hours(1)
-            # 10,000 active users a day: some sign in, the others use a session that they have.
+            clerk.advance(1)
+            # 10,000 users are active per day. Some sign in; the others use an existing session.
             clerk.change("sign-in", 200)
             clerk.change("use-session", 217)
-            asked.append(sync(clerk, lake, *resources)[0]["sessions"]["requests"])
-        day = asked[48:]
-        print(f"{users} users, 417 active an hour, 200 of them by a sign-in, no plain list of sessions: {sum(day) / len(day):.0f} session requests "
-              f"a sync on average over the third day, {max(day)} at most (first day: {sum(asked[:24]) / 24:.0f}, "
-              f"{max(asked[:24])}; second day: {sum(asked[24:48]) / 24:.0f}, {max(asked[24:48])})")
+            requests.append(sync(clerk, lake, *resources)[0]["sessions"]["requests"])
+        third_day = requests[48:]
+        print(f"{users} users, 417 active per hour, 200 of them by a sign-in, sessions listed only by user: "
+              f"{sum(third_day) / len(third_day):.0f} session requests per sync on average on the third day, at most "
+              f"{max(third_day)} (first day: {sum(requests[:24]) / 24:.0f}, {max(requests[:24])}; second day: "
+              f"{sum(requests[24:48]) / 24:.0f}, {max(requests[24:48])})")
 
 
 def years(users, syncs):
-    """A lake after many syncs beside one that has the same rows from one sync: times of commands, and files."""
+    """Compares a lake after many syncs with a lake that got the same rows in one sync: command times and data files."""
     with Clerk("--users", str(users)) as clerk, tempfile.TemporaryDirectory() as directory:
         old, new = (os.path.join(directory, name) for name in ("old", "new"))
         for _ in range(syncs):
-            clerk.hours(1)
+            clerk.advance(1)
             for kind, count in (("create-user", 3), ("update-profile", 3), ("activity", 10), ("ban", 1)):
                 clerk.change(kind, count)
             sync(clerk, old, "--resource", "users")
@@ -151,34 +152,35 @@ def years(users, syncs):
         sync(clerk, new, "--resource", "users")
 
         def run(lake, *arguments):
-            begun = time.monotonic()
-            answer = subprocess.run([PROGRAM, *arguments], capture_output=True, check=True, text=True,
+            start = time.monotonic()
+            result = subprocess.run([PROGRAM, *arguments], capture_output=True, check=True, text=True,
                                     env={"PATH": os.environ["PATH"], "CLERK_LAKE_LAKE": lake})
-            return time.monotonic() - begun, answer.stdout
+            return time.monotonic() - start, result.stdout
 
         def median(lake, *arguments):
             return sorted(run(lake, *arguments)[0] for _ in range(11))[5]
 
         content = "SELECT count(*), count(DISTINCT id), max(updated_at), count(*) FILTER (WHERE banned) FROM clerk_user"
-        answers = [run(lake, "query", "--format", "csv", content)[1] for lake in (old, new)]
-        assert answers[0] == answers[1], answers
-        print(f"{users} users, {syncs} hourly syncs beside one (medians of 11):")
-        for name, arguments in (("status", ["status"]), ("count of users", ["query", "SELECT count(*) FROM clerk_user"]),
+        contents = [run(lake, "query", "--format", "csv", content)[1] for lake in (old, new)]
+        assert contents[0] == contents[1], contents
+        print(f"{users} users, {syncs} hourly syncs compared with one (medians of 11 runs):")
+        for name, arguments in (("status", ["status"]),
+                                ("count of users", ["query", "SELECT count(*) FROM clerk_user"]),
                                 ("daily active users", ["query", "--name", "daily_active_users"])):
             many, one = (median(lake, *arguments) for lake in (old, new))
-            print(f"  {name}: {many:.3f} s and {one:.3f} s, {many / one:.2f} times")
+            print(f"  {name}: {many:.3f} s vs. {one:.3f} s, {many / one:.2f} times")
         many, one = (len(data_files(lake)) for lake in (old, new))
-        print(f"  data files: {many} and {one}, {many / one:.2f} times")
+        print(f"  data files: {many} vs. {one}, {many / one:.2f} times")
 
 
 users = int(os.environ.get("CLERK_LAKE_BENCH_USERS", 1_000_000))
-if "deletions" in WANTED:
+if "deletions" in SELECTED:
     deletions(users)
-if "hourly-deletions" in WANTED:
+if "hourly-deletions" in SELECTED:
     hourly_deletions(users)
-if "changes" in WANTED:
+if "changes" in SELECTED:
     changes(users)
-if "sessions" in WANTED:
+if "sessions" in SELECTED:
     sessions(int(os.environ.get("CLERK_LAKE_BENCH_USERS", 200_000)))
-if "years" in WANTED:
+if "years" in SELECTED:
     years(int(os.environ.get("CLERK_LAKE_BENCH_USERS", 50_000)), int(os.environ.get("CLERK_LAKE_BENCH_SYNCS", 2000)))

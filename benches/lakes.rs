@@ -1,4 +1,4 @@
-//! Lakes to measure on: empty ones, one that a real sync has filled, and copies of it.
+//! The measured lakes: empty lakes, a lake filled by a real sync, and copies of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -14,21 +14,21 @@ use tempfile::TempDir;
 use crate::clerk::{Simulator, size};
 use crate::support::{client, now, runtime};
 
-/// A lake in a directory of its own, with the users' table open for writing.
+/// A lake in a temporary directory, with the users table open for writing.
 pub struct OpenLake {
-    /// The users' table.
+    /// The users table.
     pub table: Table,
     _area: RunArea,
     directory: TempDir,
 }
 
 impl OpenLake {
-    /// An empty one.
+    /// Creates an empty lake.
     pub fn empty() -> Self {
         Self::in_directory(tempfile::tempdir().expect("a directory"))
     }
 
-    /// A copy of the [`synced`] one.
+    /// Creates a copy of the [`synced`] lake.
     pub fn synced() -> Self {
         Self::in_directory(copy_of_synced())
     }
@@ -36,14 +36,14 @@ impl OpenLake {
     fn in_directory(directory: TempDir) -> Self {
         let lake = at(directory.path());
         let (area, table) = runtime().block_on(async {
-            let area = RunArea::open(&lake).await.expect("a place to stage in");
-            let table = Table::open(&lake, &USERS.table, Some(&area)).await.expect("the table of users");
+            let area = RunArea::open(&lake).await.expect("a run area");
+            let table = Table::open(&lake, &USERS.table, Some(&area)).await.expect("the users table");
             (area, table)
         });
         Self { table, _area: area, directory }
     }
 
-    /// Stages `batches`, which are in the table's whole schema.
+    /// Stages `batches`, which must have the complete schema of the table.
     pub fn stage(&self, batches: &[RecordBatch]) -> StagedRows {
         runtime().block_on(async {
             let mut writer = self.table.writer().expect("a writer");
@@ -54,7 +54,7 @@ impl OpenLake {
         })
     }
 
-    /// Leaves the lake as it is until the process ends.
+    /// Keeps the lake until the process ends, and returns its path.
     pub fn keep(self) -> PathBuf {
         let path = self.directory.path().to_path_buf();
         KEPT.lock().expect("no bench has panicked").push(self.directory);
@@ -62,12 +62,12 @@ impl OpenLake {
     }
 }
 
-/// The lake in `directory`.
+/// Returns the lake in `directory`.
 pub fn at(directory: &Path) -> Lake {
-    Lake::new(Location::parse(&directory.to_string_lossy()).expect("a place for a lake"))
+    Lake::new(Location::parse(&directory.to_string_lossy()).expect("a lake location"))
 }
 
-/// What a commit says beside its rows.
+/// Returns the metadata of a commit: only a watermark.
 pub fn change() -> Change {
     Change {
         watermark: Some(now()),
@@ -78,8 +78,9 @@ pub fn change() -> Change {
     }
 }
 
-/// A lake with `CLERK_LAKE_BENCH_USERS` users, brought there by a real sync, once in a process. It is not to be
-/// changed.
+/// Returns the path of a lake with `CLERK_LAKE_BENCH_USERS` users, filled by a real sync once per process.
+///
+/// Benches must not change this lake.
 pub fn synced() -> &'static Path {
     static SYNCED: LazyLock<PathBuf> = LazyLock::new(|| {
         let simulator = Simulator::start(size("CLERK_LAKE_BENCH_USERS", 250_000), &[]);
@@ -101,7 +102,7 @@ pub fn synced() -> &'static Path {
     &SYNCED
 }
 
-/// A copy of the [`synced`] lake, in a directory of its own.
+/// Copies the [`synced`] lake to a new temporary directory.
 pub fn copy_of_synced() -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     copy(synced(), directory.path());
@@ -120,13 +121,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Directories that several benches use.
+/// Directories that stay until the process ends, since several benches use them.
 static KEPT: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());
 
-/// Removes the kept lakes when it is dropped: nobody drops a static.
-pub struct Removal;
+/// Removes the kept lakes when dropped. A guard is needed because statics are never dropped.
+pub struct KeptLakesGuard;
 
-impl Drop for Removal {
+impl Drop for KeptLakesGuard {
     fn drop(&mut self) {
         if let Ok(mut kept) = KEPT.lock() {
             kept.clear();
@@ -134,7 +135,7 @@ impl Drop for Removal {
     }
 }
 
-/// Has the kept lakes removed once the benches are over.
-pub fn remove_kept_at_the_end() -> Removal {
-    Removal
+/// Returns a guard that removes the kept lakes after the benches.
+pub fn remove_kept_on_drop() -> KeptLakesGuard {
+    KeptLakesGuard
 }

@@ -1,14 +1,14 @@
-//! The benches: each part of the data's way beside its bound, in one table.
+//! Benches of each stage of the data flow, compared with the stage's lower bound in one table.
 //!
-//! `cargo bench --bench bench` runs all of them, `cargo bench --bench bench -- write` those of one file. What is
-//! read and written is drawn from a seed that differs at every run; it is printed, and `CLERK_LAKE_BENCH_SEED`
-//! fixes it. Sizes: `CLERK_LAKE_BENCH_ROWS` (writing), `CLERK_LAKE_BENCH_USERS` (commits),
-//! `CLERK_LAKE_BENCH_SCAN_USERS` (listing) and `CLERK_LAKE_BENCH_DAU_USERS` (the query).
+//! `cargo bench --bench bench` runs all benches. `cargo bench --bench bench -- write` runs those of one file. All data
+//! is generated from a random seed, which differs from run to run and is printed. `CLERK_LAKE_BENCH_SEED` sets it.
+//! `CLERK_LAKE_BENCH_ROWS` (writing), `CLERK_LAKE_BENCH_USERS` (commits), `CLERK_LAKE_BENCH_SCAN_USERS` (listing) and
+//! `CLERK_LAKE_BENCH_DAU_USERS` (the query) set the sizes.
 
 mod clerk;
 #[cfg(feature = "ballista-test")]
 #[path = "../tests/ballista/cluster.rs"]
-#[expect(dead_code, reason = "shared with the tests, which let executors die")]
+#[expect(dead_code, reason = "shared with the tests, which also stop executors")]
 mod cluster;
 mod commit;
 mod daily_active_users;
@@ -23,6 +23,6 @@ mod support;
 mod write;
 
 fn main() {
-    let _removal = lakes::remove_kept_at_the_end();
+    let _guard = lakes::remove_kept_on_drop();
     divan::main();
 }

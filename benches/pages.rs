@@ -1,23 +1,23 @@
-//! The list of users read with a bare HTTP client.
+//! Reads the list of users with a plain HTTP client.
 
 use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::clerk::KEY;
 
-/// How many users a full page has.
+/// Number of users on a full page.
 pub const PAGE_ROWS: usize = 500;
 
-/// The whole list of users, oldest first, page by page.
+/// The complete list of users, oldest first, by page.
 #[derive(Default)]
 pub struct UserList {
-    /// The address of each page: with these known, pages can be had in any order.
+    /// The URL of each page. With the URLs known, the pages can be requested in any order.
     pub addresses: Vec<String>,
-    /// Their bodies, decompressed.
+    /// The body of each page, decompressed.
     pub pages: Vec<Bytes>,
 }
 
-/// Reads the list of users of the instance at `url`, in full pages.
+/// Reads the list of users of the instance at `url` in full pages.
 pub async fn list_users(http: &reqwest::Client, url: &str) -> UserList {
     let first = format!("{url}/v1/users?limit={PAGE_ROWS}&order_by=created_at");
     let mut list = UserList::default();
@@ -30,13 +30,13 @@ pub async fn list_users(http: &reqwest::Client, url: &str) -> UserList {
     }
 }
 
-/// Gets one body, decompressed.
+/// Requests `address` and returns the decompressed body.
 pub async fn body(http: &reqwest::Client, address: &str) -> Bytes {
-    let answer = http.get(address).bearer_auth(KEY).send().await.expect("an answer");
-    answer.error_for_status().expect("a good answer").bytes().await.expect("a whole body")
+    let response = http.get(address).bearer_auth(KEY).send().await.expect("a response");
+    response.error_for_status().expect("a success status").bytes().await.expect("a complete body")
 }
 
-/// The id of a page's last row.
+/// Returns the id of the last row of a page; `None` if the page is empty.
 fn last_id(page: &Bytes) -> Option<String> {
     #[derive(Deserialize)]
     struct Row {

@@ -1,4 +1,4 @@
-//! Parquet files read by the parquet crate and nothing else: what no query over them can beat by much.
+//! Reads Parquet files with the parquet crate alone. A query over the files cannot be much faster.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -9,15 +9,15 @@ use clerk_lake::resource::USERS;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-/// The data files of the users' table in the lake at `lake`.
+/// Returns the data files of the users table in the lake at `lake`.
 pub fn data_files(lake: &Path) -> Vec<PathBuf> {
-    let mut open = vec![lake.join(USERS.table.name)];
+    let mut directories = vec![lake.join(USERS.table.name)];
     let mut files = Vec::new();
-    while let Some(directory) = open.pop() {
+    while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             if path.is_dir() && !path.ends_with("_delta_log") {
-                open.push(path);
+                directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "parquet") {
                 files.push(path);
             }
@@ -26,7 +26,7 @@ pub fn data_files(lake: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Reads `columns` of `files`, or all of them, by so many threads; gives the number of rows.
+/// Reads `columns` of `files` with `threads` threads, all columns if `None`. Returns the number of rows.
 pub fn read(files: &[PathBuf], columns: Option<&[&str]>, threads: usize) -> usize {
     let footers: Vec<_> = files.iter().map(|path| footer(path)).collect();
     let groups_of = |at: usize| (0..footers[at].metadata().num_row_groups()).map(move |group| (at, group));
@@ -41,16 +41,17 @@ pub fn read(files: &[PathBuf], columns: Option<&[&str]>, threads: usize) -> usiz
     };
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..threads).map(|_| scope.spawn(read_some)).collect();
-        readers.into_iter().map(|reader| reader.join().expect("a thread that reads")).sum()
+        readers.into_iter().map(|reader| reader.join().expect("the reading thread does not panic")).sum()
     })
 }
 
 fn footer(path: &Path) -> ArrowReaderMetadata {
     let file = File::open(path).expect("a data file");
-    ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).expect("its footer")
+    ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).expect("a Parquet footer")
 }
 
-/// Reads one row group. The file is opened anew: threads must not share a position in it.
+/// Reads one row group and returns its number of rows. Opens the file again, because threads must not share a file
+/// position.
 fn read_group(path: &Path, footer: &ArrowReaderMetadata, group: usize, columns: Option<&[&str]>) -> usize {
     let file = File::open(path).expect("a data file");
     let mask = match columns {

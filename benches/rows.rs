@@ -1,4 +1,5 @@
-//! Users as batches, and batches as one plain Parquet file: what the lake's writing is measured against.
+//! Decodes users to record batches, and writes batches to one plain Parquet file, for comparison with the lake's
+//! writer.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,30 +12,30 @@ use clerk_lake::table::stamp;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 
-/// What `_synced_at` says here; the same everywhere, since it is the same within one sync.
+/// The value of `_synced_at`. All rows share it, as all rows of one sync do.
 pub const SYNCED_AT_MICROS: i64 = 1_800_000_000_000_000;
 
-/// A page's users, in the table's schema but for `_synced_at`.
+/// Returns the users of a page, in the table's schema without `_synced_at`.
 pub fn decode(page: &Bytes) -> RecordBatch {
     (USER_LIST.decode)(page).expect("a page of users").rows.batch
 }
 
-/// `batch` with the columns that the lake's files have: `_synced_at` is one, the partition is none.
+/// Returns `batch` with the columns of a data file: with `_synced_at`, without the partition column.
 pub fn in_file(batch: &RecordBatch) -> RecordBatch {
     let mut stamped = stamp(batch, SYNCED_AT_MICROS).expect("rows without `_synced_at`");
     if let Some(partition) = USERS.table.partition {
-        let at = stamped.schema_ref().index_of(partition).expect("the partition's column");
+        let at = stamped.schema_ref().index_of(partition).expect("the partition column");
         stamped.remove_column(at);
     }
     stamped
 }
 
-/// How the lake encodes users.
+/// Returns the writer properties of the lake's users table.
 pub fn lake_properties() -> WriterProperties {
     lake::writer_properties(&USERS.table)
 }
 
-/// Writes `batches`, of which there must be one, to one file; gives its size in bytes.
+/// Writes `batches` to one file and returns its size in bytes. Panics if there is no batch.
 pub fn write_file(path: &Path, batches: &[RecordBatch], properties: WriterProperties) -> u64 {
     let file = File::create(path).expect("a file");
     let mut writer = ArrowWriter::try_new(file, batches[0].schema(), Some(properties)).expect("a writer");

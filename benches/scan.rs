@@ -1,5 +1,7 @@
-//! The whole list of users over HTTP, an answer taking 100 ms and 1000 requests being allowed in 10 s: the scan with
-//! its decoding, in one lane or more, beside a download of the same pages that knows all cursors beforehand.
+//! Lists all users over HTTP, with a latency of 100 ms and a rate limit of 1000 requests per 10 s.
+//!
+//! The scan decodes the pages and uses one or more lanes. It is compared with a download of the same pages that knows
+//! all cursors in advance.
 
 use std::future::ready;
 
@@ -21,18 +23,18 @@ fn simulator() -> Simulator {
     Simulator::start(users(), &["--latency", "100", "--limit", "1000"])
 }
 
-/// The rows are dropped once they are read.
+/// Scans the list and drops the rows as they are read.
 #[divan::bench(args = ["1", "4", "auto"], sample_count = 5, sample_size = 1)]
 fn lanes(bencher: Bencher, lanes: &str) {
     let lanes: Lanes = lanes.parse().expect("a number of lanes");
     let simulator = simulator();
     bencher.counter(ItemsCount::new(users())).with_inputs(|| connected(&simulator)).bench_local_values(|client| {
         let rows = runtime().block_on(scan(client, lanes));
-        assert_eq!(rows, users(), "the scan gives every user once");
+        assert_eq!(rows, users(), "the scan returns each user once");
     });
 }
 
-/// A client that has asked something before, as a sync's has: it knows how long an answer takes.
+/// Returns a client that has already sent a request and therefore knows the latency, like the client of a sync.
 fn connected(simulator: &Simulator) -> Client {
     let client = client(&simulator.url, RateLimit::Automatic);
     runtime().block_on(api::instance(&client)).expect("an instance");
@@ -50,7 +52,7 @@ async fn scan(client: Client, lanes: Lanes) -> usize {
     rows
 }
 
-/// The bound: bodies thrown away, over so many connections.
+/// The bound: a download over `connections` connections that drops the bodies.
 #[divan::bench(args = [1, 8], sample_count = 5, sample_size = 1)]
 fn bare_download(bencher: Bencher, connections: usize) {
     let simulator = simulator();
@@ -61,7 +63,7 @@ fn bare_download(bencher: Bencher, connections: usize) {
         .bench_local(|| runtime().block_on(download(&http, &addresses, connections)));
 }
 
-/// Gives the number of bytes, decompressed.
+/// Returns the number of decompressed bytes.
 async fn download(http: &reqwest::Client, addresses: &[String], connections: usize) -> usize {
     let bodies = addresses.iter().map(|address| {
         let (http, address) = (http.clone(), address.clone());

@@ -1,11 +1,13 @@
-//! A whole full sync of users by the real program, beside the bare parts of its work: the download, the reading of
-//! the JSON and the writing of Parquet, each done by one thread of this process that does nothing else.
+//! Measures a full sync of users by the program, and compares it with the parts of its work.
 //!
-//! `cargo bench --bench sync` prints one table, of medians. `CLERK_LAKE_BENCH_USERS` says how many users there are,
-//! `CLERK_LAKE_BENCH_RUNS` how often each line is measured. All pages are held in memory, about 3 KB a user. Times
-//! and memory come from `/proc`, so this bench is for Linux.
+//! The parts are the download, parsing the JSON and writing Parquet. A single thread of this process runs each part on
+//! its own.
+//!
+//! `cargo bench --bench sync` prints one table of medians. `CLERK_LAKE_BENCH_USERS` sets the number of users,
+//! `CLERK_LAKE_BENCH_RUNS` the number of runs per line. The bench holds all pages in memory, about 3 KB per user. It
+//! reads times and memory from `/proc` and therefore requires Linux.
 
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the bench prints its results")]
 
 mod clerk;
 mod pages;
@@ -25,24 +27,24 @@ use tokio::runtime::{Builder, Runtime};
 use clerk::{KEY, Simulator, program, size};
 use pages::{body, list_users};
 
-/// The length of the ticks in which `/proc` counts time: a hundredth of a second on every Linux.
+/// Length of a clock tick in `/proc`: 10 ms on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How often the program is looked at while it runs.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Interval at which the running program is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What something took.
+/// Time and memory that a piece of work took.
 #[derive(Clone, Copy)]
 struct Cost {
     wall: Duration,
-    /// Of all its threads, in user mode and in the kernel.
+    /// CPU time of all threads, in user mode and in the kernel.
     cpu: Duration,
-    /// The most memory that it ever held; 0 where that is not known.
+    /// Peak memory; 0 if unknown.
     peak_kib: u64,
 }
 
 fn main() {
-    if !is_wanted() {
+    if !is_selected() {
         return;
     }
     let users = size("CLERK_LAKE_BENCH_USERS", 250_000);
@@ -53,15 +55,15 @@ fn main() {
     print(users, runs, sync, &parts);
 }
 
-/// Whether this bench was asked for: `cargo bench -- FILTER` passes the filter to every bench.
-fn is_wanted() -> bool {
+/// Returns whether the arguments select this bench. `cargo bench -- FILTER` passes the filter to every bench.
+fn is_selected() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runs_nothing = arguments.iter().any(|argument| argument == "--list" || argument == "--test");
     let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     !runs_nothing && (filters.is_empty() || filters.iter().any(|filter| "sync".contains(filter.as_str())))
 }
 
-/// Runs the program once, over an empty lake.
+/// Runs one full sync by the program into an empty lake.
 fn sync(url: &str, users: usize) -> Cost {
     let directory = tempfile::tempdir().expect("a directory");
     let (out, err) = (directory.path().join("stdout"), directory.path().join("stderr"));
@@ -84,7 +86,9 @@ fn sync(url: &str, users: usize) -> Cost {
     cost
 }
 
-/// Watches a process until it has ended; it must not have been waited for, so that its times stay readable.
+/// Polls a process until it ends.
+///
+/// The caller must not have waited for the process, so that its times remain readable.
 fn watch(id: u32, start: Instant) -> Cost {
     let (times_file, memory_file) = (format!("/proc/{id}/stat"), format!("/proc/{id}/status"));
     let mut peak_kib = 0;
@@ -94,35 +98,35 @@ fn watch(id: u32, start: Instant) -> Cost {
             return Cost { wall: start.elapsed(), cpu, peak_kib };
         }
         peak_kib = peak(Path::new(&memory_file)).unwrap_or(peak_kib);
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Whether a process or thread has ended, and the time that it has had on processors so far.
+/// Returns whether a process or thread has ended, and its CPU time so far.
 fn times(stat: &Path) -> (bool, Duration) {
     let text = std::fs::read_to_string(stat).expect("a file of /proc");
-    // The name before it may hold anything; what comes after it are the state and numbers.
+    // The name in parentheses may contain any character, even `)`. The state and numbers follow it.
     let (_, fields) = text.rsplit_once(')').expect("a name in parentheses");
     let fields: Vec<_> = fields.split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<u32>().expect("a number of ticks");
     (fields[0] == "Z", TICK * (ticks(11) + ticks(12)))
 }
 
-/// The most memory that a process has held so far; none where it has ended.
+/// Returns the peak memory of a process in KiB; `None` if the process has ended.
 fn peak(status: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(status).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches("kB").trim_end().parse().ok()
 }
 
-/// The parts of a sync's work, by one thread and one after the other.
+/// Measures the parts of a sync's work, one after the other, on one thread.
 fn parts(url: &str, runs: usize) -> [(&'static str, Cost); 3] {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let http = reqwest::Client::new();
     let list = runtime.block_on(list_users(&http, url));
     let download = medians(runs, || cost_of(|| download(&runtime, &http, &list.addresses)));
     let parse = medians(runs, || cost_of(|| parse_all(&list.pages)));
-    // Each page is dropped as its batch is made.
+    // Each page is dropped once its batch is decoded.
     let batches: Vec<_> = list.pages.into_iter().map(|page| rows::in_file(&rows::decode(&page))).collect();
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("users.parquet");
@@ -131,7 +135,7 @@ fn parts(url: &str, runs: usize) -> [(&'static str, Cost); 3] {
             black_box(rows::write_file(&file, &batches, rows::lake_properties()));
         })
     });
-    [("download", download), ("read the JSON", parse), ("write Parquet", write)]
+    [("download", download), ("parse JSON", parse), ("write Parquet", write)]
 }
 
 fn download(runtime: &Runtime, http: &reqwest::Client, addresses: &[String]) {
@@ -148,7 +152,7 @@ fn parse_all(pages: &[Bytes]) {
     }
 }
 
-/// What `work` costs this thread.
+/// Returns what `work` costs on this thread.
 fn cost_of(work: impl FnOnce()) -> Cost {
     let own = Path::new("/proc/thread-self/stat");
     let (start, (_, before)) = (Instant::now(), times(own));
@@ -156,7 +160,7 @@ fn cost_of(work: impl FnOnce()) -> Cost {
     Cost { wall: start.elapsed(), cpu: times(own).1.saturating_sub(before), peak_kib: 0 }
 }
 
-/// Does it so many times; gives the median of each figure by itself.
+/// Calls `run` `runs` times and returns the median of each value separately.
 fn medians(runs: usize, run: impl Fn() -> Cost) -> Cost {
     let costs: Vec<Cost> = (0..runs).map(|_| run()).collect();
     Cost {
@@ -173,7 +177,7 @@ fn middle<T: Ord + Copy>(values: impl Iterator<Item = T>) -> T {
 }
 
 fn print(users: usize, runs: usize, sync: Cost, parts: &[(&str, Cost)]) {
-    println!("full sync of {users} users, medians of {runs}");
+    println!("full sync of {users} users, medians of {runs} runs");
     println!("{:<28}{:>10}{:>10}", "", "wall s", "CPU s");
     line("clerk-lake sync", sync.wall, sync.cpu);
     for (name, cost) in parts {
@@ -181,9 +185,9 @@ fn print(users: usize, runs: usize, sync: Cost, parts: &[(&str, Cost)]) {
     }
     let wall: Duration = parts.iter().map(|(_, cost)| cost.wall).sum();
     let cpu: Duration = parts.iter().map(|(_, cost)| cost.cpu).sum();
-    line("  bare parts together", wall, cpu);
+    line("  sum of the bare parts", wall, cpu);
     let per_second = f64::from(u32::try_from(users).expect("fewer than 2^32 users")) / sync.wall.as_secs_f64();
-    println!("CPU of the sync by that of the parts: {:.2}", sync.cpu.as_secs_f64() / cpu.as_secs_f64());
+    println!("CPU time of the sync relative to the parts: {:.2}", sync.cpu.as_secs_f64() / cpu.as_secs_f64());
     println!("users per second: {per_second:.0}");
     println!("peak memory of the sync: {} MiB", sync.peak_kib / 1024);
 }

@@ -1,7 +1,7 @@
-//! Batches to Parquet: the lake's writer beside the parquet crate's own, and the settings that the lake writes with
-//! beside others.
+//! Writes record batches to Parquet. Compares the lake's writer with the plain `ArrowWriter`, and the lake's writer
+//! properties with alternatives.
 
-#![expect(clippy::print_stderr, reason = "sizes on disk are half of what a setting is chosen by")]
+#![expect(clippy::print_stderr, reason = "settings are chosen by size on disk as much as by time")]
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -19,20 +19,20 @@ use crate::pages::PAGE_ROWS;
 use crate::rows::{SYNCED_AT_MICROS, decode, in_file, lake_properties, write_file};
 use crate::support::{runtime, user_pages};
 
-/// Users as the decoder gives them, a page to a batch.
+/// Users as the decoder returns them, one batch per page.
 static DECODED: LazyLock<Vec<RecordBatch>> = LazyLock::new(|| {
     let pages = size("CLERK_LAKE_BENCH_ROWS", 100_000).div_ceil(PAGE_ROWS);
     user_pages(pages).iter().map(decode).collect()
 });
 
-/// The same with the columns that the lake's files have.
+/// [`DECODED`] with the columns of a data file.
 static IN_FILE: LazyLock<Vec<RecordBatch>> = LazyLock::new(|| DECODED.iter().map(in_file).collect());
 
 fn rows() -> ItemsCount {
     ItemsCount::new(DECODED.iter().map(RecordBatch::num_rows).sum::<usize>())
 }
 
-/// To staged files, one for each partition.
+/// Writes staged files, one per partition.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn lake(bencher: Bencher) {
     bencher.counter(rows()).with_inputs(OpenLake::empty).bench_local_values(|lake| {
@@ -51,7 +51,7 @@ fn stage(lake: &OpenLake, batches: &[RecordBatch]) -> StagedRows {
     })
 }
 
-/// The bound: the same columns and the same settings, to one file.
+/// The bound: writes the same columns with the same properties to one file.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn bare_arrow_writer(bencher: Bencher) {
     let batches = &*IN_FILE;
@@ -61,7 +61,7 @@ fn bare_arrow_writer(bencher: Bencher) {
     });
 }
 
-/// What the lake's settings were chosen from. Its own are the first, but for the few columns that repeat.
+/// The candidates for the lake's writer properties. The lake uses the first, except for its few repetitive columns.
 #[divan::bench(args = SETTINGS, sample_count = 5, sample_size = 1)]
 fn bare_settings(bencher: Bencher, settings: Settings) {
     let batches = &*IN_FILE;
@@ -77,7 +77,7 @@ fn directory() -> tempfile::TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-/// How a file is encoded.
+/// Encoding of a file.
 #[derive(Clone, Copy)]
 struct Settings {
     codec: Codec,
@@ -92,7 +92,7 @@ enum Codec {
     None,
 }
 
-/// Bytes per data page before compression, as in the lake.
+/// Uncompressed bytes per data page, as in the lake.
 const PAGE_BYTES: usize = 128 * 1024;
 
 const SETTINGS: [Settings; 9] = [
@@ -110,7 +110,7 @@ const SETTINGS: [Settings; 9] = [
 impl Settings {
     fn properties(self) -> WriterProperties {
         let compression = match self.codec {
-            Codec::Zstd(level) => Compression::ZSTD(ZstdLevel::try_new(level).expect("a level of zstd")),
+            Codec::Zstd(level) => Compression::ZSTD(ZstdLevel::try_new(level).expect("a zstd level")),
             Codec::Snappy => Compression::SNAPPY,
             Codec::None => Compression::UNCOMPRESSED,
         };

@@ -1,11 +1,11 @@
 -- title: Active organizations
--- description: Organizations with two members or more.
+-- description: Organizations with at least two members.
 -- chart: stat
 -- section: Overview
 -- order: 16
 -- unit: organizations
 
--- active_organizations   organizations as they were at the last sync; how many there were before is not known
+-- active_organizations   number of organizations at the last sync; earlier values are unknown
 SELECT count(*) AS active_organizations
 FROM clerk_organization
 WHERE members_count >= 2

@@ -1,5 +1,5 @@
 -- title: Active users
--- description: For each of the last days (UTC, today included), the distinct users active on it (dau), in the 7 days (wau) and in the 28 days (mau) that end with it, and dau/mau (stickiness), from the ledger; a day that is not complete is a lower bound, and users deleted since are counted.
+-- description: Distinct active users per UTC day (dau), and in the 7 (wau) and 28 (mau) days that end on it, today included; stickiness is dau / mau. From the activity ledger: deleted users are counted, and days that are not complete are lower bounds.
 -- chart: line
 -- parameter: lookback_days = 30 (1 to 90)
 -- section: Activity
@@ -8,12 +8,12 @@
 
 -- date         the UTC day
 -- dau          users active on that day
--- wau          users active on any of the 7 days that end with it
--- mau          users active on any of the 28 days that end with it
--- stickiness   dau / mau; null where nobody was active in these 28 days
--- complete     whether dau is exact: the day is over, and nobody can have been active on it unseen
--- at_most      what dau can be at most, with all who may have been active unseen, and with those whom the ledger
---              had when that was found and lacks now; null where that is not known
+-- wau          users active on any of the 7 days that end on that day
+-- mau          users active on any of the 28 days that end on that day
+-- stickiness   dau / mau; null if nobody was active in these 28 days
+-- complete     whether dau is exact: the day is over, and no other user can have been active on it
+-- at_most      upper bound of dau: the larger of dau and active_users of clerk_activity_day, plus its unknown_users;
+--              null if unknown
 WITH
   -- What is looked at: the days shown, and the 27 before, which belong to the first one's 28.
   ledger AS (

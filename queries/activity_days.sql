@@ -1,12 +1,12 @@
 -- title: Days of activity
--- description: How many users were active on 1, 2, … 28 of the last 28 days (UTC, today included), from the ledger; users deleted since are counted, users active on none of these days are not.
+-- description: Users active on exactly 1, 2, … 28 of the last 28 UTC days, today included. From the activity ledger: deleted users are counted, users without activity in these days are not.
 -- chart: bar
 -- section: Activity
 -- order: 21
 -- unit: users
 
--- days    a number of days
--- users   users active on exactly so many of the last 28 days; all rows together are today's monthly active users
+-- days    number of days
+-- users   users active on exactly this number of the last 28 days; the rows add up to today's monthly active users
 WITH
   users AS (
     SELECT user_id, count(*) AS days

@@ -1,5 +1,5 @@
 -- title: Daily active users
--- description: For each of the last days (UTC, today included), the users whose last activity fell on it; it falls as users come back, and is 0 where nobody's did.
+-- description: Users by the UTC day of their last activity, today included. The number for a past day falls when its users return; a day without users is 0.
 -- chart: bar
 -- parameter: lookback_days = 30 (1 to 90)
 -- section: Activity
@@ -7,7 +7,7 @@
 -- unit: users
 
 -- date                 the UTC day
--- daily_active_users   users whose last_active_at falls on it; the table clerk_daily_active_users holds this figure
+-- daily_active_users   users whose last_active_at falls on that day; also stored in the table clerk_daily_active_users
 WITH
   days AS (
     SELECT CAST($today AS DATE) - ago AS date

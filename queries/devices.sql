@@ -1,15 +1,15 @@
 -- title: Devices
--- description: All sessions seen so far, by device, browser and country of their latest activity: the most frequent combinations, and all others in one row; a part that is not known is (unknown), and impersonated sessions are counted.
+-- description: All sessions seen so far, by device, browser and country of their latest activity. The most frequent combinations are listed and all others are in one row; unknown values are (unknown), and impersonated sessions are counted.
 -- chart: table
 -- parameter: combinations = 30 (1 to 1000)
 -- section: Sessions
 -- order: 41
 -- unit: sessions
 
--- device     the device type, verbatim
--- browser    the browser's name, verbatim
--- country    the country, from the IP address
--- sessions   sessions with these three; the rows together are all sessions
+-- device     device type, verbatim
+-- browser    name of the browser, verbatim
+-- country    country, derived from the IP address
+-- sessions   sessions with this combination; the rows add up to all sessions
 WITH
   counted AS (
     SELECT

@@ -1,21 +1,21 @@
 -- title: Growth
--- description: For each of the last weeks (Monday to Sunday, UTC), the users active in it who signed up in it (new), were active in the week before too (retained) or neither (reactivated), and those active in the week before only (churned), from the ledger; weeks that are not complete are lower bounds, and users deleted since are counted.
+-- description: Users active in each week (Monday to Sunday, UTC), split into new (signed up in it), retained (also active in the week before) and reactivated (neither); churned users were active in the week before only. From the activity ledger: deleted users are counted, and weeks that are not complete are lower bounds.
 -- chart: stacked
 -- parameter: lookback_weeks = 12 (1 to 52)
 -- section: Growth
 -- order: 32
 -- unit: users
 
--- week          its Monday
--- new           active in it and not in the week before, signed up in it
--- retained      active in it and in the week before
--- reactivated   active in it and not in the week before, signed up in another week
--- churned       active in the week before and not in it
--- active        active in it: new + retained + reactivated, and the retained + churned of the week after
--- complete      whether the figures are exact: every day of the week and of the week before is complete
+-- week          Monday of the week
+-- new           active in the week, not active in the week before, signed up in the week
+-- retained      active in the week and in the week before
+-- reactivated   active in the week, not active in the week before, signed up in another week
+-- churned       active in the week before, not active in the week
+-- active        active in the week: new + retained + reactivated, which is retained + churned of the week after
+-- complete      whether the numbers are exact: all days of the week and of the week before are complete
 --
--- When users signed up who are no longer in Clerk, or whose created_at is missing or yet to come, is not known: taken
--- for it is their first week with activity among those that are looked at, the weeks shown and the one before.
+-- The sign-up week is unknown for users who are no longer in Clerk, or whose created_at is missing or in the future.
+-- For them, the query uses the first week with activity among the weeks shown and the week before these.
 WITH
   -- Weeks are counted back from the Sunday that ends this one, which is week 0.
   activity AS (

@@ -1,13 +1,13 @@
 -- title: Monthly active users
--- description: Distinct users active on any of the last 28 whole days (UTC; today, which is not over, is left out), beside those of the 28 days before, from the ledger; a lower bound where it is not complete, and users deleted since are counted.
+-- description: Distinct users active in the 28 UTC days before today, and in the 28 days before those. From the activity ledger: deleted users are counted, and the number is a lower bound if it is not complete.
 -- chart: stat
 -- section: Overview
 -- order: 13
 -- unit: users
 
 -- monthly_active_users   users active on any of the 28 days before today
--- previous               the same of the 28 days before these; null where syncs began later
--- complete               whether the figure is exact: each of its days is complete
+-- previous               the same for the 28 days before those; null if syncs began later
+-- complete               whether the number is exact: all of its days are complete
 WITH
   ledger AS (
     SELECT user_id, date, date >= $today - 28 AS is_recent

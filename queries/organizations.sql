@@ -1,13 +1,13 @@
 -- title: Organizations by members
--- description: Organizations by number of members; an organization is active with two members or more.
+-- description: Organizations by number of members. An organization is active if it has at least two members.
 -- chart: table
 -- section: Organizations
 -- order: 50
 -- unit: organizations
 
--- members         a number of members; null where it is not known
--- organizations   organizations with exactly so many
--- active          whether these are active
+-- members         number of members; null if unknown
+-- organizations   organizations with exactly this number of members
+-- active          whether these organizations are active
 SELECT
   members_count AS members,
   count(*) AS organizations,

@@ -1,17 +1,17 @@
 -- title: Retention
--- description: Of the users who signed up in each of the last weeks (Monday to Sunday, UTC), the share active in each week after, from the ledger; week 0 is the cohort itself, a week that is not over has no share, one that is not complete is a lower bound, and users deleted since are not counted.
+-- description: Share of the users who signed up in a week (Monday to Sunday, UTC) that was active in each later week; week 0 is the cohort itself. From the activity ledger: deleted users are not counted, a week that is not over has no share, and one that is not complete is a lower bound.
 -- chart: heatmap
 -- parameter: lookback_weeks = 12 (1 to 52)
 -- section: Growth
 -- order: 33
 -- unit: share
 
--- cohort         the Monday of the week of created_at
--- week           so many weeks later; 0 is that week itself
+-- cohort         Monday of the week of created_at
+-- week           number of weeks after that week; 0 is the week itself
 -- cohort_users   users of the cohort
--- active_users   those of them active in that week, in week 0 all of them; null where the week is not over
--- complete       whether active_users is exact: the week is over, and each of its days is complete; true of week 0
--- retention      active_users / cohort_users; null where the week is not over, and where nobody signed up
+-- active_users   users of the cohort who were active in that week (in week 0, all of them); null if it is not over
+-- complete       whether active_users is exact: the week is over and all of its days are complete; true in week 0
+-- retention      active_users / cohort_users; null if the week is not over or the cohort is empty
 WITH
   members AS (
     SELECT id, CAST(date_trunc('week', created_at) AS DATE) AS cohort

@@ -5,7 +5,7 @@
 -- order: 40
 -- unit: sessions
 
--- status     the status; (none) where Clerk gave none
+-- status     the status; (none) if Clerk sent no status
 -- sessions   sessions with that status
 SELECT coalesce(status, '(none)') AS status, count(*) AS sessions
 FROM clerk_session

@@ -1,5 +1,5 @@
 -- title: Sign-ups
--- description: For each of the last days (UTC, today included), the users created on it, and all created up to its end; users deleted since, and users whose created_at is not known, are not counted.
+-- description: Users created per UTC day, today included, and the running total. Deleted users, and users whose created_at is unknown, are not counted.
 -- chart: line
 -- parameter: lookback_days = 90 (1 to 3650)
 -- section: Growth
@@ -7,8 +7,8 @@
 -- unit: users
 
 -- date       the UTC day
--- sign_ups   users whose created_at falls on it; 0 where nobody's does
--- total      users whose created_at falls on it or on any day before
+-- sign_ups   users whose created_at falls on that day; 0 if there are none
+-- total      users whose created_at falls on that day or an earlier day
 WITH
   created AS (
     SELECT CAST(created_at AS DATE) AS date, count(*) AS users

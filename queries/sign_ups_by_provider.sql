@@ -1,5 +1,5 @@
 -- title: Sign-ups by provider
--- description: The sign-ups of each of the last days (UTC, today included), and all up to its end, by the provider of the user's first external account, else by what the user has instead (email, phone, username, web3, other); users deleted since, and users whose created_at is not known, are not counted.
+-- description: Sign-ups per UTC day, today included, and the running total, by the provider of the user's first external account, or else by email, phone, username, web3 or other. Deleted users, and users whose created_at is unknown, are not counted.
 -- chart: stacked
 -- parameter: lookback_days = 90 (1 to 365)
 -- section: Growth
@@ -7,9 +7,10 @@
 -- unit: users
 
 -- date       the UTC day
--- provider   the provider without the prefix oauth_, or the first of email, phone, username and web3 that the user has; else other
--- sign_ups   users of that provider whose created_at falls on the day; 0 where nobody's does
--- total      users of that provider whose created_at falls on it or on any day before
+-- provider   provider without the prefix oauth_; without a provider the first of email, phone, username and web3 that
+--            the user has, or else other
+-- sign_ups   users of that provider whose created_at falls on that day; 0 if there are none
+-- total      users of that provider whose created_at falls on that day or an earlier day
 WITH
   -- Unnested beside a list of one element, the first account of each user has place 1, and so has the null of a user
   -- without accounts.

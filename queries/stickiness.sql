@@ -1,12 +1,12 @@
 -- title: Stickiness
--- description: The share of a month's active users who are active on an average day: the average of the daily active users of the last 28 whole days (UTC; today, which is not over, is left out) over the distinct users active on any of them, beside that of the 28 days before, from the ledger; users deleted since are counted.
+-- description: Share of a month's active users who are active on an average day: average dau / mau of the 28 UTC days before today, and of the 28 days before those. From the activity ledger: deleted users are counted.
 -- chart: stat
 -- section: Overview
 -- order: 14
 -- unit: share
 
--- stickiness   average dau / mau of the 28 days before today; null where nobody was active
--- previous     the same of the 28 days before these; null where syncs began later
+-- stickiness   average dau / mau of the 28 days before today; null if nobody was active
+-- previous     the same for the 28 days before those; null if syncs began later
 WITH
   users AS (
     SELECT

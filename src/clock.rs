@@ -1,31 +1,31 @@
-//! Time, injected: the one place that asks the operating system what time it is.
+//! Injected time. This is the only place that reads the operating system's clock.
 //!
-//! Watermarks never come from here while Clerk says what time it has (`Date`); see [`crate::sync`].
+//! Watermarks come from Clerk's `Date` header, not from this clock, unless Clerk sends no `Date`. See [`crate::sync`].
 
 use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-/// Tells the time. Cheap to clone.
+/// A source of the current time. Cheap to clone.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// The operating system's clock.
+    /// Returns the operating system's clock.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the front door for time")]
+    #[expect(clippy::disallowed_methods, reason = "the only reader of the system clock")]
     pub fn system() -> Self {
         Self(Arc::new(Utc::now))
     }
 
-    /// A clock that always says `now`.
+    /// Returns a clock that always returns `now`.
     #[must_use]
     pub fn fixed(now: DateTime<Utc>) -> Self {
         Self(Arc::new(move || now))
     }
 
-    /// What time it is.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()

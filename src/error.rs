@@ -1,7 +1,7 @@
-//! The one public error: what went wrong, what to do about it, and the exit code that says so.
+//! The crate's public error type: what went wrong, what the user must do, and the process exit code.
 //!
-//! A kind stands for what the *user* must do, not for where in the code the failure arose. Modules keep
-//! private error types with their own detail and convert them here, once.
+//! A kind stands for what the *user* must do, not for the place in the code where the failure arose. Modules keep
+//! private, more detailed error types and convert them into this one at their boundary.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub enum ErrorKind {
     KeyRefused,
     /// Clerk or the store could not be reached, or failed, past the retry budget: run again later.
     Unreachable,
-    /// An answer that cannot be understood, or a replacement that was refused to protect the lake.
+    /// A response that cannot be understood, or a table replacement that was refused to protect the lake.
     Answer,
     /// A table of the lake is damaged: repair it with `sync --full` or `maintain --repair`.
     Damaged,
@@ -23,14 +23,14 @@ pub enum ErrorKind {
     Conflict,
     /// A query failed: correct the SQL.
     Query,
-    /// The run was interrupted; what was finished is committed.
+    /// The run was interrupted. Finished work is committed.
     Interrupted,
     /// A bug in this program: please report it.
     Bug,
 }
 
 impl ErrorKind {
-    /// The process exit code for this kind.
+    /// Returns the process exit code for this kind.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
         match self {
@@ -45,7 +45,7 @@ impl ErrorKind {
         }
     }
 
-    /// How bad this kind is when several resources fail in one run: the largest is reported.
+    /// Returns how severe this kind is. If several resources fail in one run, the run reports the most severe kind.
     #[must_use]
     pub const fn severity(self) -> u8 {
         match self {
@@ -61,7 +61,7 @@ impl ErrorKind {
     }
 }
 
-/// An error with its kind, a message for people and, where one is known, a hint about what to do.
+/// An error: its kind, a message for people and, if known, a hint about what to do.
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: ErrorKind,
@@ -71,71 +71,72 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `kind` that says `message`.
+    /// Creates an error of `kind` with the message `message`.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None, source: None }
     }
 
-    /// The same error with a hint: one sentence that says what to do.
+    /// Adds a hint: one sentence that says what to do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same error with what caused it, by which it can be told from others of its kind.
+    /// Adds the underlying error as the source. Callers can downcast the source to distinguish errors of the same kind.
     #[must_use]
     pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// The same error with `context` before its message.
+    /// Puts `context` and a colon before the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
     }
 
-    /// Wrong settings or arguments.
+    /// Creates a [`Settings`](ErrorKind::Settings) error: wrong arguments or settings.
     #[must_use]
     pub fn settings(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Settings, message)
     }
 
-    /// An answer that cannot be understood, or a refused replacement.
+    /// Creates an [`Answer`](ErrorKind::Answer) error: a response that cannot be understood, or a refused table
+    /// replacement.
     #[must_use]
     pub fn answer(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Answer, message)
     }
 
-    /// The run was told to stop.
+    /// Creates an [`Interrupted`](ErrorKind::Interrupted) error: the run was asked to stop.
     #[must_use]
     pub fn interrupted() -> Self {
         Self::new(ErrorKind::Interrupted, "interrupted")
-            .with_hint("what was finished is committed; run the same command again to go on")
+            .with_hint("finished work is committed; run the same command again to resume")
     }
 
-    /// A bug in this program.
+    /// Creates a [`Bug`](ErrorKind::Bug) error: a bug in this program.
     #[must_use]
     pub fn bug(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Bug, message)
     }
 
-    /// What the user must do about it.
+    /// Returns the kind, which says what the user must do.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What happened.
+    /// Returns the message, which says what happened.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// One sentence that says what to do, where one is known.
+    /// Returns the hint, one sentence that says what to do; `None` if unknown.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -154,11 +155,11 @@ impl std::error::Error for Error {
     }
 }
 
-/// The result of everything that can fail in a way that concerns the user.
+/// The result type of the crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The chain of an error's causes as one line: delta-rs and `DataFusion` nest deeply and repeat themselves,
-/// so a cause whose text the line already contains is left out.
+/// Returns an error and its chain of causes as one line. delta-rs and `DataFusion` nest errors deeply and repeat their
+/// text, so a cause is left out if the line already contains its text.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! The `clerk-lake` command: see `clerk-lake help`.
+//! The `clerk-lake` binary. See `clerk-lake help`.
 
 mod cli;
 

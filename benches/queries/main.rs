@@ -1,16 +1,17 @@
-//! Every query of the catalogue over the lake of a large instance: how long each takes, from opening the lake to the
-//! last row.
+//! Measures every built-in query over the lake of a large instance, from opening the lake to the last row.
 //!
-//! `cargo bench --bench queries` writes a lake on local disk and prints one table, of medians; after `--`, parts of
-//! names say which queries are asked. `CLERK_LAKE_BENCH_USERS` (1,000,000), `CLERK_LAKE_BENCH_SESSIONS` (3,000,000)
-//! and `CLERK_LAKE_BENCH_ACTIVITY` (rows of the ledger, 20,000,000) say how large it is, `CLERK_LAKE_BENCH_RUNS` (5)
-//! how often each query is asked. Everything is drawn from a seed that differs at every run; it is printed, and
-//! `CLERK_LAKE_BENCH_SEED` fixes it.
+//! `cargo bench --bench queries` writes a lake to local disk and prints one table of medians. Arguments after `--`
+//! select the queries whose names contain one of them.
+//!
+//! `CLERK_LAKE_BENCH_USERS` (1,000,000), `CLERK_LAKE_BENCH_SESSIONS` (3,000,000) and `CLERK_LAKE_BENCH_ACTIVITY` (rows
+//! of the activity ledger, 20,000,000) set the size of the lake. `CLERK_LAKE_BENCH_RUNS` (5) sets the number of runs
+//! per query. All data is generated from a random seed, which differs from run to run and is printed.
+//! `CLERK_LAKE_BENCH_SEED` sets it.
 
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+#![expect(clippy::print_stdout, reason = "the bench prints its results")]
 
 #[path = "../clerk.rs"]
-#[expect(dead_code, reason = "no simulated Clerk is needed: the rows are made here")]
+#[expect(dead_code, reason = "the bench generates its rows and needs no simulated instance")]
 mod clerk;
 mod ledger;
 mod objects;
@@ -25,9 +26,9 @@ use clerk_lake::query::{self, Parameters, Query, catalogue};
 use clerk_lake::resource::TABLES;
 
 use clerk::{seed, size};
-use tables::Filling;
+use tables::LakeBuilder;
 
-/// How large the instance is.
+/// Size of the instance.
 #[derive(Clone, Copy)]
 struct Sizes {
     users: usize,
@@ -47,31 +48,31 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let directory = tempfile::tempdir().expect("a directory");
-    let location = Location::parse(&directory.path().to_string_lossy()).expect("a place for a lake");
+    let location = Location::parse(&directory.path().to_string_lossy()).expect("a lake location");
     let lake = Lake::new(location);
     runtime.block_on(async {
         let start = Instant::now();
         Box::pin(fill(&lake, sizes)).await;
-        println!("A lake written in {:.1} s:", start.elapsed().as_secs_f64());
-        tell(&lake).await;
-        println!("\n{:<28}{:>10}{:>12}{:>8}", format!("medians of {runs}"), "seconds", "slowest", "rows");
-        for query in asked() {
-            line(&lake, &query, runs).await;
+        println!("Wrote a lake in {:.1} s:", start.elapsed().as_secs_f64());
+        print_tables(&lake).await;
+        println!("\n{:<28}{:>10}{:>12}{:>8}", format!("medians of {runs} runs"), "seconds", "slowest", "rows");
+        for query in selected() {
+            measure(&lake, &query, runs).await;
         }
     });
 }
 
 async fn fill(lake: &Lake, sizes: Sizes) {
-    let filling = Filling::begin(lake, seed()).await;
-    let users = objects::users(&filling, sizes.users).await;
-    objects::sessions(&filling, &users, sizes.sessions).await;
-    objects::organizations(&filling, sizes.users / 50).await;
-    ledger::fill(&filling, &users, sizes.activity).await;
-    filling.end().await;
+    let builder = LakeBuilder::start(lake, seed()).await;
+    let users = objects::users(&builder, sizes.users).await;
+    objects::sessions(&builder, &users, sizes.sessions).await;
+    objects::organizations(&builder, sizes.users / 50).await;
+    ledger::fill(&builder, &users, sizes.activity).await;
+    builder.finish().await;
 }
 
-/// Says what is in the lake.
-async fn tell(lake: &Lake) {
+/// Prints the size of each table in the lake.
+async fn print_tables(lake: &Lake) {
     for spec in TABLES {
         let table = lake.table(spec).await.expect("a table");
         if table.exists() {
@@ -81,18 +82,19 @@ async fn tell(lake: &Lake) {
     }
 }
 
-/// The queries that are asked: all, or those whose name has a part that is given.
-fn asked() -> Vec<Query> {
+/// Returns the selected queries: those whose name contains an argument, or all if there are no arguments.
+fn selected() -> Vec<Query> {
     let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let is_asked = |query: &Query| parts.is_empty() || parts.iter().any(|part| query.name.contains(part.as_str()));
-    catalogue::all().expect("a catalogue").into_iter().filter(is_asked).collect()
+    let is_selected = |query: &Query| parts.is_empty() || parts.iter().any(|part| query.name.contains(part.as_str()));
+    catalogue::all().expect("the built-in queries").into_iter().filter(is_selected).collect()
 }
 
-async fn line(lake: &Lake, query: &Query, runs: usize) {
+/// Runs `query` `runs` times and prints its line of the table.
+async fn measure(lake: &Lake, query: &Query, runs: usize) {
     let mut times = Vec::new();
     let mut rows = 0;
     for _ in 0..runs {
-        let (time, found) = ask(lake, query).await;
+        let (time, found) = run(lake, query).await;
         times.push(time);
         rows = found;
     }
@@ -101,10 +103,11 @@ async fn line(lake: &Lake, query: &Query, runs: usize) {
     println!("{:<28}{median:>10.3}{slowest:>12.3}{rows:>8}", query.name);
 }
 
-async fn ask(lake: &Lake, query: &Query) -> (Duration, usize) {
+/// Opens the lake and runs `query` once. Returns the time and the number of rows.
+async fn run(lake: &Lake, query: &Query) -> (Duration, usize) {
     let parameters = Parameters::at(Clock::system().now());
     let start = Instant::now();
-    let session = query::session(lake).await.expect("a lake with tables");
-    let batches = query.run(&session, &parameters).await.expect("an answer");
+    let context = query::session(lake).await.expect("a lake with tables");
+    let batches = query.run(&context, &parameters).await.expect("query results");
     (start.elapsed(), batches.iter().map(RecordBatch::num_rows).sum())
 }

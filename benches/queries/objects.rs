@@ -1,5 +1,6 @@
-//! Users, sessions and organizations, all made up. Everything that is read by them is drawn for a row group's worth of
-//! them and comes again after that; ids and times are each one's own.
+//! Generates users, sessions and organizations.
+//!
+//! Ids and times differ in every row. All other columns are drawn for [`TEMPLATE`] rows and then repeated.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,44 +13,50 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::tables::{Filling, replaced, text, times};
+use crate::tables::{LakeBuilder, random_text, timestamps, with_columns};
 
-/// So many rows differ in everything: as many as one row group holds, so that none compresses better than it would.
+/// Number of rows that differ in all columns.
+///
+/// It equals the size of a row group, so that the repeated rows do not compress better than real ones.
 const TEMPLATE: usize = 16_384;
 
-/// How far back the oldest user goes.
-const SPAN: i64 = 3 * 365 * DAY;
+/// Age of the oldest user, in milliseconds.
+const HISTORY: i64 = 3 * 365 * DAY;
 
-/// The users that there are, the oldest first, at an even pace.
+/// The generated users, oldest first, created at a constant rate.
 pub struct Users {
     pub ids: Vec<String>,
-    /// When each was created, in Unix milliseconds.
+    /// Creation times in Unix milliseconds.
     pub created_at: Vec<i64>,
 }
 
+/// Draws random values.
 struct Draw(ChaCha8Rng);
 
 impl Draw {
+    /// Draws a number below `bound`.
     fn below(&mut self, bound: usize) -> usize {
         self.0.random_range(0..bound)
     }
 
+    /// Draws `prefix` followed by `length` random letters and digits.
     fn text(&mut self, prefix: &str, length: usize) -> String {
-        text(prefix, length, &mut |bound| self.0.random_range(0..bound))
+        random_text(prefix, length, &mut |bound| self.0.random_range(0..bound))
     }
 
-    /// One of `choices`, the first ones oftener than the others.
+    /// Draws one of `choices`. Earlier choices are more likely.
     fn one_of<'c>(&mut self, choices: &[&'c str]) -> &'c str {
         let at = self.below(choices.len()).min(self.below(choices.len()));
         choices[at]
     }
 
+    /// Returns `true` with a probability of `share` percent.
     fn percent(&mut self, share: usize) -> bool {
         self.below(100) < share
     }
 }
 
-/// What a list of `rows` is to the resource that reads it.
+/// Decodes `rows` as a page of `resource`.
 fn decoded(resource: &Resource, rows: &[Value]) -> RecordBatch {
     let body = serde_json::to_vec(rows).expect("JSON");
     let decode = match resource.reading {
@@ -83,12 +90,13 @@ fn account(draw: &mut Draw, email: &str) -> Value {
         "email_address": email, "verification": {"status": "verified"}})
 }
 
-pub async fn users(filling: &Filling<'_>, count: usize) -> Users {
-    let mut draw = Draw(ChaCha8Rng::seed_from_u64(filling.seed));
+/// Fills the users table with `count` users.
+pub async fn users(builder: &LakeBuilder<'_>, count: usize) -> Users {
+    let mut draw = Draw(ChaCha8Rng::seed_from_u64(builder.seed));
     let template: Vec<Value> = (0..TEMPLATE.min(count)).map(|_| user(&mut draw)).collect();
     let template = decoded(&USERS, &template);
-    let now = filling.now.timestamp_millis();
-    let created_at: Vec<i64> = (0..count).map(|number| even(now, number, count)).collect();
+    let now = builder.now.timestamp_millis();
+    let created_at: Vec<i64> = (0..count).map(|number| evenly_spaced(now, number, count)).collect();
     let ids: Vec<String> = (0..count).map(|_| draw.text("user_", 27)).collect();
     let batch = |range: Range<usize>| {
         let created = &created_at[range.clone()];
@@ -96,19 +104,19 @@ pub async fn users(filling: &Filling<'_>, count: usize) -> Users {
             let back = draw.0.random_range(0..1000_i64);
             (draw.below(100) >= 8).then(|| (now - back * back * back / 1_000_000 * 400 * DAY / 1000).max(*created_at))
         });
-        let active = times(active);
+        let active = timestamps(active);
         let years: Int32Array = created.iter().map(|created_at| Some(year(*created_at))).collect();
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("id", Arc::new(StringArray::from_iter_values(&ids[range.clone()]))),
-            ("created_at", Arc::new(times(created.iter().copied().map(Some)))),
+            ("created_at", Arc::new(timestamps(created.iter().copied().map(Some)))),
             ("last_active_at", Arc::new(active)),
             ("created_year", Arc::new(years)),
         ];
-        replaced(&template.slice(0, range.len()), columns)
+        with_columns(&template.slice(0, range.len()), columns)
     };
-    let table = filling.table(&USERS.table).await;
-    let staged = filling.stage(&table, ranges(count).map(batch)).await;
-    filling.commit(table, vec![staged]).await;
+    let table = builder.table(&USERS.table).await;
+    let staged = builder.stage(&table, batch_ranges(count).map(batch)).await;
+    builder.commit(table, vec![staged]).await;
     Users { ids, created_at }
 }
 
@@ -129,66 +137,69 @@ fn session(draw: &mut Draw) -> Value {
         "latest_activity": activity})
 }
 
-pub async fn sessions(filling: &Filling<'_>, users: &Users, count: usize) {
-    let mut draw = Draw(ChaCha8Rng::seed_from_u64(filling.seed + 1));
+/// Fills the sessions table with `count` sessions of `users`.
+pub async fn sessions(builder: &LakeBuilder<'_>, users: &Users, count: usize) {
+    let mut draw = Draw(ChaCha8Rng::seed_from_u64(builder.seed + 1));
     let template: Vec<Value> = (0..TEMPLATE.min(count)).map(|_| session(&mut draw)).collect();
     let template = decoded(&SESSIONS, &template);
-    let now = filling.now.timestamp_millis();
+    let now = builder.now.timestamp_millis();
     let batch = |range: Range<usize>| {
-        let created: Vec<i64> = range.clone().map(|number| even(now, number, count)).collect();
-        // Whoever had signed up by then.
-        let known = |number: usize| (users.ids.len() * (number + 1)).div_ceil(count).min(users.ids.len());
-        let owners: Vec<&str> = range.clone().map(|number| users.ids[draw.below(known(number))].as_str()).collect();
+        let created: Vec<i64> = range.clone().map(|number| evenly_spaced(now, number, count)).collect();
+        // The number of users who had signed up by the time of a session.
+        let signed_up = |number: usize| (users.ids.len() * (number + 1)).div_ceil(count).min(users.ids.len());
+        let owners: Vec<&str> = range.clone().map(|number| users.ids[draw.below(signed_up(number))].as_str()).collect();
         let ids: Vec<String> = range.clone().map(|_| draw.text("sess_", 27)).collect();
         let months: Vec<String> = created.iter().map(|created_at| month(*created_at)).collect();
         let expiry = created.iter().map(|created_at| Some(created_at + 7 * DAY));
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("session_id", Arc::new(StringArray::from_iter_values(&ids))),
             ("user_id", Arc::new(StringArray::from_iter_values(&owners))),
-            ("created_at", Arc::new(times(created.iter().copied().map(Some)))),
-            ("expire_at", Arc::new(times(expiry))),
+            ("created_at", Arc::new(timestamps(created.iter().copied().map(Some)))),
+            ("expire_at", Arc::new(timestamps(expiry))),
             ("created_month", Arc::new(StringArray::from_iter_values(&months))),
         ];
-        replaced(&template.slice(0, range.len()), columns)
+        with_columns(&template.slice(0, range.len()), columns)
     };
-    let table = filling.table(&SESSIONS.table).await;
-    let staged = filling.stage(&table, ranges(count).map(batch)).await;
-    filling.commit(table, vec![staged]).await;
+    let table = builder.table(&SESSIONS.table).await;
+    let staged = builder.stage(&table, batch_ranges(count).map(batch)).await;
+    builder.commit(table, vec![staged]).await;
 }
 
-pub async fn organizations(filling: &Filling<'_>, count: usize) {
-    let mut draw = Draw(ChaCha8Rng::seed_from_u64(filling.seed + 2));
-    let now = filling.now.timestamp_millis();
+/// Fills the organizations table with `count` organizations.
+pub async fn organizations(builder: &LakeBuilder<'_>, count: usize) {
+    let mut draw = Draw(ChaCha8Rng::seed_from_u64(builder.seed + 2));
+    let now = builder.now.timestamp_millis();
     let organization = |number: usize| {
         let members = draw.below(12).min(draw.below(12));
         json!({"id": draw.text("org_", 27), "name": draw.text("", 12), "members_count": members,
-            "created_at": even(now, number, count)})
+            "created_at": evenly_spaced(now, number, count)})
     };
     let rows: Vec<Value> = (0..count).map(organization).collect();
-    let table = filling.table(&ORGANIZATIONS.table).await;
-    let staged = filling.stage(&table, std::iter::once(decoded(&ORGANIZATIONS, &rows))).await;
-    filling.commit(table, vec![staged]).await;
+    let table = builder.table(&ORGANIZATIONS.table).await;
+    let staged = builder.stage(&table, std::iter::once(decoded(&ORGANIZATIONS, &rows))).await;
+    builder.commit(table, vec![staged]).await;
 }
 
-fn ranges(count: usize) -> impl Iterator<Item = Range<usize>> {
+/// Splits `count` rows into the ranges of the batches.
+fn batch_ranges(count: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(TEMPLATE).map(move |first| first..(first + TEMPLATE).min(count))
 }
 
-/// The moment of the `number`th of `count` that come at an even pace, in Unix milliseconds.
-fn even(now: i64, number: usize, count: usize) -> i64 {
+/// Returns the time of object `number` of `count` evenly spaced ones, in Unix milliseconds.
+fn evenly_spaced(now: i64, number: usize, count: usize) -> i64 {
     let whole = |count: usize| i64::try_from(count).expect("a count");
-    now - SPAN + SPAN / whole(count.max(1)) * whole(number)
+    now - HISTORY + HISTORY / whole(count.max(1)) * whole(number)
 }
 
-fn moment(millis: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(millis).expect("a moment of the calendar")
+fn timestamp(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).expect("a valid timestamp")
 }
 
 fn year(millis: i64) -> i32 {
-    moment(millis).year()
+    timestamp(millis).year()
 }
 
 fn month(millis: i64) -> String {
-    let moment = moment(millis);
-    format!("{:04}-{:02}", moment.year(), moment.month())
+    let time = timestamp(millis);
+    format!("{:04}-{:02}", time.year(), time.month())
 }

@@ -1,33 +1,33 @@
-//! Where Clerk's Backend API is.
+//! The address of Clerk's Backend API.
 
 use url::{Host, Url};
 
 use crate::error::{Error, Result};
 
-/// Where Clerk's Backend API is, unless the user says otherwise.
+/// The default address of Clerk's Backend API.
 pub const DEFAULT_API_URL: &str = "https://api.clerk.com";
 
-/// Reads `--api-url`: an absolute https URL, with or without `/v1`. Plain http is taken for this machine only: every
-/// request carries the key.
+/// Parses `--api-url`: an absolute https URL, with or without `/v1`. Plain http is accepted only for this machine,
+/// because every request carries the key.
 ///
 /// # Errors
-/// [`Settings`](crate::ErrorKind::Settings) if it is not one.
+/// [`Settings`](crate::ErrorKind::Settings) if `text` is not such a URL.
 pub fn parse_api_url(text: &str) -> Result<Url> {
-    let wrong = |why: &str| {
+    let invalid = |why: &str| {
         Error::settings(format!("--api-url {text:?} {why}"))
-            .with_hint(format!("give an absolute http(s) URL, such as {DEFAULT_API_URL}"))
+            .with_hint(format!("use an absolute http(s) URL, such as {DEFAULT_API_URL}"))
     };
-    let mut url = Url::parse(text.trim()).map_err(|error| wrong(&format!("is not a URL ({error})")))?;
+    let mut url = Url::parse(text.trim()).map_err(|error| invalid(&format!("is not a URL ({error})")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(wrong("is not an absolute http(s) URL"));
+        return Err(invalid("is not an absolute http(s) URL"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::settings("--api-url must not carry a user name or password")
-            .with_hint("the key comes from CLERK_SECRET_KEY"));
+        return Err(Error::settings("--api-url must not contain a user name or password")
+            .with_hint("set the key in CLERK_SECRET_KEY"));
     }
     if url.scheme() == "http" && !is_loopback(&url) {
         return Err(Error::settings(format!("--api-url {text:?} would send the key unencrypted over a network"))
-            .with_hint("use https; plain http is taken for localhost, 127.0.0.1 and [::1] only"));
+            .with_hint("use https; plain http is allowed only for localhost, 127.0.0.1 and [::1]"));
     }
     url.set_query(None);
     url.set_fragment(None);
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_sent_unencrypted_to_this_machine_only() {
+    fn plain_http_is_accepted_for_loopback_only() {
         for url in
             ["http://localhost:1", "http://127.0.0.1", "http://127.8.8.8:1/v1", "http://[::1]:1", "https://x.dev"]
         {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_s_path_may_be_given_or_left_out() {
+    fn the_path_v1_is_optional() {
         for url in ["https://x.dev/", "https://x.dev/v1", "https://x.dev/v1/?a=b#c"] {
             assert_eq!(parse_api_url(url).unwrap().as_str(), "https://x.dev/", "{url}");
         }

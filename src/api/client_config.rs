@@ -1,4 +1,4 @@
-//! What a client is told: where Clerk is, with which key to ask, and how patiently.
+//! Settings of the Clerk client: address, key, request budget and timeouts.
 
 use std::time::Duration;
 
@@ -8,29 +8,29 @@ use super::quota::RateLimit;
 use super::retry::RetryPolicy;
 use super::secret::SecretKey;
 
-/// What a [`Client`](super::Client) needs to know.
+/// Settings of a [`Client`](super::Client).
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// The Backend API's base, without `/v1`.
     pub api_url: Url,
     /// The instance's secret key.
     pub key: SecretKey,
-    /// The share of the instance's request budget to take: over 0, up to 1.
+    /// The share of the instance's request budget to use: more than 0, at most 1.
     pub quota_share: f64,
-    /// What the instance allows.
+    /// The request rate that the instance allows.
     pub rate_limit: RateLimit,
-    /// When to try again.
+    /// When to retry.
     pub retry: RetryPolicy,
-    /// How long a connection may take to open.
+    /// The longest time to open a connection.
     pub connect_timeout: Duration,
-    /// How long a response may stay silent, its body included.
+    /// The longest time without receiving data, while waiting for a response or reading its body.
     pub stall_timeout: Duration,
-    /// How long one attempt may take in all.
+    /// The longest time for one attempt in total.
     pub attempt_timeout: Duration,
 }
 
 impl ClientConfig {
-    /// The usual settings for `key` at `api_url`.
+    /// Returns the default settings for `key` at `api_url`.
     #[must_use]
     pub fn new(api_url: Url, key: SecretKey) -> Self {
         Self {

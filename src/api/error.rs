@@ -1,4 +1,4 @@
-//! What Clerk answered instead of what was asked for, with all that a person needs to act on it.
+//! API errors: why a request failed, with everything that a user needs to act on it.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,47 +8,48 @@ use serde::Deserialize;
 use super::secret::SecretKey;
 use crate::error::{Error, ErrorKind};
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// 401: the key is not valid.
     Key,
-    /// Clerk says that the feature is off in this instance. Nobody else's answer is taken for that.
+    /// Clerk says that the feature is off in this instance. Only an error body from Clerk counts; a proxy's or
+    /// gateway's does not.
     Absent,
-    /// Clerk's 404 for what every instance has: the key's instance cannot be found.
+    /// Clerk returned 404 for a path that every instance has: the key's instance cannot be found.
     Missing,
-    /// Clerk refuses this to this key: a 403 or 404 of another sort.
+    /// Clerk denies this key access: any other 402, 403 or 404 from Clerk.
     Denied,
-    /// Any other 4xx of Clerk's: a parameter that it does not accept.
+    /// Any other 4xx from Clerk: a parameter that it does not accept.
     Parameter,
-    /// No complete answer within the retry budget: connection, timeout, 408, 429 or 5xx.
+    /// No complete response within the retry budget: connection failure, timeout, 408, 429 or 5xx.
     Unreachable,
-    /// An answer that is not what the contract says, or not Clerk's: a proxy's or gateway's.
+    /// A response that breaks the API contract, or that is not from Clerk but from a proxy or gateway.
     Malformed,
-    /// The run was told to stop.
+    /// The run was asked to stop.
     Interrupted,
 }
 
-/// A request that failed: once for all, or past its retry budget.
+/// A request that failed, either permanently or after its retry budget was spent.
 #[derive(Clone, Debug)]
 pub struct ApiError {
-    /// What sort of failure it is.
+    /// What kind of failure it is.
     pub refusal: Refusal,
     /// The HTTP method.
     pub method: &'static str,
     /// The path, without its query.
     pub path: String,
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
     /// Clerk's error code.
     pub code: Option<String>,
-    /// Clerk's long message, or what failed on the way.
+    /// Clerk's long message, or a description of the network failure.
     pub message: String,
-    /// Clerk's trace id, or Cloudflare's ray.
+    /// Clerk's trace id, or else Cloudflare's ray id.
     pub trace_id: Option<String>,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// From the first attempt's start to the last one's end.
+    /// Time from the start of the first attempt to the end of the last.
     pub elapsed: Duration,
 }
 
@@ -75,17 +76,17 @@ impl fmt::Display for ApiError {
 impl std::error::Error for ApiError {}
 
 impl ApiError {
-    /// Whether Clerk itself refused the request, as opposed to a proxy or gateway on the way.
+    /// Returns whether Clerk itself refused the request, as opposed to a proxy or gateway in between.
     #[must_use]
     pub fn is_clerks(&self) -> bool {
         self.code.is_some()
     }
 }
 
-/// What every instance has, so that a 404 says nothing of a feature.
+/// Paths that every instance has, so a 404 does not mean that a feature is off.
 const ESSENTIAL: [&str; 3] = ["/users", "/users/count", "/instance"];
 
-/// What an answer other than a 200 means. `code` is the code of Clerk's own error body, `None` for any other body.
+/// Classifies a response other than a 200. `code` is the code in Clerk's own error body; `None` for any other body.
 pub(super) fn classify(path: &str, status: u16, code: Option<&str>) -> Refusal {
     let is_off = code.is_some_and(|code| code.contains("not_enabled") || code.starts_with("feature_"));
     let is_essential = ESSENTIAL.contains(&path);
@@ -104,41 +105,42 @@ pub(super) fn classify(path: &str, status: u16, code: Option<&str>) -> Refusal {
 impl From<ApiError> for Error {
     fn from(error: ApiError) -> Self {
         let (kind, hint) = match error.refusal {
-            Refusal::Key => (ErrorKind::KeyRefused, format!("Clerk refused the key; {}", super::secret::SecretKey::WHERE_FROM)),
+            Refusal::Key => {
+                (ErrorKind::KeyRefused, format!("Clerk refused the key; {}", super::secret::SecretKey::WHERE_FROM))
+            }
             Refusal::Absent => (ErrorKind::Answer, "this key's instance does not have this feature".to_owned()),
             Refusal::Missing => (
                 ErrorKind::Answer,
-                "Clerk does not find the instance of this key: check that the key is of an instance that still exists, \
-                 and --api-url"
+                "Clerk cannot find this key's instance: check that the instance still exists, and check --api-url"
                     .to_owned(),
             ),
-            Refusal::Denied => (ErrorKind::Answer, "Clerk does not let this key read that".to_owned()),
+            Refusal::Denied => (ErrorKind::Answer, "Clerk does not allow this key to read this path".to_owned()),
             Refusal::Parameter => {
                 (ErrorKind::Answer, "Clerk does not accept this request; please report it with the trace id".to_owned())
             }
             Refusal::Unreachable if error.status.is_some() => (
                 ErrorKind::Unreachable,
-                "Clerk answers, but not with what was asked for: run again later; nothing half-done was written"
-                    .to_owned(),
+                "Clerk responds, but with an error: run again later. No partial data was written".to_owned(),
             ),
             Refusal::Unreachable => (
                 ErrorKind::Unreachable,
-                "check the network and --api-url, then run again: nothing half-done was written".to_owned(),
+                "check the network and --api-url, then run again. No partial data was written".to_owned(),
             ),
             Refusal::Interrupted => return Self::interrupted(),
-            Refusal::Malformed => {
-                (ErrorKind::Answer, "is --api-url Clerk's Backend API? A proxy or gateway may have answered instead. Nothing was written from \
-                 this answer"
-                    .to_owned())
-            }
+            Refusal::Malformed => (
+                ErrorKind::Answer,
+                "is --api-url Clerk's Backend API? A proxy or gateway may have responded instead. Nothing from this \
+                 response was written"
+                    .to_owned(),
+            ),
         };
         Self::new(kind, error.to_string()).with_hint(hint).with_source(error)
     }
 }
 
-/// What Clerk says of an error, taken from its body.
+/// The contents of a Clerk error body.
 #[derive(Debug, Default)]
-pub(super) struct Complaint {
+pub(super) struct ClerkError {
     pub code: Option<String>,
     pub message: Option<String>,
     pub trace_id: Option<String>,
@@ -157,13 +159,13 @@ struct BodyError {
     long_message: Option<String>,
 }
 
-/// How much of a server's text may reach a message: enough to act on, never a whole body.
+/// The most characters of server text that a message includes: enough to act on, never a whole body.
 const LONGEST_TEXT: usize = 300;
 
-impl Complaint {
-    /// Reads an error body. Every field is `None` unless it is Clerk's own: an object with a list of errors that have
-    /// a code. The key is blacked out before a text is cut,
-    /// or half of it could stay.
+impl ClerkError {
+    /// Parses an error body. Every field is `None` unless the body is in Clerk's format: an object with a list of
+    /// errors that have a code. The key is redacted before a text is shortened; otherwise a part of the key could
+    /// remain.
     pub(super) fn read(body: &[u8], key: &SecretKey) -> Self {
         let shorten = |text: &str| shorten(&key.redact(text));
         let Ok(body) = serde_json::from_slice::<Body>(body) else { return Self::default() };
@@ -221,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn only_clerk_s_own_error_body_has_a_code() {
+    fn only_an_error_body_in_clerks_format_has_a_code() {
         let key = SecretKey::new("sk_live_x").unwrap();
-        let code = |body: &str| Complaint::read(body.as_bytes(), &key).code;
+        let code = |body: &str| ClerkError::read(body.as_bytes(), &key).code;
         assert_eq!(code(r#"{"errors":[{"code":"a","message":"b"}]}"#).as_deref(), Some("a"));
         for body in [
             "",

@@ -1,4 +1,4 @@
-//! What can be said of a response before its body: its headers, and why there was none.
+//! Response headers, and descriptions of requests that got no response.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use super::quota::Headers;
 use super::retry::retry_after;
 
-/// What the headers of a response say.
+/// The response headers that the client uses.
 pub(super) struct Head {
     pub is_html: bool,
     pub date: Option<DateTime<Utc>>,
@@ -39,11 +39,11 @@ impl Head {
     }
 }
 
-/// The furthest away that the end of a window makes sense, in seconds.
+/// The latest plausible end of a rate-limit window, in seconds from now.
 const FURTHEST_RESET: i64 = 60;
 
-/// Reads `X-RateLimit-Reset`: Unix seconds, or seconds from now. It has been seen in milliseconds, in the past and
-/// hours away; what is not at most a minute away is nothing to wait for.
+/// Parses `X-RateLimit-Reset`: Unix seconds, or seconds from now. Servers have been seen to send milliseconds, times in
+/// the past and times hours away, so returns `None` unless the reset is at most a minute away.
 fn reset_in(value: &str, server_now: Option<DateTime<Utc>>) -> Option<Duration> {
     let reset: i64 = value.trim().parse().ok()?;
     let is_near = |seconds: &i64| (0..=FURTHEST_RESET).contains(seconds);
@@ -52,7 +52,7 @@ fn reset_in(value: &str, server_now: Option<DateTime<Utc>>) -> Option<Duration> 
     u64::try_from(seconds).ok().map(Duration::from_secs)
 }
 
-/// What went wrong on the way, in a line; the URL is left out, the path is said elsewhere.
+/// Describes a network failure in one line. The URL is left out; the error shows the path elsewhere.
 pub(super) fn explain(error: &reqwest::Error) -> String {
     let mut causes = Vec::new();
     let mut cause = std::error::Error::source(error);
@@ -61,11 +61,11 @@ pub(super) fn explain(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     let what = if error.is_timeout() {
-        "no answer in time"
+        "timed out"
     } else if error.is_connect() {
         "cannot connect"
     } else if error.is_body() || error.is_decode() {
-        "the answer broke off"
+        "the response is incomplete"
     } else {
         "the request failed"
     };
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reset_that_makes_no_sense_is_ignored() {
+    fn an_implausible_reset_is_ignored() {
         let now = DateTime::from_timestamp(1_790_000_000, 0);
         for (value, seconds) in [
             ("1790000007", Some(7)),

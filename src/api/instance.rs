@@ -1,14 +1,14 @@
-//! Which instance a key belongs to.
+//! Finds the instance that a key belongs to.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{ApiError, Client, Refusal};
 
-/// What `GET /v1/instance` says.
+/// The response of `GET /v1/instance`.
 #[derive(Clone, Debug)]
 pub struct Instance {
-    /// The instance's id; `None` if the key may not read it.
+    /// The instance's id; `None` if the key is not allowed to read it.
     pub id: Option<String>,
     /// `production` or `development`.
     pub environment_type: Option<String>,
@@ -20,25 +20,25 @@ struct Body {
     environment_type: Option<String>,
 }
 
-/// Asks which instance this is. An instance that Clerk does not tell this key about (any 4xx of Clerk's own but a
-/// refused key) is not an error if its users can at least be counted.
+/// Requests the instance of the client's key. If Clerk refuses this with a 4xx other than 401, the users are counted
+/// instead. If that succeeds, returns an instance without an id; if Clerk refuses that too, returns the first refusal.
 ///
 /// # Errors
-/// Whatever [`Client::get`] refuses, a bad key above all.
+/// The errors of [`Client::get`], above all for an invalid key.
 pub async fn instance(client: &Client) -> Result<Instance, ApiError> {
     let read = client.get("/instance", &[], |body| {
-        // Whatever else is in an answer is nobody's business, and an answer without an id is somebody else's.
-        let body: Body = serde_json::from_slice(body).map_err(|_| "not an instance".to_owned())?;
-        let id = body.id.filter(|id| !id.is_empty()).ok_or_else(|| "an instance without an id".to_owned())?;
+        // Other fields are ignored. A response without an id is not from Clerk.
+        let body: Body = serde_json::from_slice(body).map_err(|_| "the response is not an instance".to_owned())?;
+        let id = body.id.filter(|id| !id.is_empty()).ok_or_else(|| "the instance has no id".to_owned())?;
         Ok(Instance { id: Some(id), environment_type: body.environment_type })
     });
-    let refused = match read.await {
-        Err(refused) if is_clerks_refusal(&refused) => refused,
+    let refusal = match read.await {
+        Err(error) if is_clerks_refusal(&error) => error,
         other => return other,
     };
-    match users_are_counted(client).await {
+    match count_users(client).await {
         Ok(()) => Ok(Instance { id: None, environment_type: None }),
-        Err(error) if is_clerks_refusal(&error) => Err(refused),
+        Err(error) if is_clerks_refusal(&error) => Err(refusal),
         Err(error) => Err(error),
     }
 }
@@ -47,14 +47,14 @@ fn is_clerks_refusal(error: &ApiError) -> bool {
     matches!(error.refusal, Refusal::Absent | Refusal::Missing | Refusal::Denied | Refusal::Parameter)
 }
 
-async fn users_are_counted(client: &Client) -> Result<(), ApiError> {
+async fn count_users(client: &Client) -> Result<(), ApiError> {
     #[derive(Deserialize)]
     struct Count {
         #[serde(rename = "total_count")]
         _total_count: IgnoredAny,
     }
     let count = client.get("/users/count", &[], |body| {
-        serde_json::from_slice::<Count>(body).map(|_| ()).map_err(|_| "not a count of users".to_owned())
+        serde_json::from_slice::<Count>(body).map(|_| ()).map_err(|_| "the response is not a user count".to_owned())
     });
     count.await
 }

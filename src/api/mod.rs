@@ -1,6 +1,7 @@
-//! The Clerk client: requests within a shared budget, and listings as streams of pages.
+//! The Clerk client: sends requests within a shared request budget, and reads lists as streams of pages.
 //!
-//! It knows HTTP and the rules of the Backend API, and deliberately nothing of Arrow, of resources or of tables.
+//! This module knows HTTP and the rules of the Backend API. It deliberately knows nothing about Arrow, resources or
+//! tables.
 
 mod address;
 mod body;

@@ -1,50 +1,50 @@
-//! How long Clerk has been failing, over all requests of a run, and who is told of long waits.
+//! Tracks how long Clerk has been failing across all requests of a run, and reports long waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A wait longer than this is said.
+/// Waits longer than this are reported.
 pub(super) const LONG_WAIT: Duration = Duration::from_secs(5);
 
-/// Waits that are shared by many requests are said once in this time.
-const SAID_AGAIN: Duration = Duration::from_secs(10);
+/// The shortest time between two reports. Concurrent requests wait together, so one report is enough.
+const NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Takes a line for people.
+/// Receives a one-line message for people.
 pub type Notice = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// The time since the first failure after which nothing has succeeded.
+/// The current outage: it starts with the first failure and ends with the next success.
 #[derive(Debug, Default)]
-pub(super) struct Outage(Mutex<Option<Beginning>>);
+pub(super) struct Outage(Mutex<Option<OutageStart>>);
 
 #[derive(Clone, Copy, Debug)]
-struct Beginning {
+struct OutageStart {
     at: Instant,
-    /// How long the server had had requests wait until then.
-    held: Duration,
-    /// Whether a request has been given up since.
+    /// Total of server-imposed pauses before the outage began.
+    paused_before: Duration,
+    /// Whether a request has been given up during the outage.
     is_given_up: bool,
 }
 
-/// How long something has lasted.
+/// The length of an outage.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lasting {
-    /// Without the pauses that the server asked for.
-    pub own: Duration,
-    /// Those pauses.
-    pub held: Duration,
-    /// Whether a request has spent its budget on it.
+pub(super) struct OutageLength {
+    /// Time without server-imposed pauses.
+    pub unpaused: Duration,
+    /// Total of server-imposed pauses.
+    pub paused: Duration,
+    /// Whether a request has spent its retry budget during the outage.
     pub is_given_up: bool,
 }
 
 impl Outage {
-    /// Takes in a failure of a request sent at `sent`; `held` is how long the server had had requests wait by then.
-    pub(super) fn failed(&self, sent: Instant, held: Duration) {
-        self.lock().get_or_insert(Beginning { at: sent, held, is_given_up: false });
+    /// Records a failure of a request sent at `sent`. `paused` is the total of server-imposed pauses so far.
+    pub(super) fn failed(&self, sent: Instant, paused: Duration) {
+        self.lock().get_or_insert(OutageStart { at: sent, paused_before: paused, is_given_up: false });
     }
 
-    /// Takes in that a request has spent its budget: the others need not.
+    /// Records that a request has spent its retry budget, so that other requests need not spend theirs.
     pub(super) fn give_up(&self) {
         if let Some(outage) = self.lock().as_mut() {
             outage.is_given_up = true;
@@ -55,35 +55,36 @@ impl Outage {
         *self.lock() = None;
     }
 
-    /// How long an outage has lasted that began before `start`, `None` if there is none.
-    pub(super) fn before(&self, start: Instant, held: Duration) -> Option<Lasting> {
-        let beginning = self.lock().filter(|outage| outage.at < start)?;
-        let held = held.saturating_sub(beginning.held);
-        let own = beginning.at.elapsed().saturating_sub(held);
-        Some(Lasting { own, held, is_given_up: beginning.is_given_up })
+    /// Returns the length of the current outage if it began before `start`, otherwise `None`. `paused` is the total of
+    /// server-imposed pauses so far.
+    pub(super) fn before(&self, start: Instant, paused: Duration) -> Option<OutageLength> {
+        let outage = self.lock().filter(|outage| outage.at < start)?;
+        let paused = paused.saturating_sub(outage.paused_before);
+        let unpaused = outage.at.elapsed().saturating_sub(paused);
+        Some(OutageLength { unpaused, paused, is_given_up: outage.is_given_up })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Beginning>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<OutageStart>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tells of long waits.
+/// Reports long waits.
 #[derive(Default)]
-pub(super) struct Waits {
+pub(super) struct WaitNotices {
     to: Option<Notice>,
     last: Mutex<Option<Instant>>,
 }
 
-impl Waits {
-    pub(super) fn told_to(to: Notice) -> Self {
+impl WaitNotices {
+    pub(super) fn new(to: Notice) -> Self {
         Self { to: Some(to), last: Mutex::default() }
     }
 
-    /// Says `text`, unless a wait has been said a moment ago: requests that run side by side wait together.
-    pub(super) fn say(&self, text: &str) {
+    /// Reports `text`, unless a wait was reported less than [`NOTICE_INTERVAL`] ago.
+    pub(super) fn notify(&self, text: &str) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < SAID_AGAIN) {
+        if last.is_some_and(|last| last.elapsed() < NOTICE_INTERVAL) {
             tracing::debug!("{text}");
             return;
         }
@@ -104,10 +105,10 @@ mod tests {
     fn an_outage_lasts_from_its_first_failure_to_the_next_success() {
         let (outage, start) = (Outage::default(), Instant::now() - Duration::from_secs(30));
         outage.failed(start, Duration::ZERO);
-        assert!(outage.before(start, Duration::ZERO).is_none(), "it began with this request");
+        assert!(outage.before(start, Duration::ZERO).is_none(), "the outage began with this request");
         outage.failed(Instant::now(), Duration::from_secs(10));
-        let lasting = outage.before(Instant::now(), Duration::from_secs(10)).unwrap();
-        assert_eq!((lasting.own.as_secs(), lasting.held.as_secs(), lasting.is_given_up), (20, 10, false));
+        let length = outage.before(Instant::now(), Duration::from_secs(10)).unwrap();
+        assert_eq!((length.unpaused.as_secs(), length.paused.as_secs(), length.is_given_up), (20, 10, false));
         outage.give_up();
         assert!(outage.before(Instant::now(), Duration::ZERO).unwrap().is_given_up);
         outage.ended();
@@ -115,16 +116,16 @@ mod tests {
     }
 
     #[test]
-    fn waits_side_by_side_are_said_once() {
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let waits = Waits::told_to(Arc::new({
-            let said = Arc::clone(&said);
-            move |text: &str| said.lock().unwrap().push(text.to_owned())
+    fn concurrent_waits_are_reported_once() {
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let waits = WaitNotices::new(Arc::new({
+            let reported = Arc::clone(&reported);
+            move |text: &str| reported.lock().unwrap().push(text.to_owned())
         }));
-        waits.say("one");
-        waits.say("two");
-        *waits.last.lock().unwrap() = Some(Instant::now() - SAID_AGAIN);
-        waits.say("three");
-        assert_eq!(*said.lock().unwrap(), ["one", "three"]);
+        waits.notify("one");
+        waits.notify("two");
+        *waits.last.lock().unwrap() = Some(Instant::now() - NOTICE_INTERVAL);
+        waits.notify("three");
+        assert_eq!(*reported.lock().unwrap(), ["one", "three"]);
     }
 }

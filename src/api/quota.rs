@@ -1,9 +1,9 @@
-//! The request budget: how fast this program may ask, given that the instance's budget is shared with the
+//! The request budget: limits the request rate of this program, because the instance's budget is shared with the
 //! customer's own production traffic.
 //!
-//! The pace is even (GCRA, by `governor`) with a small burst; whoever is told to wait (`429`,
-//! `X-RateLimit-Remaining: 0`) makes every lane wait. A `429` also means that others live on the same budget: the
-//! pace is lowered, and grows back window by window. It does not retry and knows nothing of requests.
+//! Requests are paced evenly (GCRA, by `governor`) with a small burst. If the server asks for a pause (`429`,
+//! `X-RateLimit-Remaining: 0`), every lane waits. A `429` also means that others use the same budget, so the rate is
+//! lowered and recovers window by window. This module does not retry and knows nothing about the requests themselves.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,27 +17,28 @@ use super::secret::KeyKind;
 /// The length of Clerk's rate-limit window.
 pub const WINDOW: Duration = Duration::from_secs(10);
 
-/// The longest wait that a server's header can impose at once.
+/// The longest pause that one response header can impose.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// Of the allowed requests so many go out evenly, and so many at once after a pause. Together they leave room for
-/// answers that take unlike long to ask for: what left in ten seconds may arrive in less.
-const EVEN: f64 = 0.99;
-const AT_ONCE: f64 = 0.005;
+/// The parts of the allowed requests that are sent at a steady rate and in a burst after a pause. Together they are
+/// less than 1, because network latency varies: requests sent within ten seconds may arrive within less.
+const STEADY_PART: f64 = 0.99;
+const BURST_PART: f64 = 0.005;
 
-/// What a `429` leaves of the pace, what every window after it gives back, and the least that stays.
-const AFTER_A_REFUSAL: f64 = 0.8;
-const BACK_PER_WINDOW: f64 = 0.1;
-const LEAST: f64 = 0.1;
+/// How the rate reacts to a `429`. The `429` multiplies the rate by the first value, every window after it adds the
+/// second, and the rate never falls below the third. The last two are parts of the quota share.
+const THROTTLE_FACTOR: f64 = 0.8;
+const RECOVERY_PER_WINDOW: f64 = 0.1;
+const LOWEST_PART: f64 = 0.1;
 
-/// How many requests the instance allows in ten seconds.
+/// The number of requests that the instance allows per ten seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateLimit {
-    /// By kind of key, and by the server's `X-RateLimit-Limit` once it says so.
+    /// Determined by the kind of key, then by the server's `X-RateLimit-Limit` once a response has it.
     Automatic,
-    /// This many, whatever the server's headers say.
+    /// This number, regardless of the server's headers.
     Fixed(NonZeroU32),
-    /// No pace of our own: only `429` slows this program down.
+    /// No limit in this program: only a `429` slows it down.
     Unlimited,
 }
 
@@ -55,30 +56,30 @@ impl std::str::FromStr for RateLimit {
     }
 }
 
-/// What a response's `X-RateLimit-*` headers said.
+/// The `X-RateLimit-*` headers of a response.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Headers {
     pub limit: Option<u32>,
     pub remaining: Option<u32>,
-    /// How long until the window ends, by the server's own clock.
+    /// The time until the window ends, by the server's clock.
     pub reset_in: Option<Duration>,
 }
 
 struct State {
     limit: u32,
-    /// What is left of the share, 0 to 1, after refusals.
+    /// The part of the quota share in use, over 0 to 1. Less than 1 after a `429`.
     part: f64,
-    /// When that was last changed.
+    /// When `part` last changed.
     changed: Instant,
     granted: u64,
     limiter: Option<Arc<DefaultDirectRateLimiter>>,
     paused_until: Option<Instant>,
-    /// How long all pauses are together, the one that is not over yet included.
-    held: Duration,
+    /// Total length of all pauses, including the rest of the current one.
+    paused_total: Duration,
 }
 
 impl State {
-    /// Changes what is left of the share.
+    /// Sets the part of the quota share in use.
     fn set_part(&mut self, part: f64, share: f64) {
         self.part = part;
         self.changed = Instant::now();
@@ -88,7 +89,7 @@ impl State {
     }
 }
 
-/// The pace that all requests of a run share. Cheap to clone.
+/// The request budget that all requests of a run share. Cheap to clone.
 #[derive(Clone)]
 pub struct Quota {
     state: Arc<Mutex<State>>,
@@ -97,7 +98,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// A pace that takes `share` (over 0, up to 1) of what `rate_limit` and `key` allow.
+    /// Creates a budget of `share` (more than 0, at most 1) of what `rate_limit` and `key` allow.
     #[must_use]
     pub fn new(rate_limit: RateLimit, key: KeyKind, share: f64) -> Self {
         let limit = match (rate_limit, key) {
@@ -114,29 +115,29 @@ impl Quota {
                 granted: 0,
                 limiter,
                 paused_until: None,
-                held: Duration::ZERO,
+                paused_total: Duration::ZERO,
             })),
             share,
             rate_limit,
         }
     }
 
-    /// Returns the requests per second that this pace allows, or `None` if it is unlimited.
+    /// Returns the allowed requests per second; `None` if unlimited.
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {
         let state = self.lock();
         state.limiter.as_ref().map(|_| f64::from(state.limit) * self.share * state.part / WINDOW.as_secs_f64())
     }
 
-    /// How many requests have been let through so far.
+    /// Returns the number of requests let through so far.
     #[must_use]
     pub fn granted(&self) -> u64 {
         self.lock().granted
     }
 
-    /// For how long the server has had every request wait so far.
-    pub(super) fn held(&self) -> Duration {
-        self.lock().held
+    /// Returns the total length of all server-imposed pauses so far, including the rest of the current one.
+    pub(super) fn paused_total(&self) -> Duration {
+        self.lock().paused_total
     }
 
     /// Waits until one more request may be sent. Safe to cancel: a cancelled wait spends nothing.
@@ -145,7 +146,7 @@ impl Quota {
             let (paused_until, limiter) = {
                 let mut state = self.lock();
                 if state.part < 1.0 && state.changed.elapsed() >= WINDOW {
-                    let part = (state.part + BACK_PER_WINDOW).min(1.0);
+                    let part = (state.part + RECOVERY_PER_WINDOW).min(1.0);
                     state.set_part(part, self.share);
                 }
                 (state.paused_until, state.limiter.clone())
@@ -167,30 +168,30 @@ impl Quota {
         }
     }
 
-    /// Takes in a `429` after which every request waits for `wait`: all go slower from then on. The refusals of one
-    /// window are one: they are those of requests that were on their way together.
-    pub(super) fn refused(&self, wait: Duration) {
+    /// Lowers the rate after a `429` that makes every request wait for `wait`. Several `429`s in one window count as
+    /// one, because those requests were in flight together.
+    pub(super) fn throttle(&self, wait: Duration) {
         let mut state = self.lock();
-        let first = state.part >= 1.0 || state.changed.elapsed() >= wait.max(WINDOW / 2);
-        if first {
-            let part = (state.part * AFTER_A_REFUSAL).max(LEAST);
+        let is_first = state.part >= 1.0 || state.changed.elapsed() >= wait.max(WINDOW / 2);
+        if is_first {
+            let part = (state.part * THROTTLE_FACTOR).max(LOWEST_PART);
             state.set_part(part, self.share);
         }
     }
 
-    /// Makes every request wait for `wait`: the server said so.
+    /// Makes every request wait for `wait`, because the server asked for it.
     pub(super) fn pause(&self, wait: Duration) {
         let until = Instant::now() + wait.min(LONGEST_PAUSE);
         let mut state = self.lock();
-        let held_until = state.paused_until.map_or(Instant::now(), |paused| paused.max(Instant::now()));
-        if held_until < until {
-            state.held += until - held_until;
+        let paused_until = state.paused_until.map_or(Instant::now(), |paused| paused.max(Instant::now()));
+        if paused_until < until {
+            state.paused_total += until - paused_until;
             state.paused_until = Some(until);
         }
     }
 
-    /// Takes in what a response said of the budget: its size, and how much of it is left for everybody. Returns for
-    /// how long every request waits now, if too little is left.
+    /// Records a response's rate-limit headers: the size of the budget, and how much of it is left for all clients of
+    /// the instance. If too little is left, every request waits until the window ends; returns the length of this wait.
     pub(super) fn observe(&self, headers: Headers) -> Option<Duration> {
         if self.rate_limit == RateLimit::Unlimited {
             return None;
@@ -212,7 +213,7 @@ impl Quota {
         None
     }
 
-    /// What is never taken of a window, so that the instance's own traffic finds something left: a fifth of
+    /// Returns the number of requests per window that this program leaves for the instance's own traffic: a fifth of
     /// the share that is not ours.
     fn reserve(&self, limit: u32) -> f64 {
         (1.0 - self.share) * f64::from(limit) / 5.0
@@ -223,7 +224,7 @@ impl Quota {
     }
 }
 
-/// A limiter whose requests in any window, burst included, stay within `share` of `limit`.
+/// Returns a limiter that keeps the requests of any window, burst included, within `share` of `limit`.
 fn limiter(limit: u32, share: f64) -> Arc<DefaultDirectRateLimiter> {
     let (burst, per_second) = pace(limit, share);
     let quota = governor::Quota::with_period(Duration::from_secs_f64(1.0 / per_second))
@@ -232,11 +233,11 @@ fn limiter(limit: u32, share: f64) -> Arc<DefaultDirectRateLimiter> {
     Arc::new(DefaultDirectRateLimiter::direct(quota))
 }
 
-/// How many requests may go out at once after a pause, and how many per second.
+/// Returns the burst size after a pause, and the requests per second.
 fn pace(limit: u32, share: f64) -> (NonZeroU32, f64) {
     let allowed = (f64::from(limit) * share).max(1.0);
-    let burst = (allowed * AT_ONCE).ceil();
-    let per_window = (allowed * EVEN).min((allowed - burst).max(0.5));
+    let burst = (allowed * BURST_PART).ceil();
+    let per_window = (allowed * STEADY_PART).min((allowed - burst).max(0.5));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
     let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);
     (burst, per_window / WINDOW.as_secs_f64())
@@ -247,7 +248,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_pause_holds_every_request() {
+    async fn a_pause_delays_every_request() {
         let quota = Quota::new(RateLimit::Unlimited, KeyKind::Live, 0.5);
         quota.pause(Duration::from_millis(30));
         let start = Instant::now();
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_s_limit_replaces_the_guess_by_key() {
+    fn the_limit_in_the_header_replaces_the_default_for_the_key() {
         let quota = Quota::new(RateLimit::Automatic, KeyKind::Test, 0.5);
         quota.observe(Headers { limit: Some(4000), ..Headers::default() });
         assert_eq!(quota.requests_per_second(), Some(200.0));
@@ -266,14 +267,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_slows_the_pace_once_and_it_grows_back() {
+    async fn a_429_lowers_the_rate_once_and_the_rate_recovers() {
         let quota = Quota::new(RateLimit::Automatic, KeyKind::Live, 1.0);
         let pace = || (quota.requests_per_second().unwrap() * 10.0).round();
         for _ in 0..5 {
-            quota.refused(Duration::ZERO);
+            quota.throttle(Duration::ZERO);
         }
         let is = |expected: f64| (pace() - 10.0 * expected).abs() < 1.0;
-        assert!(is(80.0), "five refusals of one window: {}", pace());
+        assert!(is(80.0), "five 429s in one window: {}", pace());
         for expected in [90.0, 100.0, 100.0] {
             quota.lock().changed -= WINDOW;
             quota.acquire().await;
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_takes_almost_all_of_its_share_and_never_more() {
+    fn a_long_run_uses_almost_all_of_its_share_and_never_more() {
         for limit in [100, 1000, 5000] {
             for share in [0.5, 1.0] {
                 let (burst, per_second) = pace(limit, share);
@@ -294,12 +295,12 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_and_its_burst_stay_within_the_share() {
+    fn the_burst_stays_within_the_share() {
         for limit in [1, 7, 100, 1000, 5000] {
             for share in [0.1, 0.5, 1.0] {
                 let quota = limiter(limit, share);
                 let burst: f64 = (0..limit * 2).take_while(|_| quota.check().is_ok()).map(|_| 1.0).sum();
-                assert!(burst <= (f64::from(limit) * share * AT_ONCE).ceil().max(1.0) + 1.0, "{limit} {share}");
+                assert!(burst <= (f64::from(limit) * share * BURST_PART).ceil().max(1.0) + 1.0, "{limit} {share}");
             }
         }
     }

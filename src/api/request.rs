@@ -1,4 +1,4 @@
-//! How long a request may be tried.
+//! Retry state of one request.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,23 +11,24 @@ use super::quota::Quota;
 use super::retry::{RetryPolicy, SHORTEST_ATTEMPT};
 use super::traffic::Counters;
 
-/// What is known of a request while it is tried.
+/// One request, from its first attempt to its last.
 pub(super) struct Request<'c, W> {
     policy: &'c RetryPolicy,
     quota: &'c Quota,
     counters: &'c Counters,
     outage: &'c Outage,
     start: Instant,
-    /// How long the server had had requests wait when it began.
-    held: Duration,
+    /// Total of server-imposed pauses before the request began.
+    paused_before: Duration,
     waits: W,
     pub(super) attempts: u32,
-    /// Answers that could not be understood.
-    pub(super) garbled: u32,
+    /// The number of responses that could not be understood.
+    pub(super) malformed: u32,
 }
 
 impl<'c> Request<'c, ()> {
-    /// The `number`th request of a run, which has used `quota` and seen `outage` so far.
+    /// Starts the request with the number `number` of a run. All requests of the run share `quota`, `outage` and
+    /// `counters`.
     pub(super) fn new(
         number: u64,
         policy: &'c RetryPolicy,
@@ -35,8 +36,18 @@ impl<'c> Request<'c, ()> {
         outage: &'c Outage,
         counters: &'c Counters,
     ) -> Request<'c, impl Iterator<Item = Duration> + use<>> {
-        let (waits, held) = (policy.waits(number), quota.held());
-        Request { policy, quota, counters, outage, start: Instant::now(), held, waits, attempts: 0, garbled: 0 }
+        let (waits, paused_before) = (policy.waits(number), quota.paused_total());
+        Request {
+            policy,
+            quota,
+            counters,
+            outage,
+            start: Instant::now(),
+            paused_before,
+            waits,
+            attempts: 0,
+            malformed: 0,
+        }
     }
 }
 
@@ -51,32 +62,36 @@ impl<W: Iterator<Item = Duration>> Request<'_, W> {
         self.waits.next().unwrap_or(self.policy.longest_wait)
     }
 
-    /// How long the pauses are that the server has asked for meanwhile.
-    fn held(&self) -> Duration {
-        self.quota.held().saturating_sub(self.held)
+    /// Returns the total of server-imposed pauses since the request began.
+    fn paused_time(&self) -> Duration {
+        self.quota.paused_total().saturating_sub(self.paused_before)
     }
 
-    /// How long it has been tried by the end of `wait`, without the pauses that the server has asked for.
-    fn own_time(&self, wait: Duration) -> Duration {
-        (self.start.elapsed() + wait).saturating_sub(self.held())
+    /// Returns the age of the request at the end of `wait`, without server-imposed pauses.
+    fn unpaused_time(&self, wait: Duration) -> Duration {
+        (self.start.elapsed() + wait).saturating_sub(self.paused_time())
     }
 
-    /// Whether the run had gone without an answer for longer than it may when this request began.
-    pub(super) fn is_hopeless(&self) -> bool {
-        let outage = self.outage.before(self.start, self.quota.held());
+    /// Returns whether an outage that began before this request has used up the run's retry budget.
+    pub(super) fn is_run_budget_spent(&self) -> bool {
+        let outage = self.outage.before(self.start, self.quota.paused_total());
         outage.is_some_and(|outage| {
-            outage.is_given_up || outage.own > self.policy.budget || outage.held > self.policy.throttle_budget
+            outage.is_given_up || outage.unpaused > self.policy.budget || outage.paused > self.policy.throttle_budget
         })
     }
 
     pub(super) fn longest_attempt(&self) -> Duration {
-        if self.is_hopeless() { SHORTEST_ATTEMPT } else { self.policy.longest_attempt(self.own_time(Duration::ZERO)) }
+        if self.is_run_budget_spent() {
+            SHORTEST_ATTEMPT
+        } else {
+            self.policy.longest_attempt(self.unpaused_time(Duration::ZERO))
+        }
     }
 
-    /// Whether to give up instead of waiting for `wait`.
-    pub(super) fn is_spent(&self, wait: Duration) -> bool {
-        let is_over = self.own_time(wait) > self.policy.budget && self.attempts >= self.policy.least_attempts;
-        is_over || self.held() > self.policy.throttle_budget || self.is_hopeless()
+    /// Returns whether to give up instead of waiting for `wait`.
+    pub(super) fn is_budget_spent(&self, wait: Duration) -> bool {
+        let is_too_late = self.unpaused_time(wait) > self.policy.budget && self.attempts >= self.policy.least_attempts;
+        is_too_late || self.paused_time() > self.policy.throttle_budget || self.is_run_budget_spent()
     }
 
     pub(super) fn failed(&self, error: ApiError) -> ApiError {

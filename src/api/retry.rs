@@ -1,31 +1,32 @@
-//! When to try again, and when to stop: exponential back-off with jitter (by `backon`) inside a budget of time.
+//! When to retry and when to give up: exponential back-off with jitter (by `backon`) within a time budget.
 
 use std::time::Duration;
 
 use backon::BackoffBuilder;
 use chrono::{DateTime, Utc};
 
-/// How long to go on trying. Every duration is wall time.
+/// Limits for retries. Every duration is wall time.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
-    /// How long a request may fail, from its first attempt, and how long a run may go without an answer; pauses that
-    /// Clerk asks for do not count.
+    /// How long a request may keep failing, counted from its first attempt, and how long a run may go without a
+    /// successful response. Pauses that Clerk asks for do not count.
     pub budget: Duration,
-    /// How often a request is tried at least, whatever the budget, unless the run's is spent already.
+    /// The minimum number of attempts per request, even if the request's budget is spent. It does not apply once the
+    /// run's budget is spent.
     pub least_attempts: u32,
     /// The budget for pauses that Clerk asks for (`429`, `Retry-After`).
     pub throttle_budget: Duration,
-    /// The first wait.
+    /// The wait before the first retry.
     pub first_wait: Duration,
     /// The longest wait between two attempts.
     pub longest_wait: Duration,
-    /// How often an answer that cannot be understood is asked for again.
+    /// A request fails after this many responses that cannot be understood.
     pub malformed_attempts: u32,
-    /// Seeds the jitter, so that a run can be replayed.
+    /// The seed of the jitter, so that a run can be replayed.
     pub jitter_seed: u64,
 }
 
-/// An attempt may take that long, however little is left of a budget.
+/// The shortest time allowed for an attempt, even if less of the budget is left.
 pub(super) const SHORTEST_ATTEMPT: Duration = Duration::from_secs(10);
 
 impl Default for RetryPolicy {
@@ -43,18 +44,19 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The same policy with another budget of time.
+    /// Returns the same policy with another time budget.
     #[must_use]
     pub fn with_budget(&self, budget: Duration) -> Self {
         Self { budget, ..self.clone() }
     }
 
-    /// The longest that an attempt may take, so that a silent server is asked twice within the budget.
-    pub(super) fn longest_attempt(&self, own_time: Duration) -> Duration {
-        (self.budget / 2).min(self.budget.saturating_sub(own_time)).max(SHORTEST_ATTEMPT)
+    /// Returns the longest time for an attempt: at most half the budget, so that a server that does not respond is
+    /// tried twice, and at most what is left of the budget, but at least [`SHORTEST_ATTEMPT`].
+    pub(super) fn longest_attempt(&self, unpaused_time: Duration) -> Duration {
+        (self.budget / 2).min(self.budget.saturating_sub(unpaused_time)).max(SHORTEST_ATTEMPT)
     }
 
-    /// The waits between attempts, one after the other; they never end, the budget does.
+    /// Returns the waits between attempts. The iterator is endless; the time budget ends the retries.
     pub(super) fn waits(&self, request: u64) -> impl Iterator<Item = Duration> + use<> {
         backon::ExponentialBuilder::new()
             .with_min_delay(self.first_wait)
@@ -67,11 +69,11 @@ impl RetryPolicy {
     }
 }
 
-/// The longest wait that `Retry-After` can ask for: whatever says more does not mean it.
-const LONGEST_ASKED: Duration = Duration::from_hours(1);
+/// The longest accepted `Retry-After`. Longer values are ignored as implausible.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// Reads `Retry-After`: seconds, or an HTTP date as seen from the server's own `Date`. `None` for what is past, more
-/// than an hour away, or neither.
+/// Parses `Retry-After`: seconds, or an HTTP date relative to the server's own `Date`. Returns `None` if the value is
+/// in the past, more than an hour away, or in neither format.
 pub(super) fn retry_after(value: &str, server_now: Option<DateTime<Utc>>) -> Option<Duration> {
     let wait = if let Ok(seconds) = value.trim().parse::<f64>() {
         Duration::try_from_secs_f64(seconds).ok()?
@@ -79,7 +81,7 @@ pub(super) fn retry_after(value: &str, server_now: Option<DateTime<Utc>>) -> Opt
         let until = DateTime::parse_from_rfc2822(value.trim()).ok()?;
         until.with_timezone(&Utc).signed_duration_since(server_now?).to_std().ok()?
     };
-    (wait <= LONGEST_ASKED).then_some(wait)
+    (wait <= LONGEST_RETRY_AFTER).then_some(wait)
 }
 
 #[cfg(test)]
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
+    fn retry_after_accepts_seconds_and_dates() {
         assert_eq!(retry_after("7", None), Some(Duration::from_secs(7)));
         let now = DateTime::parse_from_rfc2822("Tue, 24 Nov 2026 08:00:00 GMT").unwrap().with_timezone(&Utc);
         assert_eq!(retry_after("Tue, 24 Nov 2026 08:00:30 GMT", Some(now)), Some(Duration::from_secs(30)));

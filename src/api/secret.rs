@@ -1,4 +1,4 @@
-//! The key: it can be sent, and nothing else. No `Debug`, error or log line shows it.
+//! The secret key. It can be sent, but no `Debug` output, error or log line shows it.
 
 use std::fmt::{self, Write};
 
@@ -10,25 +10,25 @@ use crate::error::{Error, Result};
 #[derive(Clone)]
 pub struct SecretKey(String);
 
-/// Which budget of requests Clerk grants a key (Backend API, "Rate limits").
+/// The kind of a key, which determines its request budget at Clerk (Backend API, "Rate limits").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
     /// `sk_live_…`: 1000 requests per 10 s.
     Live,
-    /// `sk_test_…` and whatever is not known: 100 requests per 10 s.
+    /// `sk_test_…` and unknown prefixes: 100 requests per 10 s.
     Test,
 }
 
 impl SecretKey {
-    /// Where a key comes from, said wherever one is missing or wrong.
+    /// The hint that every error about a missing or invalid key shows: where to get a key and how to set it.
     pub const WHERE_FROM: &str = "copy the secret key from the Clerk Dashboard (API keys) and set it: \
-         export CLERK_SECRET_KEY=sk_live_…, or CLERK_SECRET_KEY_FILE=/path/to/a/file that holds it";
+         export CLERK_SECRET_KEY=sk_live_…, or CLERK_SECRET_KEY_FILE=/path/to/a/file that contains it";
 
-    /// Takes a key as it was found in the environment or a file; surrounding white space is dropped.
+    /// Creates a key from the text found in the environment or a file. Surrounding white space is removed.
     ///
     /// # Errors
-    /// [`Settings`](crate::ErrorKind::Settings) where it is empty, is a publishable key, or holds characters
-    /// that no header can carry.
+    /// [`Settings`](crate::ErrorKind::Settings) if the text is empty, is a publishable key, starts with a quotation
+    /// mark, or contains characters that a key cannot have.
     pub fn new(text: &str) -> Result<Self> {
         let text = text.trim();
         if text.is_empty() {
@@ -45,20 +45,22 @@ impl SecretKey {
                 .with_hint(Self::WHERE_FROM));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::settings("the Clerk secret key holds spaces or other characters that no key has")
-                .with_hint(Self::WHERE_FROM));
+            return Err(Error::settings(
+                "the Clerk secret key contains spaces or other characters that are not allowed in a key",
+            )
+            .with_hint(Self::WHERE_FROM));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// What budget Clerk grants this key.
+    /// Returns the kind of the key.
     #[must_use]
     pub fn kind(&self) -> KeyKind {
         if self.0.starts_with("sk_live_") { KeyKind::Live } else { KeyKind::Test }
     }
 
-    /// A name for the key from which the key cannot be recovered: the first 16 hexadecimal digits of a SHA-256 over
-    /// it. Two keys have different names, so that work begun with one is not continued with another.
+    /// Returns a name for the key from which the key cannot be recovered: the first 16 hexadecimal digits of a SHA-256
+    /// over it. Different keys have different names, so that work started with one key is not resumed with another.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::new().chain_update("clerk-lake key fingerprint\n").chain_update(&self.0).finalize();
@@ -68,13 +70,13 @@ impl SecretKey {
         })
     }
 
-    /// `text` with every occurrence of the key blacked out: for text that a server wrote.
+    /// Returns `text` with every occurrence of the key replaced. Use it for text written by a server.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         text.replace(&self.0, "[key]")
     }
 
-    /// The value of the `Authorization` header.
+    /// Returns the value of the `Authorization` header.
     pub(crate) fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
     }
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprint_tells_keys_apart_and_does_not_show_them() {
+    fn fingerprints_distinguish_keys_without_revealing_them() {
         let [one, other] = ["sk_test_one", "sk_test_other"].map(|text| SecretKey::new(text).unwrap().fingerprint());
         assert_eq!(one.len(), 16);
         assert_ne!(one, other);

@@ -1,16 +1,16 @@
-//! What time it is at Clerk, as its answers say.
+//! Clerk's clock, read from the `Date` header of its responses.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, Utc};
 
-/// The server's clock, from the `Date` of answers that were understood. An error page may come from anybody on the
-/// way, whose clock says nothing.
+/// The server's clock, read from the `Date` of valid responses only. An error page may come from a proxy or gateway,
+/// whose clock does not count.
 #[derive(Debug)]
 pub(super) struct ServerClock {
-    /// Unix milliseconds; `i64::MAX` before an answer has said.
+    /// Unix milliseconds; `i64::MAX` before the first `Date`.
     earliest: AtomicI64,
-    /// Unix milliseconds; `i64::MIN` before an answer has said.
+    /// Unix milliseconds; `i64::MIN` before the first `Date`.
     latest: AtomicI64,
 }
 
@@ -21,14 +21,15 @@ impl Default for ServerClock {
 }
 
 impl ServerClock {
-    pub(super) fn take(&self, date: Option<DateTime<Utc>>) {
+    pub(super) fn record(&self, date: Option<DateTime<Utc>>) {
         if let Some(date) = date {
             self.earliest.fetch_min(date.timestamp_millis(), Ordering::Relaxed);
             self.latest.fetch_max(date.timestamp_millis(), Ordering::Relaxed);
         }
     }
 
-    /// The earliest moment that an answer has said: not later than the first one, whichever clock is ahead.
+    /// Returns the earliest `Date` seen; `None` before the first one. It is never later than the first `Date`, even if
+    /// servers' clocks differ.
     pub(super) fn earliest(&self) -> Option<DateTime<Utc>> {
         DateTime::from_timestamp_millis(self.earliest.load(Ordering::Relaxed))
     }
@@ -43,13 +44,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earliest_and_the_latest_date_are_known_once_an_answer_has_said() {
+    fn the_earliest_and_the_latest_date_are_kept() {
         let clock = ServerClock::default();
-        clock.take(None);
+        clock.record(None);
         assert_eq!((clock.earliest(), clock.latest()), (None, None));
         let at = |millis| DateTime::from_timestamp_millis(millis);
         for millis in [7000, 5000, 9000] {
-            clock.take(at(millis));
+            clock.record(at(millis));
         }
         assert_eq!((clock.earliest(), clock.latest()), (at(5000), at(9000)));
     }

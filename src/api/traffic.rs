@@ -1,17 +1,17 @@
-//! What requests cost.
+//! Counts requests and bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What requests have cost so far, since the client, or its [`scope`](super::Client::scope), was made.
+/// The traffic since the client or its [`scope`](super::Client::scope) was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Attempts sent.
+    /// Attempts sent, retries included.
     pub requests: u64,
-    /// Attempts that repeated one before.
+    /// Attempts that were retries.
     pub retries: u64,
-    /// Answers that said 429.
+    /// Responses with status 429.
     pub throttled: u64,
-    /// Bytes of bodies, after decompression.
+    /// Bytes of response bodies, after decompression.
     pub bytes: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Asking the lakes: they are opened for the first question, and anew where a sync has replaced files meanwhile.
+//! Queries over one or more lakes. A snapshot is opened for the first query, and reopened if a sync has replaced its
+//! files.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,10 +14,10 @@ use datafusion::dataframe::DataFrame;
 
 use super::output::{Sink, Target};
 
-/// For how long a snapshot is asked by somebody who types.
-const FRESH_FOR: Duration = Duration::from_mins(1);
+/// The age at which a shell reopens its snapshot.
+const MAX_SNAPSHOT_AGE: Duration = Duration::from_mins(1);
 
-/// The queries that come with the program, and those of the user's folder.
+/// Returns the built-in queries and those in `directory`.
 pub fn catalogue(directory: Option<&Path>) -> Result<Catalogue> {
     let builtin = Catalogue::builtin()?;
     match directory {
@@ -25,24 +26,25 @@ pub fn catalogue(directory: Option<&Path>) -> Result<Catalogue> {
     }
 }
 
-/// Lakes, and what is asked of them.
-pub struct Asking {
+/// The lakes, the available queries and how they are run.
+pub struct QueryContext {
     lakes: Vec<Lake>,
     at: Option<At>,
     engine: Engine,
     catalogue: Catalogue,
-    /// The tables that are asked about as what has changed in them.
+    /// The tables that are queried as their changes since a version.
     since: Vec<Since>,
     clock: Clock,
-    /// For how long a snapshot is asked, where not to the end.
-    fresh_for: Option<Duration>,
+    /// The age at which the snapshot is reopened; `None` if it is kept until the end.
+    max_snapshot_age: Option<Duration>,
+    /// The open snapshot, and when it was opened.
     open: Option<(Snapshot, Instant)>,
-    /// The tables that are asked about, if it is known.
-    only: Option<Vec<&'static str>>,
+    /// The tables that the queries read; `None` if unknown.
+    tables: Option<Vec<&'static str>>,
 }
 
-impl Asking {
-    /// Nothing is opened yet.
+impl QueryContext {
+    /// Creates a context. Opens no lake yet.
     pub fn new(lakes: Vec<Lake>, at: Option<At>, engine: Engine, catalogue: Catalogue) -> Self {
         Self {
             lakes,
@@ -51,45 +53,43 @@ impl Asking {
             catalogue,
             since: Vec::new(),
             clock: Clock::system(),
-            fresh_for: None,
+            max_snapshot_age: None,
             open: None,
-            only: None,
+            tables: None,
         }
     }
 
-    /// Opens no other tables than those that `sql` names, which is all that will be asked.
-    pub fn narrow(&mut self, sql: &str) {
-        self.only = tables_asked(sql, &self.catalogue);
+    /// Opens only the tables that `sql` names. All later queries must read only these tables.
+    pub fn open_only_tables_of(&mut self, sql: &str) {
+        self.tables = tables_asked(sql, &self.catalogue);
     }
 
-    /// The same for somebody who asks now and then: questions see what has been synced a minute before them.
-    pub fn renewing(self) -> Self {
-        Self { fresh_for: Some(FRESH_FOR), ..self }
+    /// Returns a context for a shell, which reopens a snapshot that is older than a minute.
+    pub fn with_snapshot_renewal(self) -> Self {
+        Self { max_snapshot_age: Some(MAX_SNAPSHOT_AGE), ..self }
     }
 
-    /// The same with some tables as what has changed in them.
+    /// Returns a context in which the tables of `since` contain their changes since a version.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) where there are several lakes, or another engine is to answer.
-    pub fn of_changes(self, since: Vec<Since>) -> Result<Self> {
+    /// [`Settings`](ErrorKind::Settings) if there are several lakes, or if the engine is not the local one.
+    pub fn with_changes_since(self, since: Vec<Since>) -> Result<Self> {
         if !since.is_empty() && self.engine != Engine::Local {
-            return Err(
-                Error::settings("--changes-since cannot be asked of another engine").with_hint("leave --engine out")
-            );
+            return Err(Error::settings("--changes-since works only with the local engine").with_hint("omit --engine"));
         }
         if !since.is_empty() && self.lakes.len() > 1 {
-            return Err(Error::settings("--changes-since cannot be asked of several lakes")
-                .with_hint("give one --lake: versions are those of its tables"));
+            return Err(Error::settings("--changes-since works only with one lake")
+                .with_hint("give one --lake: each lake has its own table versions"));
         }
         Ok(Self { since, ..self })
     }
 
-    /// The queries that can be asked by name.
+    /// Returns the queries that can be run by name.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
     }
 
-    /// What time it is, or was at the moment that is asked for.
+    /// Returns the timestamp that is queried, or else the current time.
     pub fn now(&self) -> DateTime<Utc> {
         match self.at {
             Some(At::Moment(moment)) => moment,
@@ -97,63 +97,63 @@ impl Asking {
         }
     }
 
-    /// The lakes as they are, or were at the moment that is asked for.
+    /// Returns the lakes as they are, or as they were at the version or timestamp that is queried.
     ///
     /// # Errors
     /// As [`Snapshot::open`].
     pub async fn snapshot(&mut self) -> Result<&Snapshot> {
         let open = match self.open.take() {
-            Some((snapshot, since))
-                if self.at.is_some() || self.fresh_for.is_none_or(|most| since.elapsed() < most) =>
+            Some((snapshot, opened))
+                if self.at.is_some() || self.max_snapshot_age.is_none_or(|max| opened.elapsed() < max) =>
             {
-                (snapshot, since)
+                (snapshot, opened)
             }
             _ => {
                 let now = self.now();
-                let only = self.only.as_deref();
-                let opening = Snapshot::open(&self.lakes, self.at, &self.engine, &self.catalogue, now, only);
+                let tables = self.tables.as_deref();
+                let opening = Snapshot::open(&self.lakes, self.at, &self.engine, &self.catalogue, now, tables);
                 (Box::pin(opening).await?, Instant::now())
             }
         };
         Ok(&self.open.insert(open).0)
     }
 
-    /// The next question sees what has been synced until then.
-    pub fn forget(&mut self) {
+    /// Closes the snapshot, so that the next query sees the latest sync.
+    pub fn close_snapshot(&mut self) {
         self.open = None;
     }
 
-    async fn answers(&mut self, query: &Query, parameters: &Parameters) -> Result<Vec<DataFrame>> {
+    async fn plan(&mut self, query: &Query, parameters: &Parameters) -> Result<Vec<DataFrame>> {
         match self.lakes.as_slice() {
             [lake] if !self.since.is_empty() => {
-                let session = session_of_changes(lake, &query.sql, &self.since, &self.catalogue, self.now()).await?;
-                Ok(vec![query.plan(&session, parameters).await?])
+                let context = session_of_changes(lake, &query.sql, &self.since, &self.catalogue, self.now()).await?;
+                Ok(vec![query.plan(&context, parameters).await?])
             }
             _ => self.snapshot().await?.answers(query, parameters).await,
         }
     }
 
-    /// Runs `query` and sends its rows where `to` says, `out` being standard output; gives how many.
+    /// Runs `query` and writes its rows to `target`. Returns the number of rows. `out` is standard output.
     ///
     /// # Errors
-    /// As [`Snapshot::answers`], and where the query fails on the way or its rows cannot be written.
+    /// As [`Snapshot::answers`]. Also if the query fails while it runs, or if its rows cannot be written.
     pub async fn print(
         &mut self,
         query: &Query,
         parameters: &Parameters,
-        to: &Target,
+        target: &Target,
         out: &mut (dyn Write + Send),
     ) -> Result<u64> {
-        let mut again = 1;
+        let mut retries_left = 1;
         loop {
-            let answers = Box::pin(self.answers(query, parameters)).await?;
-            let mut sink = Sink::open(to, &mut *out)?;
-            match Box::pin(sink.print(answers)).await {
-                Err(error) if error.kind() == ErrorKind::Conflict && self.at.is_some() => return Err(not_kept()),
-                // A sync has replaced files that this snapshot reads; as long as nothing is printed, start anew.
-                Err(error) if error.kind() == ErrorKind::Conflict && sink.is_untouched() && again > 0 => {
-                    again -= 1;
-                    self.forget();
+            let frames = Box::pin(self.plan(query, parameters)).await?;
+            let mut sink = Sink::open(target, &mut *out)?;
+            match Box::pin(sink.print(frames)).await {
+                Err(error) if error.kind() == ErrorKind::Conflict && self.at.is_some() => return Err(version_removed()),
+                // A sync has replaced files of this snapshot. The query can run again if nothing has been printed.
+                Err(error) if error.kind() == ErrorKind::Conflict && sink.can_retry() && retries_left > 0 => {
+                    retries_left -= 1;
+                    self.close_snapshot();
                 }
                 Ok(()) => return sink.finish(),
                 Err(error) => {
@@ -167,7 +167,7 @@ impl Asking {
     }
 }
 
-fn not_kept() -> Error {
-    Error::new(ErrorKind::Query, "the lake no longer has the files that it had then")
-        .with_hint("a lake keeps as much of its past as --history says: sync with --history 30d, for example")
+fn version_removed() -> Error {
+    Error::new(ErrorKind::Query, "the lake no longer has the data files of that version")
+        .with_hint("to keep old versions for longer, sync with a longer --history, such as --history 30d")
 }

@@ -1,92 +1,140 @@
-//! `clerk-lake demo`: simulator, sync, queries and report in one go.
+//! `clerk-lake demo`: syncs 60 simulated days, then prints a chart and writes a report.
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use clerk_lake::api::{Client, ClientConfig, SecretKey, parse_api_url};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use clerk_lake::api::{Client, ClientConfig, RateLimit, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::query::{self, Catalogue, Engine, Parameters, catalogue};
 use clerk_lake::resource::TABLES;
-use clerk_lake::simulator::{Simulator, SimulatorConfig};
-use clerk_lake::sync::{Sync, SyncOptions};
+use clerk_lake::simulator::{Life, Simulator, SimulatorConfig};
+use clerk_lake::sync::{Silent, Summary, Sync, SyncOptions};
 use clerk_lake::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::Demo;
 use super::progress::count;
-use super::sync::{finish, print, progress};
-use super::terminal::{Terminal, written};
+use super::sync::{finish, print};
+use super::terminal::{Terminal, check_write};
 
-/// The instance that the demo simulates; a directory is only ever replaced if its tables come from it.
+/// The id of the simulated instance. A directory is replaced only if its tables come from this instance.
 const INSTANCE: &str = "ins_demo";
 
-/// The file in the demo's directory that holds the report.
+/// The name of the report file in the demo's directory.
 const REPORT: &str = "report.html";
 
-/// How wide the longest bar of the chart is, in characters.
-const WIDTH: usize = 50;
+/// The length of the longest bar of the chart, in characters.
+const BAR_WIDTH: usize = 50;
+
+/// Days for which the instance has been in use before the first sync.
+const DAYS_BEFORE: i64 = 60;
+
+/// Time of the daily syncs, after midnight UTC. The day before is over then.
+const SYNC_TIME: TimeDelta = TimeDelta::minutes(10);
+
+/// Number of days in the chart.
+const CHART_DAYS: i64 = 30;
 
 pub async fn run(terminal: &mut Terminal, arguments: &Demo, stop: CancellationToken) -> Result<()> {
     let lake = Lake::new(Location::parse(&arguments.directory.to_string_lossy())?);
     clear(&lake).await?;
-    let start = Instant::now();
-    let config = SimulatorConfig {
-        users: arguments.users,
-        organizations: arguments.organizations,
-        key: "sk_live_demo".to_owned(),
-        instance_id: INSTANCE.to_owned(),
-        ..SimulatorConfig::default()
-    };
-    let simulator =
-        Simulator::start(config).await.map_err(|error| Error::bug(format!("the simulator cannot start: {error}")))?;
-    say(
+    let begun = Instant::now();
+    let now = Clock::system().now();
+    let mut instance = Instance::start(now, arguments).await?;
+    let days = arguments.days;
+    print_line(
         terminal,
-        &format!(
-            "A simulated Clerk instance with {} users and {} organizations listens on {}.",
-            count(arguments.users as u64),
-            count(arguments.organizations as u64),
-            simulator.url()
-        ),
+        &format!("Syncing {days} days of a simulated Clerk instance into {}, once a day …", lake.location()),
     )?;
-    let client = Client::new(ClientConfig::new(parse_api_url(&simulator.url())?, SecretKey::new(&simulator.key())?))?;
-    let sync = Sync {
-        progress: progress(&client),
-        client,
-        lake: lake.clone(),
-        clock: Clock::system(),
-        options: SyncOptions::default(),
-        stop,
-    };
-    let summary = sync.run().await;
-    say(terminal, &format!("Synced into {} in {:.1} s:\n", summary.lake, start.elapsed().as_secs_f64()))?;
+    let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+    let daily = (0..days).rev().map(|days| midnight - TimeDelta::days(days.into()) + SYNC_TIME);
+    for at in daily.filter(|at| *at < now) {
+        finish(&instance.sync(at, &lake, stop.clone()).await?)?;
+    }
+    let summary = instance.sync(now, &lake, stop).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    print_line(terminal, &format!("{} syncs in {seconds:.1} s. The last one:\n", instance.syncs))?;
     print(terminal, &summary, false)?;
     finish(&summary)?;
-    chart(terminal, &lake).await?;
+    chart(terminal, &lake, now).await?;
     report(terminal, &lake, &arguments.directory.join(REPORT)).await?;
     next_steps(terminal, &lake)
 }
 
-/// Removes the tables that an earlier demo wrote, and nothing else.
+/// The simulated instance, the activity of its users, and the syncs from it.
+struct Instance {
+    simulator: Simulator,
+    life: Life,
+    client: Client,
+    syncs: usize,
+}
+
+impl Instance {
+    async fn start(now: DateTime<Utc>, arguments: &Demo) -> Result<Self> {
+        let days = DAYS_BEFORE + i64::from(arguments.days);
+        let start = (now - TimeDelta::days(days)).timestamp_millis();
+        let config = SimulatorConfig {
+            users: 0,
+            organizations: 0,
+            key: "sk_live_demo".to_owned(),
+            instance_id: INSTANCE.to_owned(),
+            now: Some(start),
+            ..SimulatorConfig::default()
+        };
+        let simulator = Simulator::start(config)
+            .await
+            .map_err(|error| Error::bug(format!("cannot start the simulator: {error}")))?;
+        let config = ClientConfig::new(parse_api_url(&simulator.url())?, SecretKey::new(&simulator.key())?);
+        let client = Client::new(ClientConfig { rate_limit: RateLimit::Unlimited, ..config })?;
+        Ok(Self { simulator, life: Life::new(start, days, arguments.users), client, syncs: 0 })
+    }
+
+    /// Simulates activity up to `at`, then syncs.
+    async fn sync(&mut self, at: DateTime<Utc>, lake: &Lake, stop: CancellationToken) -> Result<Summary> {
+        let until = at.timestamp_millis();
+        self.simulator.with_model(|model| self.life.advance(model, until));
+        self.simulator.set(|config| config.now = Some(until));
+        self.syncs += 1;
+        let sync = Sync {
+            client: self.client.clone(),
+            lake: lake.clone(),
+            clock: Clock::fixed(at),
+            options: SyncOptions::default(),
+            progress: Arc::new(Silent),
+            stop,
+        };
+        Ok(sync.run().await)
+    }
+}
+
+/// Removes the tables of an earlier demo, and nothing else.
 async fn clear(lake: &Lake) -> Result<()> {
     let Some(directory) = lake.location().directory() else {
-        return Err(Error::settings("the demo writes to a directory").with_hint("choose another --directory"));
+        return Err(
+            Error::settings("the demo writes only to a local directory").with_hint("choose another --directory")
+        );
     };
     for spec in TABLES {
         let table = lake.table(spec).await?;
         if table.exists() && table.instance().as_deref() != Some(INSTANCE) {
-            return Err(Error::settings(format!("{} holds a lake that no demo has written", directory.display()))
-                .with_hint("choose another --directory"));
+            return Err(Error::settings(format!(
+                "{} contains a lake that the demo did not create",
+                directory.display()
+            ))
+            .with_hint("choose another --directory"));
         }
     }
     for spec in TABLES {
         match std::fs::remove_dir_all(directory.join(spec.name)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::settings(format!("{} cannot be replaced: {error}", directory.display()))
+                return Err(Error::settings(format!("cannot replace {}: {error}", directory.display()))
                     .with_hint("choose another --directory"));
             }
             _ => {}
@@ -95,35 +143,41 @@ async fn clear(lake: &Lake) -> Result<()> {
     Ok(())
 }
 
-/// Draws the daily active users of the last 30 days.
-async fn chart(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
-    let session = query::session(lake).await?;
-    let query = catalogue::Query::ad_hoc("SELECT date, daily_active_users FROM clerk_daily_active_users ORDER BY date");
-    let batches = query.run(&session, &Parameters::at(Clock::system().now())).await?;
+/// Prints a bar chart of the daily active users of the last 30 days.
+async fn chart(terminal: &mut Terminal, lake: &Lake, now: DateTime<Utc>) -> Result<()> {
+    let context = query::session(lake).await?;
+    let parameters = Parameters::at(now).with("lookback_days", CHART_DAYS);
+    let batches = catalogue::builtin("active_users")?.run(&context, &parameters).await?;
     let days: Vec<(String, i64)> = batches.iter().flat_map(days).collect();
-    let most = days.iter().map(|(_, users)| *users).max().unwrap_or(0).max(1);
-    say(terminal, "\nDaily active users (by each user's last activity, UTC)\n")?;
+    let max = days.iter().map(|(_, users)| *users).max().unwrap_or(0).max(1);
+    print_line(terminal, "\nDaily active users (UTC)\n")?;
+    let today = now.date_naive().to_string();
     for (day, users) in days {
-        let length = usize::try_from(users).unwrap_or(0) * WIDTH / usize::try_from(most).unwrap_or(1);
-        say(terminal, &format!("{day}  {:>8}  {}", count(users.unsigned_abs()), "█".repeat(length)))?;
+        let length = usize::try_from(users).unwrap_or(0) * BAR_WIDTH / usize::try_from(max).unwrap_or(1);
+        let (bar, note) = if day == today { ("▒", " so far") } else { ("█", "") };
+        print_line(terminal, &format!("{day}  {:>7}  {}{note}", count(users.unsigned_abs()), bar.repeat(length)))?;
     }
     Ok(())
 }
 
-/// Writes the report beside the tables.
+/// Writes the report to the directory of the tables.
 async fn report(terminal: &mut Terminal, lake: &Lake, file: &Path) -> Result<()> {
     let lakes = std::slice::from_ref(lake);
     let report = Box::pin(super::report::make(lakes, &Engine::Local, &Catalogue::builtin()?, &[])).await?;
     super::report::write(&report, file)?;
-    say(terminal, &format!("\nThe report, for a browser: {}", file.display()))?;
+    print_line(terminal, &format!("\nReport, to open in a browser: {}", file.display()))?;
     super::report::warn(terminal, &report);
     Ok(())
 }
 
+/// Returns the days of the built-in query `active_users` with their numbers of users.
 fn days(batch: &RecordBatch) -> Vec<(String, i64)> {
     let options = FormatOptions::default();
-    let Ok(dates) = ArrayFormatter::try_new(batch.column(0).as_ref(), &options) else { return Vec::new() };
-    let users = batch.column(1).as_primitive::<Int64Type>();
+    let (Some(dates), Some(users)) = (batch.column_by_name("date"), batch.column_by_name("dau")) else {
+        return Vec::new();
+    };
+    let Ok(dates) = ArrayFormatter::try_new(dates.as_ref(), &options) else { return Vec::new() };
+    let Some(users) = users.as_primitive_opt::<Int64Type>() else { return Vec::new() };
     (0..batch.num_rows())
         .map(|row| (dates.value(row).to_string(), if users.is_null(row) { 0 } else { users.value(row) }))
         .collect()
@@ -132,7 +186,7 @@ fn days(batch: &RecordBatch) -> Vec<(String, i64)> {
 fn next_steps(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
     let lake = lake.location();
     let program = std::env::args().next().unwrap_or_else(|| "clerk-lake".to_owned());
-    say(
+    print_line(
         terminal,
         &format!(
             "\nTry next\n\
@@ -141,7 +195,7 @@ fn next_steps(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
          \x20 {program} report --lake {lake} --terminal\n\
          \x20 {program} status --lake {lake}\n\
          \x20 {program} schema\n\
-         And with your own instance\n\
+         With your own instance\n\
          \x20 CLERK_SECRET_KEY=sk_live_… {program} sync"
         ),
     )?;
@@ -149,8 +203,8 @@ fn next_steps(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
     Ok(())
 }
 
-fn say(terminal: &mut Terminal, text: &str) -> Result<()> {
-    written(writeln!(terminal.out(), "{text}"))?;
+fn print_line(terminal: &mut Terminal, text: &str) -> Result<()> {
+    check_write(writeln!(terminal.out(), "{text}"))?;
     terminal.flush();
     Ok(())
 }

@@ -7,17 +7,17 @@ use clerk_lake::lake::{self, Lake, Repair};
 use clerk_lake::resource;
 
 use super::progress::count;
-use super::terminal::{Terminal, written};
+use super::terminal::{Terminal, check_write};
 
 pub async fn run(terminal: &mut Terminal, lake: &Lake, repair: bool) -> Result<()> {
-    let (done, failure) = lake::maintain(lake, &resource::TABLES, repair).await?;
+    let (tables, failure) = lake::maintain(lake, &resource::TABLES, repair).await?;
     let out = terminal.out();
-    if done.is_empty() && failure.is_none() {
-        written(writeln!(out, "{} has no tables yet: run clerk-lake sync", lake.location()))?;
+    if tables.is_empty() && failure.is_none() {
+        check_write(writeln!(out, "{} has no tables yet: run clerk-lake sync", lake.location()))?;
     }
-    for table in done {
+    for table in tables {
         if let Some(repair) = table.repair {
-            written(writeln!(out, "{:<26} {}", table.name, repaired(repair)))?;
+            check_write(writeln!(out, "{:<26} {}", table.name, repair_message(repair)))?;
         }
         let files = match table.compaction {
             Some(it) => {
@@ -25,19 +25,19 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, repair: bool) -> Result<(
             }
             None => format!("{} files, nothing to compact", count(table.files as u64)),
         };
-        written(writeln!(out, "{:<26} {files}; {} old files removed", table.name, count(table.removed as u64)))?;
+        check_write(writeln!(out, "{:<26} {files}; {} old files removed", table.name, count(table.removed as u64)))?;
     }
-    terminal.flushed()?;
+    terminal.try_flush()?;
     failure.map_or(Ok(()), Err)
 }
 
-fn repaired(repair: Repair) -> String {
+fn repair_message(repair: Repair) -> String {
     if !repair.has_lost_rows() {
-        return "repaired: wrote the checkpoint of the log anew; no row is lost".to_owned();
+        return "repaired: rewrote the log checkpoint; no rows were lost".to_owned();
     }
     format!(
-        "repaired: {} log entries and {} data files were lost, with about {} rows; \
-         clerk-lake sync --full brings back what Clerk still has",
+        "repaired: {} log entries and {} data files with about {} rows were lost; \
+         run clerk-lake sync --full to restore the rows that Clerk still has",
         count(repair.entries as u64),
         count(repair.files as u64),
         count(repair.rows_lost)

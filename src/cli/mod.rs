@@ -32,7 +32,7 @@ use tracing_subscriber::EnvFilter;
 use arguments::{Cli, Command};
 use terminal::Terminal;
 
-/// Runs the command that the arguments name; says how it went by the exit code.
+/// Runs the command given by the arguments and returns its exit code.
 pub fn run() -> ExitCode {
     let mut terminal = Terminal::new();
     let cli = match parse(&mut terminal) {
@@ -43,10 +43,10 @@ pub fn run() -> ExitCode {
     log_to_stderr(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return terminal.fail(&Error::bug(format!("the runtime cannot start: {error}"))),
+        Err(error) => return terminal.fail(&Error::bug(format!("cannot start the async runtime: {error}"))),
     };
-    let outcome = runtime.block_on(until_interrupted(&mut terminal, cli));
-    // A stalled connection or a blocked read must not hold up the exit.
+    let outcome = runtime.block_on(run_until_interrupted(&mut terminal, cli));
+    // A stalled connection or a blocked read must not delay the exit.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,21 +54,23 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// How long a run that was told to stop may take to finish what it is committing.
-const GRACE: Duration = Duration::from_secs(8);
+/// How long an interrupted run may take to finish the commit in progress.
+const GRACE_PERIOD: Duration = Duration::from_secs(8);
 
-/// Runs the command. The first signal tells a sync to stop and gives it a moment; the second one, or the first
-/// for any other command, ends it at once.
-async fn until_interrupted(terminal: &mut Terminal, cli: Cli) -> Result<()> {
+/// Runs the command until it ends or a signal arrives.
+///
+/// After the first signal, `sync` and `demo` get [`GRACE_PERIOD`] to stop. A second signal ends them at once. Every
+/// other command ends at the first signal.
+async fn run_until_interrupted(terminal: &mut Terminal, cli: Cli) -> Result<()> {
     let stop = CancellationToken::new();
     if matches!(&cli.command, Command::Query(arguments) if query::is_shell(arguments)) {
-        // Ctrl-C is the shell's own: it drops what is typed, or stops what runs.
-        return Box::pin(command(terminal, cli, stop)).await;
+        // The shell handles Ctrl-C itself: it discards the typed input, or cancels the running statement.
+        return Box::pin(dispatch(terminal, cli, stop)).await;
     }
     let stops_by_itself = matches!(cli.command, Command::Sync(_) | Command::Demo(_));
     let is_server = matches!(cli.command, Command::Simulate(_));
     let mut signals = Signals::listen();
-    let mut work = std::pin::pin!(command(terminal, cli, stop.clone()));
+    let mut work = std::pin::pin!(dispatch(terminal, cli, stop.clone()));
     tokio::select! {
         outcome = &mut work => return outcome,
         () = signals.next() => {}
@@ -83,23 +85,23 @@ async fn until_interrupted(terminal: &mut Terminal, cli: Cli) -> Result<()> {
     tokio::select! {
         _ = &mut work => {}
         () = signals.next() => {}
-        () = tokio::time::sleep(GRACE) => {}
+        () = tokio::time::sleep(GRACE_PERIOD) => {}
     }
     Err(Error::interrupted())
 }
 
-async fn command(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) -> Result<()> {
+async fn dispatch(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) -> Result<()> {
     let lakes = cli.lake;
     match cli.command {
         Command::Sync(arguments) => {
-            let lake = only(&lakes)?.keeping(arguments.keep.into());
+            let lake = single_lake(&lakes)?.keeping(arguments.keep.into());
             Box::pin(sync::run(terminal, lake, &arguments, stop)).await
         }
-        Command::Query(arguments) => Box::pin(query::run(terminal, all(&lakes)?, arguments)).await,
-        Command::Report(arguments) => Box::pin(report::run(terminal, &all(&lakes)?, &arguments)).await,
-        Command::Status(arguments) => status::run(terminal, &only(&lakes)?, &arguments).await,
+        Command::Query(arguments) => Box::pin(query::run(terminal, all_lakes(&lakes)?, arguments)).await,
+        Command::Report(arguments) => Box::pin(report::run(terminal, &all_lakes(&lakes)?, &arguments)).await,
+        Command::Status(arguments) => status::run(terminal, &single_lake(&lakes)?, &arguments).await,
         Command::Maintain(arguments) => {
-            let lake = only(&lakes)?.keeping(arguments.keep.into());
+            let lake = single_lake(&lakes)?.keeping(arguments.keep.into());
             Box::pin(maintain::run(terminal, &lake, arguments.repair)).await
         }
         Command::Schema(arguments) => schema::run(terminal, &arguments),
@@ -108,21 +110,24 @@ async fn command(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) -> 
     }
 }
 
-/// All lakes that are named.
-fn all(lakes: &[String]) -> Result<Vec<Lake>> {
+/// Returns every lake given by `--lake`. Opens none of them.
+fn all_lakes(lakes: &[String]) -> Result<Vec<Lake>> {
     lakes.iter().map(|lake| Location::parse(lake).map(Lake::new)).collect()
 }
 
-/// The lake, for a command that works on one.
-fn only(lakes: &[String]) -> Result<Lake> {
+/// Returns the lake for a command that works on exactly one.
+///
+/// # Errors
+/// [`Settings`](ErrorKind::Settings) if several lakes are given.
+fn single_lake(lakes: &[String]) -> Result<Lake> {
     match lakes {
         [lake] => Location::parse(lake).map(Lake::new),
-        _ => Err(Error::settings(format!("this command works on one lake, and {} are named", lakes.len()))
-            .with_hint("name one with --lake; several lakes can be asked together, with clerk-lake query and report")),
+        _ => Err(Error::settings(format!("this command works on one lake, but {} are given", lakes.len()))
+            .with_hint("give one --lake; only clerk-lake query and clerk-lake report can read several lakes")),
     }
 }
 
-/// Reads the command line, the settings files' values as its defaults.
+/// Parses the command line. Values from the settings files are the defaults of the flags.
 fn parse(terminal: &mut Terminal) -> Result<std::result::Result<Cli, clap::Error>> {
     let file = config_file();
     let settings = config::with_files(Cli::command(), file.as_deref())?;
@@ -136,10 +141,10 @@ fn parse(terminal: &mut Terminal) -> Result<std::result::Result<Cli, clap::Error
         of_command.try_contains_id(id).is_ok_and(|is_there| is_there).then(|| of_command.value_source(id)).flatten()
     };
     let is_default = |id: &str| source(id) == Some(ValueSource::DefaultValue);
-    if settings.is_address_found && is_default("api_url") {
-        return Err(address_in_the_way());
+    if settings.sets_api_url && is_default("api_url") {
+        return Err(untrusted_api_url());
     }
-    if settings.is_lake_found && is_default("lake") && !matches!(name.as_str(), "schema" | "simulate" | "demo") {
+    if settings.sets_lake && is_default("lake") && !matches!(name.as_str(), "schema" | "simulate" | "demo") {
         let of_command = matches.subcommand().map(|(_, of_command)| of_command);
         let lakes = of_command.and_then(|of_command| of_command.get_many::<String>("lake"));
         let lakes: Vec<_> = lakes.into_iter().flatten().map(String::as_str).collect();
@@ -148,21 +153,24 @@ fn parse(terminal: &mut Terminal) -> Result<std::result::Result<Cli, clap::Error
     Ok(Cli::from_arg_matches_mut(&mut matches))
 }
 
-/// Whoever can put a settings file into a directory must not decide where the key is sent.
-fn address_in_the_way() -> Error {
+/// `api_url` is refused from the settings file of the working directory: that file may come from someone else, who must
+/// not be able to redirect the secret key.
+fn untrusted_api_url() -> Error {
     let own =
         config::user_file().map_or_else(|| "your own settings file".to_owned(), |path| path.display().to_string());
     Error::settings(format!(
-        "api_url is not taken from a {} that merely lies in the working directory: it says where the key is sent",
+        "api_url is not accepted from {} in the working directory, because it decides where the secret key is sent",
         config::DEFAULT_FILE
     ))
     .with_hint(format!(
-        "give --api-url, set CLERK_LAKE_API_URL, put it into {own}, or name this file: --config {}",
+        "use --api-url, set CLERK_LAKE_API_URL, move the setting to {own}, or name the file explicitly: --config {}",
         config::DEFAULT_FILE
     ))
 }
 
-/// The settings file that the user named, found before the command line is parsed for good.
+/// Returns the settings file given by `--config` or `CLERK_LAKE_CONFIG`.
+///
+/// It is needed before the command line is parsed, because it provides the defaults.
 fn config_file() -> Option<PathBuf> {
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
@@ -191,12 +199,12 @@ fn log_to_stderr(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(Terminal::is_watched())
+        .with_ansi(Terminal::stderr_is_terminal())
         .with_target(false)
         .init();
 }
 
-/// Requests to stop: Ctrl-C, or a scheduler's SIGTERM.
+/// Signals that ask the program to stop: SIGINT (Ctrl-C), or SIGTERM from a scheduler.
 struct Signals {
     #[cfg(unix)]
     terminated: Option<tokio::signal::unix::Signal>,

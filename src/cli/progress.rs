@@ -1,4 +1,4 @@
-//! How a run goes on, on standard error: bars on a terminal, plain lines elsewhere.
+//! Progress of a run, on standard error: bars on a terminal, plain lines otherwise.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -12,11 +12,11 @@ use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressS
 
 use super::terminal::Terminal;
 
-/// How often a run that nobody watches says where it is.
-const QUIET_INTERVAL: Duration = Duration::from_secs(15);
+/// The interval between progress lines if standard error is not a terminal.
+const LOG_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Bars for whoever watches.
-pub struct Bars {
+/// Progress bars, for a terminal.
+pub struct ProgressBars {
     all: MultiProgress,
     open: Mutex<HashMap<String, Bar>>,
     client: Client,
@@ -25,12 +25,12 @@ pub struct Bars {
 struct Bar {
     line: ProgressBar,
     began: Instant,
-    /// Requests let through before it began.
+    /// Number of requests sent before it began.
     requests: u64,
 }
 
-impl Bars {
-    /// Bars that also show what `client` has asked.
+impl ProgressBars {
+    /// Creates bars that also show how much of the request budget `client` uses.
     pub fn new(client: Client) -> Self {
         Self { all: MultiProgress::new(), open: Mutex::default(), client }
     }
@@ -42,21 +42,21 @@ impl Bars {
         }
     }
 
-    /// How much of the request budget is used, if there is one.
+    /// Returns the share of the request budget in use. Empty if requests are not limited.
     fn budget(&self, bar: &Bar) -> String {
         let Some(rate) = self.client.quota().requests_per_second() else { return String::new() };
-        #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-        let asked = (self.client.quota().granted() - bar.requests) as f64;
-        let share = (asked / (rate * bar.began.elapsed().as_secs_f64()).max(1.0)).min(1.0);
+        #[expect(clippy::cast_precision_loss, reason = "an approximate share is enough")]
+        let sent = (self.client.quota().granted() - bar.requests) as f64;
+        let share = (sent / (rate * bar.began.elapsed().as_secs_f64()).max(1.0)).min(1.0);
         format!("{:.0} % of {rate:.0} requests/s", share * 100.0)
     }
 
-    fn say(&self, text: &str) {
+    fn print_line(&self, text: &str) {
         let _ = self.all.println(text);
     }
 }
 
-impl Progress for Bars {
+impl Progress for ProgressBars {
     fn started(&self, resource: &str, expected: Option<u64>) {
         let template = if expected.is_some() {
             "{prefix:13} {bar:20} {human_pos}/{human_len}  {rate}  {eta} left  {msg}"
@@ -91,69 +91,69 @@ impl Progress for Bars {
     }
 
     fn note(&self, text: &str) {
-        self.say(text);
+        self.print_line(text);
     }
 
     fn warn(&self, text: &str) {
-        self.say(&format!("warning: {text}"));
+        self.print_line(&format!("warning: {text}"));
     }
 }
 
 /// Plain lines, for a log.
-pub struct Lines {
+pub struct ProgressLines {
     last: Mutex<Instant>,
 }
 
-impl Lines {
-    /// Lines that begin now.
+impl ProgressLines {
+    /// Creates it. The first interval starts now.
     pub fn new() -> Self {
         Self { last: Mutex::new(Instant::now()) }
     }
 }
 
-impl Progress for Lines {
+impl Progress for ProgressLines {
     fn started(&self, _: &str, _: Option<u64>) {}
 
     fn advanced(&self, resource: &str, rows: u64) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= QUIET_INTERVAL {
+        if last.elapsed() >= LOG_INTERVAL {
             *last = Instant::now();
-            say(&format!("{resource}: {rows} rows so far"));
+            log_line(&format!("{resource}: {rows} rows so far"));
         }
     }
 
     fn finished(&self, _: &ResourceSummary) {}
 
     fn note(&self, text: &str) {
-        say(text);
+        log_line(text);
     }
 
     fn warn(&self, text: &str) {
-        say(&format!("warning: {text}"));
+        log_line(&format!("warning: {text}"));
     }
 }
 
-fn say(text: &str) {
+fn log_line(text: &str) {
     let _ = writeln!(Terminal::new().err(), "{text}");
 }
 
-/// One line that says what became of a resource.
+/// Returns the line of the summary for one resource.
 pub fn outcome(summary: &ResourceSummary) -> String {
     let name = &summary.name;
     let why = summary.error.as_deref().unwrap_or_default();
     let stopped = summary.failure.as_ref().is_some_and(|error| error.kind() == ErrorKind::Interrupted);
     match summary.status {
-        ResourceStatus::Failed if stopped && summary.requests == 0 => format!("{name:<20} not begun"),
+        ResourceStatus::Failed if stopped && summary.requests == 0 => format!("{name:<20} not started"),
         ResourceStatus::Failed if stopped => format!("{name:<20} stopped"),
         ResourceStatus::Failed => format!("{name:<20} failed   {why}"),
         ResourceStatus::Skipped if summary.requests == 0 => format!("{name:<20} skipped  {why}"),
-        ResourceStatus::Skipped => format!("{name:<20} skipped  not on this instance"),
+        ResourceStatus::Skipped => format!("{name:<20} skipped  not available on this instance"),
         ResourceStatus::Ok => {
             let rejected = match summary.rows_rejected {
                 0 => String::new(),
-                rows => format!("  {} could not be read", count(rows)),
+                rows => format!("  {} rejected", count(rows)),
             };
-            #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+            #[expect(clippy::cast_precision_loss, reason = "approximate seconds are enough")]
             let seconds = summary.elapsed_ms as f64 / 1000.0;
             format!(
                 "{name:<20} ok       {:>10} rows  +{} ~{} -{}{rejected}  {} {}  {seconds:.1} s",
@@ -168,7 +168,7 @@ pub fn outcome(summary: &ResourceSummary) -> String {
     }
 }
 
-/// A number with its thousands apart.
+/// Formats a number with thousands separators.
 pub fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }

@@ -8,10 +8,10 @@ use clerk_lake::query::{self, Catalogue, Engine};
 use clerk_lake::{Error, Result};
 
 use super::arguments::{Format, Query};
-use super::asking::{Asking, catalogue};
+use super::asking::{QueryContext, catalogue};
 use super::output::Target;
-use super::shell::{Interrupts, Shell, Typed, describe};
-use super::terminal::{Terminal, written};
+use super::shell::{Interrupts, LineEditor, Shell, describe};
+use super::terminal::{Terminal, check_write};
 
 pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: Query) -> Result<()> {
     let catalogue = catalogue(arguments.queries.as_deref())?;
@@ -21,28 +21,29 @@ pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: Query) ->
     let target = Target::of(arguments.format, arguments.output.as_deref())?;
     let engine = Engine::parse(&arguments.engine)?;
     let text = text(&arguments).await?;
-    let asking = Asking::new(lakes, arguments.at, engine, catalogue).of_changes(arguments.changes_since)?;
-    let asking = if arguments.name.is_none() && text.is_none() { asking.renewing() } else { asking };
+    let context =
+        QueryContext::new(lakes, arguments.at, engine, catalogue).with_changes_since(arguments.changes_since)?;
+    let context = if arguments.name.is_none() && text.is_none() { context.with_snapshot_renewal() } else { context };
     let (out, err) = terminal.streams();
-    let shell = Shell::new(asking, target, arguments.param, out, err);
+    let shell = Shell::new(context, target, arguments.param, out, err);
     let outcome = match (arguments.name, text) {
         (Some(name), _) => Box::pin(shell.run_named(&name)).await,
         (None, Some(text)) => Box::pin(shell.run_all(text)).await,
         (None, None) => {
-            let mut lines = Typed::listen();
-            Box::pin(shell.converse(&mut lines, Interrupts::listen())).await
+            let mut editor = LineEditor::start();
+            Box::pin(shell.repl(&mut editor, Interrupts::listen())).await
         }
     };
-    outcome.and(terminal.flushed())
+    outcome.and(terminal.try_flush())
 }
 
-/// Whether these arguments ask for a shell: they say nothing to ask, and somebody sits there.
+/// Whether these arguments open a shell: no query is given, and standard input and output are terminals.
 pub fn is_shell(arguments: &Query) -> bool {
     let Query { sql, name, file, list, .. } = arguments;
-    sql.is_none() && name.is_none() && file.is_none() && !list && Terminal::is_typed_at()
+    sql.is_none() && name.is_none() && file.is_none() && !list && Terminal::is_interactive()
 }
 
-/// What is to be asked in SQL; none for a query of the catalogue, and for a shell.
+/// Returns the SQL to run. `None` for `--name` and for a shell.
 async fn text(arguments: &Query) -> Result<Option<query::Query>> {
     match (&arguments.sql, &arguments.file) {
         _ if arguments.name.is_some() || is_shell(arguments) => Ok(None),
@@ -52,7 +53,7 @@ async fn text(arguments: &Query) -> Result<Option<query::Query>> {
     }
 }
 
-/// All of standard input. Waiting for it blocks, and must not hold up an interruption.
+/// Reads all of standard input. The read blocks, so it runs on another thread, where it does not delay an interrupt.
 async fn standard_input() -> Result<String> {
     let read = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
@@ -60,16 +61,16 @@ async fn standard_input() -> Result<String> {
     });
     let read = read.await.map_err(|error| Error::bug(format!("standard input: {error}")))?;
     read.map_err(|error| {
-        Error::settings(format!("standard input cannot be read: {error}")).with_hint("it must hold SQL, as UTF-8")
+        Error::settings(format!("cannot read standard input: {error}")).with_hint("standard input must be SQL in UTF-8")
     })
 }
 
 fn list(terminal: &mut Terminal, catalogue: &Catalogue, format: Option<Format>) -> Result<()> {
     let (out, _) = terminal.streams();
     if matches!(format, Some(Format::Json | Format::Ndjson)) {
-        written(writeln!(out, "{}", describe::queries_as_json(catalogue)))?;
+        check_write(writeln!(out, "{}", describe::queries_as_json(catalogue)))?;
     } else {
-        written(describe::queries(catalogue, out))?;
+        check_write(describe::queries(catalogue, out))?;
     }
-    terminal.flushed()
+    terminal.try_flush()
 }

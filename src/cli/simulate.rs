@@ -7,7 +7,7 @@ use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RateLimit, S
 use clerk_lake::{Error, Result};
 
 use super::arguments::Simulate;
-use super::terminal::{Terminal, written};
+use super::terminal::{Terminal, check_write};
 
 pub async fn run(terminal: &mut Terminal, arguments: &Simulate) -> Result<()> {
     let config = SimulatorConfig {
@@ -39,18 +39,20 @@ pub async fn run(terminal: &mut Terminal, arguments: &Simulate) -> Result<()> {
     };
     let simulator = Simulator::start(config).await.map_err(|error| {
         Error::settings(format!("the simulator cannot listen on {}: {error}", arguments.address))
-            .with_hint("choose another --address; port 0 takes any that is free")
+            .with_hint("choose another --address; port 0 selects a free port")
     })?;
     let out = terminal.out();
-    written(writeln!(out, "{}", simulator.url()))?;
+    check_write(writeln!(out, "{}", simulator.url()))?;
     terminal.flush();
-    let try_it = format!(
-        "{} users. Try, in another terminal:\n  CLERK_SECRET_KEY={} clerk-lake sync --api-url {}\nCtrl-C stops it.",
+    let usage = format!(
+        "Serving {} users. In another terminal, run:\n\
+         \x20 CLERK_SECRET_KEY={} clerk-lake sync --api-url {}\n\
+         Press Ctrl-C to stop.",
         arguments.users,
         arguments.simulated_key,
         simulator.url()
     );
-    written(writeln!(terminal.err(), "{try_it}"))?;
+    check_write(writeln!(terminal.err(), "{usage}"))?;
     simulator.stopped().await;
     Ok(())
 }

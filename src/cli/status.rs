@@ -11,17 +11,17 @@ use serde::Serialize;
 
 use super::arguments::Status;
 use super::progress::count;
-use super::terminal::{Terminal, written};
+use super::terminal::{Terminal, check_write};
 
-/// How many of the last runs are shown for each table.
-const RUNS: usize = 3;
+/// The number of last runs shown for each table.
+const SHOWN_RUNS: usize = 3;
 
 #[derive(Serialize)]
 struct Document {
     lake: String,
     instance: Option<String>,
     tables: Vec<TableStatus>,
-    /// Tables that cannot be opened, and why.
+    /// Tables that cannot be opened, each with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     damaged: Vec<Damaged>,
 }
@@ -41,13 +41,13 @@ struct TableStatus {
     version: u64,
     watermark: Option<String>,
     age_seconds: Option<i64>,
-    /// Up to which moment of creation rows have been verified in this round.
+    /// The creation time up to which the current round of verification has read all rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified_to: Option<String>,
-    /// Since when all rows have been read that may have changed, if not all are at each sync.
+    /// Every row that may have changed was read at this time or later. Set if a sync does not read all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     read_since: Option<String>,
-    /// The version since which changes are recorded.
+    /// The version since which changes are recorded; `None` if unknown or if they are not recorded.
     feed_begins: Option<u64>,
     runs: Vec<RunStatus>,
 }
@@ -56,7 +56,7 @@ struct TableStatus {
 struct RunStatus {
     at: Option<String>,
     #[serde(flatten)]
-    figures: serde_json::Value,
+    metrics: serde_json::Value,
 }
 
 pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Result<()> {
@@ -77,26 +77,26 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Re
     let out = terminal.out();
     if arguments.json {
         let text = serde_json::to_string(&document).map_err(|error| Error::bug(error.to_string()))?;
-        written(writeln!(out, "{text}"))?;
+        check_write(writeln!(out, "{text}"))?;
     } else {
-        written(print(&document, out))?;
+        check_write(print(&document, out))?;
     }
-    terminal.flushed()
+    terminal.try_flush()
 }
 
 async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<TableStatus> {
     let watermark = if resource::has_watermark(table.spec()) { table.watermark().await? } else { None };
-    let runs = table.history(RUNS).await?;
-    let moment = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis).map(shown);
-    let verified_to = moment(table.position(VERIFIED_TO).await?);
-    let read_since = moment(table.position(SESSIONS_READ).await?);
+    let runs = table.history(SHOWN_RUNS).await?;
+    let timestamp = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis).map(rfc3339);
+    let verified_to = timestamp(table.position(VERIFIED_TO).await?);
+    let read_since = timestamp(table.position(SESSIONS_READ).await?);
     Ok(TableStatus {
         name: table.spec().name,
         rows: table.rows(),
         files: table.file_count(),
         bytes: table.bytes(),
         version,
-        watermark: watermark.map(shown),
+        watermark: watermark.map(rfc3339),
         age_seconds: watermark.map(|watermark| (now - watermark).num_seconds()),
         verified_to,
         read_since,
@@ -106,14 +106,14 @@ async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<Table
 }
 
 fn run_status(record: CommitRecord) -> RunStatus {
-    RunStatus { at: record.at.map(shown), figures: record.info }
+    RunStatus { at: record.at.map(rfc3339), metrics: record.info }
 }
 
 fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
     for table in &document.damaged {
         writeln!(
             out,
-            "{}\n  clerk-lake sync --full reads it anew; clerk-lake maintain --repair needs no Clerk\n",
+            "{}\n  run clerk-lake sync --full to read it again, or clerk-lake maintain --repair to repair it without Clerk\n",
             table.damage
         )?;
     }
@@ -145,34 +145,34 @@ fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
     }
     for table in &document.tables {
         if let Some(verified_to) = &table.verified_to {
-            writeln!(out, "\n{}: verified up to rows created at {verified_to}", table.name)?;
+            writeln!(out, "\n{}: verified for rows created up to {verified_to}", table.name)?;
         }
         if let Some(read_since) = &table.read_since {
-            writeln!(out, "\n{}: all that may have ended were read at {read_since} or later", table.name)?;
+            writeln!(out, "\n{}: every session that may have ended was read at {read_since} or later", table.name)?;
         }
     }
     writeln!(out, "\nlast runs")?;
     for table in &document.tables {
         for run in &table.runs {
-            let figure = |name: &str| count(run.figures.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0));
+            let number = |name: &str| count(run.metrics.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0));
             writeln!(
                 out,
                 "{:<26} {:<20}  {:<11} {} read  +{} ~{} -{}",
                 table.name,
                 run.at.as_deref().unwrap_or("-"),
-                run.figures.get("mode").and_then(serde_json::Value::as_str).unwrap_or("-"),
-                figure("rowsRead"),
-                figure("rowsInserted"),
-                figure("rowsUpdated"),
-                figure("rowsDeleted"),
+                run.metrics.get("mode").and_then(serde_json::Value::as_str).unwrap_or("-"),
+                number("rowsRead"),
+                number("rowsInserted"),
+                number("rowsUpdated"),
+                number("rowsDeleted"),
             )?;
         }
     }
     Ok(())
 }
 
-fn shown(moment: DateTime<Utc>) -> String {
-    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn age(seconds: i64) -> String {

@@ -13,8 +13,8 @@ use super::config;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments;
-use super::progress::{Bars, Lines, outcome};
-use super::terminal::{Terminal, written};
+use super::progress::{ProgressBars, ProgressLines, outcome};
+use super::terminal::{Terminal, check_write};
 
 pub async fn run(
     terminal: &mut Terminal,
@@ -62,26 +62,30 @@ fn options(arguments: &arguments::Sync) -> SyncOptions {
     }
 }
 
-/// Whoever watches: bars on a terminal, lines in a log.
+/// Returns bars if standard error is a terminal, and plain lines otherwise.
 pub fn progress(client: &Client) -> Arc<dyn Progress> {
-    if Terminal::is_watched() { Arc::new(Bars::new(client.clone())) } else { Arc::new(Lines::new()) }
+    if Terminal::stderr_is_terminal() {
+        Arc::new(ProgressBars::new(client.clone()))
+    } else {
+        Arc::new(ProgressLines::new())
+    }
 }
 
-/// Prints what a run did.
+/// Prints the summary of a run.
 pub fn print(terminal: &mut Terminal, summary: &Summary, json: bool) -> Result<()> {
     let out = terminal.out();
     if json {
         let text = serde_json::to_string(summary).map_err(|error| Error::bug(error.to_string()))?;
-        written(writeln!(out, "{text}"))?;
+        check_write(writeln!(out, "{text}"))?;
     } else if summary.began {
         for resource in &summary.resources {
-            written(writeln!(out, "{}", outcome(resource)))?;
+            check_write(writeln!(out, "{}", outcome(resource)))?;
         }
     }
-    terminal.flushed()
+    terminal.try_flush()
 }
 
-/// The run's worst failure; the others have been printed.
+/// Returns the worst failure of the run as an error. [`print`] has printed the others.
 pub fn finish(summary: &Summary) -> Result<()> {
     summary.worst().map_or(Ok(()), |error| Err(error.clone()))
 }

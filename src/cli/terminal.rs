@@ -1,73 +1,74 @@
-//! Where output goes: data to standard output, everything else to standard error.
+//! Output streams: data goes to standard output, everything else to standard error.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clerk_lake::Error;
 
-/// The process's two outputs.
+/// The standard output and standard error of the process.
 pub struct Terminal {
     out: io::BufWriter<io::Stdout>,
     err: io::Stderr,
 }
 
 impl Terminal {
-    /// The process's own.
+    /// Returns the streams of this process. Standard output is buffered.
     pub fn new() -> Self {
         Self { out: io::BufWriter::new(io::stdout()), err: io::stderr() }
     }
 
-    /// For data.
+    /// Returns standard output, for data.
     pub fn out(&mut self) -> &mut impl Write {
         &mut self.out
     }
 
-    /// For everything else.
+    /// Returns standard error, for everything else.
     pub fn err(&mut self) -> &mut impl Write {
         &mut self.err
     }
 
-    /// For data, and for everything else.
+    /// Returns standard output and standard error.
     pub fn streams(&mut self) -> (&mut (dyn Write + Send), &mut (dyn Write + Send)) {
         (&mut self.out, &mut self.err)
     }
 
-    /// Whether somebody watches standard error.
-    pub fn is_watched() -> bool {
+    /// Whether standard error is a terminal.
+    pub fn stderr_is_terminal() -> bool {
         io::stderr().is_terminal()
     }
 
-    /// Whether somebody types, and sees what is answered.
-    pub fn is_typed_at() -> bool {
+    /// Whether standard input and standard output are terminals.
+    pub fn is_interactive() -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
-    /// Sends out what is buffered.
+    /// Flushes standard output and ignores errors.
     pub fn flush(&mut self) {
         let _ = self.out.flush();
     }
 
-    /// Sends out what is buffered, and says if it could not.
-    pub fn flushed(&mut self) -> clerk_lake::Result<()> {
-        written(self.out.flush())
+    /// Flushes standard output and returns errors.
+    pub fn try_flush(&mut self) -> clerk_lake::Result<()> {
+        check_write(self.out.flush())
     }
 
-    /// Says what went wrong and what to do; gives the exit code.
+    /// Prints an error with its hint, and returns its exit code.
     pub fn fail(&mut self, error: &Error) -> ExitCode {
         self.flush();
-        complain(&mut self.err, error);
+        print_error(&mut self.err, error);
         ExitCode::from(error.kind().exit_code())
     }
 
-    /// Prints what clap has to say: help and version to standard output with 0, mistakes to standard error with 2.
+    /// Prints a message of clap and returns its exit code. Help and version go to standard output with 0, usage errors
+    /// to standard error with 2.
     pub fn usage(usage: &clap::Error) -> ExitCode {
         let _ = usage.print();
         ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
     }
 }
 
-/// Says to `err` what went wrong and what to do.
-pub fn complain(err: &mut dyn Write, error: &Error) {
+/// Prints an error with its hint to `err`.
+pub fn print_error(err: &mut dyn Write, error: &Error) {
     if !error.message().is_empty() {
         let _ = writeln!(err, "error: {error}");
     }
@@ -76,8 +77,9 @@ pub fn complain(err: &mut dyn Write, error: &Error) {
     }
 }
 
-/// A failed write to standard output: a reader that has gone away (`| head`) ends the program quietly.
-pub fn written(result: io::Result<()>) -> clerk_lake::Result<()> {
+/// Converts the result of a write to standard output. A broken pipe, as with `| head`, is not an error: the program
+/// ends quietly.
+pub fn check_write(result: io::Result<()>) -> clerk_lake::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Error::new(clerk_lake::ErrorKind::Unreachable, format!("cannot write the output: {error}"))),

@@ -1,4 +1,4 @@
-//! How the values of flags are read; each parser says what it expects.
+//! Parsers for the values of flags. Each error says what the flag expects.
 
 use std::time::Duration;
 
@@ -8,68 +8,70 @@ use clerk_lake::lake::At;
 use clerk_lake::query::Since;
 use clerk_lake::resource;
 
-/// The names of all resources.
+/// Accepts the names of all resources.
 pub fn resources() -> PossibleValuesParser {
     PossibleValuesParser::new(resource::ALL.iter().map(|resource| resource.name))
 }
 
-/// A share, 0 to 1.
+/// Parses a share, 0 to 1.
 pub fn share(text: &str) -> Result<f64, String> {
     text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "expected 0 to 1".to_owned())
 }
 
-/// A number of days, 1 to `most`.
-pub fn days(text: &str, most: u32) -> Result<u32, String> {
-    let days = text.parse().ok().filter(|days| (1..=most).contains(days));
-    days.ok_or_else(|| format!("expected a whole number of days from 1 to {most}"))
+/// Parses a number of days, 1 to `max`.
+pub fn days(text: &str, max: u32) -> Result<u32, String> {
+    let days = text.parse().ok().filter(|days| (1..=max).contains(days));
+    days.ok_or_else(|| format!("expected a whole number of days from 1 to {max}"))
 }
 
-/// A moment (RFC 3339), or the beginning of a day in UTC.
-pub fn moment(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        return Ok(moment.with_timezone(&Utc));
+/// Parses a timestamp (RFC 3339), or a date, which means its midnight in UTC.
+pub fn timestamp(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(timestamp) = DateTime::parse_from_rfc3339(text) {
+        return Ok(timestamp.with_timezone(&Utc));
     }
-    let day = text.parse::<NaiveDate>().map_err(|_| "expected a day (2026-11-24) or a moment (RFC 3339)".to_owned())?;
-    Ok(day.and_time(NaiveTime::MIN).and_utc())
+    let date =
+        text.parse::<NaiveDate>().map_err(|_| "expected a date (2026-11-24) or a timestamp (RFC 3339)".to_owned())?;
+    Ok(date.and_time(NaiveTime::MIN).and_utc())
 }
 
-/// A version of the tables, a moment or a day.
+/// Parses a table version, a timestamp or a date.
 pub fn at(text: &str) -> Result<At, String> {
     match text.parse() {
         Ok(version) => Ok(At::Version(version)),
-        Err(_) => moment(text).map(At::Moment).map_err(|error| error.replacen("expected", "expected a version,", 1)),
+        Err(_) => timestamp(text).map(At::Moment).map_err(|error| error.replacen("expected", "expected a version,", 1)),
     }
 }
 
-/// A version, or that of one table.
+/// Parses `VERSION` or `TABLE=VERSION`.
 pub fn since(text: &str) -> Result<Since, String> {
     let (table, version) = match text.split_once('=') {
         Some((table, version)) => (Some(table.trim().to_owned()), version),
         None => (None, text),
     };
     let version = version.trim().parse();
-    let version = version.map_err(|_| "expected a version such as 12, or a table's: clerk_user=12".to_owned())?;
+    let version =
+        version.map_err(|_| "expected a version such as 12, or a table and its version: clerk_user=12".to_owned())?;
     Ok(Since { table, version })
 }
 
-/// A number of days, hours or minutes, or 0.
+/// Parses a duration in days, hours or minutes, or 0.
 pub fn period(text: &str) -> Result<TimeDelta, String> {
-    let wrong = || "expected 0, or a number of minutes, hours or days such as 30m, 12h or 7d".to_owned();
+    let invalid = || "expected 0, or a number of minutes, hours or days such as 30m, 12h or 7d".to_owned();
     if text.trim() == "0" {
         return Ok(TimeDelta::zero());
     }
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(invalid)?;
     let seconds = match unit {
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err(wrong()),
+        _ => return Err(invalid()),
     };
-    let number: u32 = number.trim().parse().map_err(|_| wrong())?;
-    TimeDelta::try_seconds(i64::from(number) * seconds).ok_or_else(wrong)
+    let number: u32 = number.trim().parse().map_err(|_| invalid())?;
+    TimeDelta::try_seconds(i64::from(number) * seconds).ok_or_else(invalid)
 }
 
-/// A number of seconds.
+/// Parses a number of seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
@@ -77,7 +79,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds".to_owned())
 }
 
-/// A query parameter's name and value.
+/// Parses the name and value of a query parameter.
 pub fn parameter(text: &str) -> Result<(String, i64), String> {
     text.split_once('=')
         .and_then(|(name, value)| Some((name.trim().to_owned(), value.trim().parse().ok()?)))

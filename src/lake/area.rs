@@ -1,9 +1,9 @@
 //! A run's staging area: `<lake>/_staged/<run>/`, where data files wait for their commit.
 //!
-//! It belongs to one run. On local disk the run holds a lock for as long as its process lives, so what a dead
-//! run left is known to be dead; on S3, which has no locks, it counts as dead when it has been silent for a
-//! while. What a dead run left is removed, but for listings with a [checkpoint](super::checkpoint), which a later
-//! run may go on with for a week.
+//! An area belongs to one run. On local disk, the run holds a lock for as long as its process lives, so an area without
+//! a held lock belongs to a dead run. S3 has no locks: there, a run counts as dead when it has written nothing for a
+//! while. The files of dead runs are removed, except listings with a [resume point](super::checkpoint), which a later
+//! run can resume for a week.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -19,41 +19,43 @@ use super::lock::{LocalLock, RESUMABLE_FOR};
 use super::{Lake, Location, store_error};
 use crate::error::{Error, Result};
 
-/// What a run on a store without locks writes to see what time it is there.
+/// The name of the object that a run writes, on a store without locks, to read the store's clock.
 const MARKER: &str = "now";
 
-/// After how long a run on a store without locks counts as dead beyond doubt.
+/// The time without a write after which a run on a store without locks is certainly dead.
 const DEAD_AFTER: TimeDelta = TimeDelta::days(1);
 
-/// A run's own place under `_staged`, where data files wait for their commit. Dropping it removes a local area;
-/// [`RunArea::remove`] removes any. Listings with a checkpoint stay, for a later run to go on with.
+/// A run's directory under `_staged`, where data files wait for their commit.
+///
+/// Dropping it removes a local area; [`RunArea::remove`] removes any area. Listings with a resume point stay, so that a
+/// later run can resume them.
 #[derive(Debug)]
 pub struct RunArea {
     run: String,
-    /// `<lake>/_staged`, in the whole store.
+    /// `<lake>/_staged`, relative to the store's root.
     all: Path,
     prefix: Path,
     root: Arc<dyn ObjectStore>,
     location: Arc<Location>,
     local: Option<LocalLock>,
     writers: Arc<AtomicU32>,
-    /// After how long without a word a run on a store without locks may be taken over.
+    /// The time without a write after which a run on a store without locks counts as dead.
     silent_for: TimeDelta,
     sparing: Sparing,
 }
 
-/// Which orphan files a sweep leaves alone: those written after this moment, by the store's own clock.
+/// Which orphan files a sweep leaves alone: those written less than `spared_for` ago, by the store's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sparing {
-    /// When the run's area was opened, by the store's clock.
+    /// The time at which the run's area was opened, by the store's clock.
     opened: DateTime<Utc>,
-    /// The same moment by a monotonic clock.
+    /// The same time by a monotonic clock.
     since: Instant,
     spared_for: TimeDelta,
 }
 
 impl Sparing {
-    /// Whether a sweep may remove an orphan file that was `written` then.
+    /// Returns whether a sweep may remove an orphan file with this modification time.
     pub(super) fn allows(&self, written: DateTime<Utc>) -> bool {
         let elapsed = TimeDelta::from_std(self.since.elapsed()).unwrap_or_default();
         self.spared_for <= TimeDelta::zero() || self.opened + elapsed - written >= self.spared_for
@@ -61,12 +63,11 @@ impl Sparing {
 }
 
 impl RunArea {
-    /// Opens an area for a new run and removes what dead runs left. This is also the proof that the lake can
-    /// be written.
+    /// Opens an area for a new run and removes the files of dead runs. Also proves that the lake is writable.
     ///
     /// # Errors
-    /// [`Settings`](crate::ErrorKind::Settings) where the lake cannot be written;
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Settings`](crate::ErrorKind::Settings) if the lake is not writable;
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn open(lake: &Lake) -> Result<Self> {
         let run = uuid::Uuid::new_v4().simple().to_string();
         let location = lake.location();
@@ -84,7 +85,7 @@ impl RunArea {
             local,
         };
         area.sparing = match &area.local {
-            // Whatever lies there is of a dead run if no other is alive.
+            // If no other run is alive, every orphan file belongs to a dead run.
             Some(local) if !local.has_company() => Sparing { spared_for: TimeDelta::zero(), ..area.sparing },
             Some(local) => Sparing { opened: local.opened(), ..area.sparing },
             None => Sparing { opened: area.remove_dead_on_store().await?, since: Instant::now(), ..area.sparing },
@@ -92,41 +93,41 @@ impl RunArea {
         Ok(area)
     }
 
-    /// The run's id.
+    /// Returns the run's id.
     #[must_use]
     pub fn run(&self) -> &str {
         &self.run
     }
 
-    /// Which orphan files this run's sweeps leave alone.
+    /// Returns which orphan files this run's sweeps leave alone.
     pub(super) fn sparing(&self) -> Sparing {
         self.sparing
     }
 
-    /// How many writers there have been; whoever opens one more counts it.
+    /// Returns the counter of writers in this run. The code that opens a writer increments it.
     pub(super) fn writers(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.writers)
     }
 
-    /// The prefix, in the store, at which something called `name` is staged.
+    /// Returns the prefix, relative to the store's root, under which files for `name` are staged.
     pub(super) fn prefix_for(&self, name: &str) -> Path {
         join(&self.prefix, &Path::from(name))
     }
 
-    /// Removes everything that is still staged, but for listings with a checkpoint.
+    /// Removes everything that is still staged, except listings with a resume point.
     pub async fn remove(self) {
         if self.local.is_none() {
-            self.remove_but_checkpoints(&self.prefix).await;
+            self.remove_except_resume_points(&self.prefix).await;
         }
     }
 
-    /// Forgets this run's checkpoint of the table called `table`, and those that dead runs left of it.
+    /// Deletes this run's resume point of `table`, and those of dead runs together with their staged files.
     pub(super) async fn forget(&self, table: &str) {
         let own = join(&self.prefix_for(table), &Path::from(CHECKPOINT));
         if let Err(error) = self.root.delete(&own).await
             && !matches!(error, object_store::Error::NotFound { .. })
         {
-            tracing::warn!(%error, "a checkpoint that is of no use could not be removed");
+            tracing::warn!(%error, "cannot remove a resume point that is no longer needed");
         }
         for dead in self.dead_areas(table).await.unwrap_or_default() {
             remove_all(&self.root, &dead).await;
@@ -136,9 +137,9 @@ impl RunArea {
         }
     }
 
-    /// The parts of dead runs' areas that hold a checkpoint of the table called `table`.
+    /// Returns the directories in dead runs' areas that hold a resume point of `table`.
     pub(super) async fn dead_areas(&self, table: &str) -> Result<Vec<Path>> {
-        let refused = |error| store_error("what was staged cannot be listed", &error);
+        let refused = |error| store_error("cannot list the staged files", &error);
         let mut dead = Vec::new();
         for run in self.root.list_with_delimiter(Some(&self.all)).await.map_err(refused)?.common_prefixes {
             let part = join(&run, &Path::from(table));
@@ -156,34 +157,34 @@ impl RunArea {
         Ok(dead)
     }
 
-    /// What time it is by the store's own clock: the age of a marker that is written now is none.
+    /// Returns the time by the store's clock: the modification time of a marker written now.
     async fn now(&self) -> Result<DateTime<Utc>> {
-        let refused = |error| store_error("the lake cannot be written", &error);
+        let refused = |error| store_error("cannot write to the lake", &error);
         let marker = self.prefix_for(MARKER);
         self.location.asked(self.root.put(&marker, "".into())).await.map_err(refused)?;
         Ok(self.root.head(&marker).await.map_err(refused)?.last_modified)
     }
 
-    /// Proves that the store refuses to put what is there already, as commits need: the marker, once more.
+    /// Proves that the store supports conditional puts, which commits need: it must refuse to create the marker again.
     async fn prove_conditions(&self) -> Result<()> {
         let new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let marker = self.prefix_for(MARKER);
         let why = match self.root.put_opts(&marker, "".into(), new).await {
             Err(object_store::Error::AlreadyExists { .. }) => return Ok(()),
             Err(error @ object_store::Error::NotImplemented { .. }) => error.to_string(),
-            Err(error) => return Err(store_error("the lake cannot be written", &error)),
-            Ok(_) => "it puts an object in place of another although it is asked not to (If-None-Match)".to_owned(),
+            Err(error) => return Err(store_error("cannot write to the lake", &error)),
+            Ok(_) => "it overwrites an existing object despite If-None-Match".to_owned(),
         };
-        // Whatever becomes of it: it is a marker, which the next run removes.
+        // A failure does no harm: the next run removes the marker.
         let _ = self.root.delete(&marker).await;
         Err(Error::settings(format!("the store cannot keep two runs apart: {why}"))
-            .with_hint("use one with conditional writes, such as S3, MinIO or R2; leave AWS_CONDITIONAL_PUT alone"))
+            .with_hint("use one with conditional writes, such as S3, MinIO or R2; do not set AWS_CONDITIONAL_PUT"))
     }
 
-    /// Removes areas whose runs are dead beyond doubt, and checkpoints that are too old. This is also the proof
-    /// that the store can be written. Returns what time it is by the store's clock.
+    /// Removes the areas of runs that are certainly dead, and resume points that are too old. Also proves that the
+    /// store is writable. Returns the time by the store's clock.
     async fn remove_dead_on_store(&self) -> Result<DateTime<Utc>> {
-        let refused = |error| store_error("what was staged cannot be listed", &error);
+        let refused = |error| store_error("cannot list the staged files", &error);
         let now = self.now().await?;
         self.prove_conditions().await?;
         for run in self.root.list_with_delimiter(Some(&self.all)).await.map_err(refused)?.common_prefixes {
@@ -192,14 +193,14 @@ impl RunArea {
             if silent_for(RESUMABLE_FOR) {
                 remove_all(&self.root, &run).await;
             } else if silent_for(DEAD_AFTER) {
-                self.remove_but_checkpoints(&run).await;
+                self.remove_except_resume_points(&run).await;
             }
         }
         Ok(now)
     }
 
-    /// Removes what lies in the area at `run`, but for tables' parts that hold a checkpoint.
-    async fn remove_but_checkpoints(&self, run: &Path) {
+    /// Removes the contents of the area at `run`, except the directories of tables that have a resume point.
+    async fn remove_except_resume_points(&self, run: &Path) {
         let Ok(parts) = self.root.list_with_delimiter(Some(run)).await else { return };
         for part in parts.common_prefixes {
             let checkpoint = join(&part, &Path::from(CHECKPOINT));
@@ -208,7 +209,7 @@ impl RunArea {
             }
         }
         for object in parts.objects {
-            // A marker; the next run that finds it removes it.
+            // A failure does no harm: this is a marker, and the next run removes it.
             let _ = self.root.delete(&object.location).await;
         }
     }
@@ -219,6 +220,6 @@ async fn remove_all(root: &Arc<dyn ObjectStore>, prefix: &Path) {
     let removed: Vec<_> = root.delete_stream(paths).collect().await;
     let absent = |error: &object_store::Error| matches!(error, object_store::Error::NotFound { .. });
     if let Some(error) = removed.into_iter().filter_map(std::result::Result::err).find(|error| !absent(error)) {
-        tracing::warn!(%prefix, %error, "staged files could not be removed; a later run will");
+        tracing::warn!(%prefix, %error, "cannot remove staged files; a later run will");
     }
 }

@@ -1,40 +1,40 @@
-//! What a commit is to do, and what becomes of it: values, so that nobody overlooks a lost race.
+//! The input and the outcome of a commit. The outcome is a value, so that callers cannot overlook a conflict.
 
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a commit says beside its rows.
+/// What a commit records in addition to its rows.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// Up to when the rows are complete; moves with them.
+    /// The time up to which the rows are complete. It moves in the same commit as the rows.
     pub watermark: Option<DateTime<Utc>>,
-    /// The instance that the rows come from, where it is known.
+    /// The Clerk instance that the rows come from, if known.
     pub instance: Option<String>,
-    /// How many rows Clerk counts that the table cannot hold, since they cannot be read; none where this commit
-    /// does not say.
+    /// The number of rows that Clerk counts but the table does not hold because they were rejected. `None` leaves the
+    /// recorded number as it is.
     pub unreadable: Option<u64>,
-    /// Where else the table stands with it, each under a name of its own: the versions of the tables that its rows
-    /// were taken from, for example. [`Table::position`](super::Table::position) gives them.
+    /// Other named positions that move in this commit, for example the versions of the tables that its rows were
+    /// derived from. [`Table::position`](super::Table::position) returns them.
     pub positions: Vec<(&'static str, i64)>,
-    /// The run's figures, for `status`; the commit adds what it did to the rows.
+    /// The run's statistics, for `status`. The commit adds its row counts.
     pub info: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Change {
-    /// The same, complete up to `watermark`.
+    /// Returns the same change with this watermark.
     #[must_use]
     pub fn complete_up_to(self, watermark: DateTime<Utc>) -> Self {
         Self { watermark: Some(watermark), ..self }
     }
 
-    /// The same with what is known of rows that cannot be read.
+    /// Returns the same change with this number of rejected rows.
     #[must_use]
     pub fn with_unreadable(self, rows: u64) -> Self {
         Self { unreadable: Some(rows), ..self }
     }
 
-    /// The same with the table at `at` in what `name` stands for.
+    /// Returns the same change with the position called `name` set to `at`.
     #[must_use]
     pub fn with_position(mut self, name: &'static str, at: i64) -> Self {
         self.positions.push((name, at));
@@ -51,41 +51,41 @@ impl Change {
     }
 }
 
-/// What a commit did to a table's rows.
+/// The number of rows that a commit inserted, updated and deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Rows that were not there before.
+    /// Rows that the table did not have.
     pub inserted: u64,
-    /// Rows that were there, with other content.
+    /// Rows that the table had with other content.
     pub updated: u64,
-    /// Rows that are gone.
+    /// Rows that the table had and has no longer.
     pub deleted: u64,
 }
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[must_use]
 #[derive(Clone, Debug)]
 pub enum CommitOutcome {
-    /// It is visible.
+    /// The commit is visible.
     Committed {
-        /// The version that it made.
+        /// The version that it created.
         version: u64,
     },
-    /// Another run committed first; nothing of this one is visible.
+    /// Another run committed first. Nothing of this commit is visible.
     Conflicted {
-        /// The version that this one was computed from.
+        /// The version that this commit was computed from.
         base: Option<u64>,
     },
-    /// The store did not say whether the commit happened, and may still carry it out. Its files stay, and so do the
-    /// files that it supersedes. The next run finds out: see [`Table::sweep`](super::Table::sweep).
+    /// The store neither confirmed nor refused the commit, and may still carry it out. The commit's files and the files
+    /// that it supersedes both stay. The next run resolves this: see [`Table::sweep`](super::Table::sweep).
     Unknown {
-        /// What the store said instead.
+        /// The store's error.
         error: Error,
     },
 }
 
 impl CommitOutcome {
-    /// Returns the version, or the error that the outcome is to a caller that gives up.
+    /// Returns the new version. Converts the other outcomes to errors, for a caller that does not retry.
     ///
     /// # Errors
     /// [`Conflict`](ErrorKind::Conflict) if another run committed first; [`Unreachable`](ErrorKind::Unreachable) if
@@ -96,16 +96,16 @@ impl CommitOutcome {
             Self::Conflicted { base } => Err(Error::new(
                 ErrorKind::Conflict,
                 format!(
-                    "another run changed {table} after this one had read it{}; this run's rows were dropped",
+                    "another run changed {table} after this run had read it{}; this run's rows were discarded",
                     base.map(|base| format!(" (at version {base})")).unwrap_or_default()
                 ),
             )
-            .with_hint("nothing is lost or doubled: run again, and let only one run at a time write to a lake")),
+            .with_hint("no row is lost or duplicated: run again, and let only one run at a time write to a lake")),
             Self::Unknown { error } => Err(Error::new(
                 ErrorKind::Unreachable,
                 format!("the store did not say whether the commit to {table} happened; its files were kept ({error})"),
             )
-            .with_hint("run again: the next run finds out")),
+            .with_hint("run again: the next run checks whether it happened")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a table's recorded changes lie, and what columns they have.
+//! The location and the columns of a table's change data.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use object_store::path::Path;
 
 use crate::table::TableSpec;
 
-/// The directory of change data files, in a table's own.
+/// The directory of change data files, inside the table's directory.
 pub(super) const CHANGE_DATA: &str = "_change_data";
 
-/// The column that says what became of a row.
+/// The column that says whether the row was inserted, updated or deleted.
 pub(super) const CHANGE_TYPE: &str = "_change_type";
 
-/// The field of [`CHANGE_TYPE`].
+/// Returns the Arrow field of [`CHANGE_TYPE`].
 pub(super) fn change_type() -> FieldRef {
     Arc::new(Field::new(CHANGE_TYPE, DataType::Utf8, true))
 }
 
-/// The columns of a table's change data.
+/// Returns the schema of a table's change data.
 pub(super) fn schema_of_changes(spec: &TableSpec) -> SchemaRef {
     let schema = spec.schema();
     Arc::new(Schema::new(schema.fields().iter().cloned().chain([change_type()]).collect::<Vec<_>>()))
 }
 
-/// Whether `path`, relative to a table, lies where change data files do.
+/// Returns whether `path`, relative to a table, is in the directory of change data files.
 pub(super) fn is_change_data(path: &Path) -> bool {
     path.parts().next().is_some_and(|part| part.as_ref() == CHANGE_DATA)
 }

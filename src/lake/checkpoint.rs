@@ -1,9 +1,9 @@
-//! What a long listing has staged so far, so that a run which comes after a crash goes on from there.
+//! Resume points: what a long listing has staged so far, so that the next run can resume it after a crash.
 //!
-//! A checkpoint lies beside the staged files that it names, in its run's area: it is complete when it is written,
-//! and whatever is staged and not named by it is lost with the run. A later run takes a dead run's checkpoint
-//! over by copying its files (a link on local disk, a copy inside the store on S3) into its own area. What the
-//! position means is the reader's business.
+//! A resume point is stored next to the staged files that it names, in its run's area. It is complete as soon as it is
+//! written; staged files that it does not name are lost with the run. A later run resumes the listing of a dead run by
+//! copying its files into its own area (a link on local disk, a copy inside the store on S3). This module does not
+//! interpret the position: its meaning belongs to the code that reads the listing.
 
 use std::sync::Arc;
 
@@ -22,21 +22,21 @@ use super::{Lake, store_error};
 use crate::error::{Error, Result};
 use crate::table::TableSpec;
 
-/// Staged rows and where their listing stood.
+/// A resume point: staged rows, and the position of their listing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// What must be the same for a later run to go on: the instance, the address, the columns.
+    /// What must be equal for a later run to resume: the instance, the API address, the columns.
     pub source: Value,
-    /// The watermark of the run that began it.
+    /// The watermark of the run that started the listing.
     pub watermark: DateTime<Utc>,
-    /// Where the listing stood.
+    /// The position of the listing.
     pub position: Value,
-    /// Rows staged.
+    /// The number of staged rows.
     pub rows: u64,
-    /// Rows that could not be read.
+    /// The rejected rows.
     pub set_aside: Value,
-    /// The share of the table's rows, 0 to 1, that committing these rows would have removed, if that was refused: the
-    /// listing is complete, and waits for a run that may remove as many.
+    /// The share of the table's rows, 0 to 1, that committing these rows would have deleted, if the commit was refused
+    /// for that reason. The listing is then complete, and waits for a run that allows such a share.
     #[serde(default)]
     pub refused_share: Option<f64>,
     segments: Vec<Segment>,
@@ -45,14 +45,14 @@ pub struct Checkpoint {
 /// Closed files of one writer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Segment {
-    /// Relative to the table's part of the run's area.
+    /// Relative to the table's directory in the run's area.
     place: String,
     rows: u64,
     adds: Vec<Add>,
 }
 
 impl Checkpoint {
-    /// A checkpoint of what `staged` holds, whose listing stands at `position`.
+    /// Returns a resume point for the rows in `staged`, whose listing is at `position`.
     #[must_use]
     pub fn new(
         source: Value,
@@ -69,27 +69,29 @@ impl Checkpoint {
     }
 }
 
-/// What says that rows staged by one run are of use to another: the columns they have.
+/// Returns the names and types of the table's columns. Another run can use staged rows only if these are equal.
 #[must_use]
 pub(crate) fn columns_of(spec: &TableSpec) -> Value {
     spec.schema().fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect()
 }
 
 impl Table {
-    /// Writes down how far a listing has come; replaces what this run wrote down before.
+    /// Writes a listing's resume point. Replaces the one that this run wrote before.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn save_checkpoint(&self, area: &RunArea, checkpoint: &Checkpoint) -> Result<()> {
         let bytes = serde_json::to_vec(checkpoint).map_err(|error| Error::bug(error.to_string()))?;
         let place = join(&area.prefix_for(self.spec.name), &Path::from(CHECKPOINT));
         let saved = self.lake.location().root.put(&place, bytes.into()).await;
-        saved.map(|_| ()).map_err(|error| store_error("how far the listing has come could not be written down", &error))
+        saved.map(|_| ()).map_err(|error| store_error("cannot write the resume point of the listing", &error))
     }
 
-    /// Takes over the furthest checkpoint that a dead run has left for this table and that fits `source`: its
-    /// rows are staged as if this run had read them. One that is older than the table's own watermark does not fit, nor
-    /// does one that would remove a larger share of the table than `max_shrink`.
+    /// Resumes the listing of a dead run: uses the resume point for this table that matches `source` and has the most
+    /// rows, and stages its rows as if this run had read them. Returns `None` if there is none.
+    ///
+    /// A resume point that is older than the table's watermark is not used, nor is one that would delete a larger share
+    /// of the table than `max_shrink`.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
@@ -105,14 +107,14 @@ impl Table {
                     self.save_checkpoint(area, &checkpoint).await?;
                     return Ok(Some((checkpoint, staged)));
                 }
-                // Another run may be taking it over, or clearing up.
-                Err(error) => tracing::info!(%error, "what an interrupted run had staged cannot be used"),
+                // Another run may be resuming it or removing it at the same time.
+                Err(error) => tracing::info!(%error, "cannot use the staged files of an interrupted run"),
             }
         }
         Ok(None)
     }
 
-    /// Whether [`Table::take_over`] would find a complete listing whose commit was refused before and is allowed now.
+    /// Returns whether [`Table::take_over`] would find a complete listing whose commit was refused and is allowed now.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
@@ -121,7 +123,7 @@ impl Table {
         Ok(found.iter().any(|(_, checkpoint)| checkpoint.refused_share.is_some()))
     }
 
-    /// The checkpoints of dead runs that fit, with the places where they lie, the furthest one first.
+    /// Returns the usable resume points of dead runs with their directories, the one with the most rows first.
     async fn usable_checkpoints(
         &self,
         area: &RunArea,
@@ -142,7 +144,7 @@ impl Table {
         Ok(found)
     }
 
-    /// Forgets what this run has written down of this table, and what dead runs had: it is of no use any more.
+    /// Deletes this run's resume point of this table and those of dead runs, when they are no longer needed.
     pub async fn forget_checkpoints(&self, area: &RunArea) {
         area.forget(self.spec.name).await;
     }
@@ -155,12 +157,12 @@ impl Table {
             for add in &mut segment.adds {
                 let parse = |path: &str| Path::from_url_path(path).map_err(|error| Error::bug(error.to_string()));
                 let old = parse(&add.path)?;
-                // A name of its own: the run that is taken for dead may yet publish its files under the old one.
+                // Use a new file name: the run that counts as dead may still commit its files under the old one.
                 add.path = renamed(&add.path);
                 let name = parse(&add.path)?;
                 let (from, to) = (join(&join(from, &Path::from(segment.place.as_str())), &old), join(&prefix, &name));
                 let copied = self.lake.location().root.copy(&from, &to).await;
-                copied.map_err(|error| store_error("staged rows could not be taken over", &error))?;
+                copied.map_err(|error| store_error("cannot copy the staged files of an interrupted run", &error))?;
                 self.store.note_staged(name, to.clone());
                 files.push(to);
             }
@@ -177,12 +179,13 @@ impl Table {
     }
 }
 
-/// `path` with a file name of its own, in the same directory.
+/// Returns a path in the same directory as `path`, with a new unique file name.
 fn renamed(path: &str) -> String {
     let directory = path.rfind('/').map_or("", |end| &path[..=end]);
     format!("{directory}part-00000-{}-c000.zstd.parquet", uuid::Uuid::new_v4())
 }
 
+/// Reads the resume point in the directory `place`. `None` if there is none or it cannot be read.
 pub(super) async fn read(lake: &Lake, place: &Path) -> Option<Checkpoint> {
     let root = Arc::clone(&lake.location().root);
     let bytes = root.get(&join(place, &Path::from(CHECKPOINT))).await.ok()?.bytes().await.ok()?;

@@ -1,8 +1,8 @@
-//! Which Clerk instance a lake belongs to, before any of its tables says so.
+//! Records which Clerk instance a lake belongs to before any of its tables does.
 //!
-//! Two runs for two instances may begin in one empty lake at the same moment, each with another table first. So a run
-//! claims the lake before a table's first commit: it creates `_instance` in the lake's directory, which succeeds for one
-//! run only. The claim never changes.
+//! Two runs for different instances may start in the same empty lake at the same time, each with a different table.
+//! Therefore a run claims the lake before a table's first commit: it creates `_instance` in the lake's directory, which
+//! succeeds for one run only. The claim never changes.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 /// The file that holds the claim, in the lake's directory.
 pub(super) const FILE: &str = "_instance";
 
-/// How often a claim is put again that has failed and left nothing behind.
+/// How often a put of the claim is repeated if it failed and no claim exists.
 const TRIES: u32 = 5;
 
-/// The wait in between.
+/// The delay between two tries.
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 #[derive(Serialize, Deserialize)]
@@ -29,15 +29,15 @@ struct Claim {
 }
 
 impl Lake {
-    /// Claims this lake for `instance`, unless it is claimed already.
+    /// Claims this lake for `instance`, unless `instance` already has it.
     ///
     /// # Errors
-    /// [`Settings`](crate::ErrorKind::Settings) if another instance has claimed it, or the claim cannot be understood;
+    /// [`Settings`](crate::ErrorKind::Settings) if another instance has claimed it, or the claim is malformed;
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn claim(&self, instance: &str) -> Result<()> {
         let place = join(&self.location().prefix, &Path::from(FILE));
         let root = &self.location().root;
-        let failed = |error: object_store::Error| store_error("the lake cannot be claimed for its instance", &error);
+        let failed = |error: object_store::Error| store_error("cannot claim the lake for this Clerk instance", &error);
         let claim = serde_json::to_string(&Claim { instance: instance.to_owned() });
         let claim = claim.map_err(|error| Error::bug(error.to_string()))?;
         let new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
@@ -45,11 +45,11 @@ impl Lake {
         let found = loop {
             match root.put_opts(&place, claim.clone().into(), new.clone()).await {
                 Ok(_) => return Ok(()),
-                // An answer may be lost, or the file may be there: what it holds decides.
-                Err(error) => tracing::debug!(%error, "the lake is claimed already"),
+                // Either the file exists or the response was lost. The content of the file decides.
+                Err(error) => tracing::debug!(%error, "the claim was not written; reading the existing one"),
             }
             match root.get(&place).await {
-                // The put was refused because another one was under way, which has failed.
+                // The store refused the put because another put was in progress, and that one failed.
                 Err(object_store::Error::NotFound { .. }) if tries < TRIES => tries += 1,
                 found => break found.map_err(failed)?.bytes().await.map_err(failed)?,
             }
@@ -58,17 +58,18 @@ impl Lake {
         match serde_json::from_slice::<Claim>(&found) {
             Ok(Claim { instance: owner }) if owner == instance => Ok(()),
             Ok(Claim { instance: owner }) => Err(self.belongs_to(&owner, instance)),
-            Err(error) => Err(Error::settings(format!("{}/{FILE} cannot be understood: {error}", self.location()))
-                .with_hint(
-                    "it names the Clerk instance that the lake belongs to; delete it, and the next sync writes it",
-                )),
+            Err(error) => Err(Error::settings(format!("{}/{FILE} is malformed: {error}", self.location())).with_hint(
+                "this file names the Clerk instance that the lake belongs to; delete it, and the next sync writes it",
+            )),
         }
     }
 
-    /// The error of a run for `instance` over a lake of another one.
+    /// Returns the error of a run for `instance` on a lake that belongs to `owner`.
     pub(super) fn belongs_to(&self, owner: &str, instance: &str) -> Error {
         let lake = self.location();
-        Error::settings(format!("the lake {lake} belongs to the Clerk instance {owner}, and this key to {instance}"))
-            .with_hint("use that instance's key, or another --lake for this one")
+        Error::settings(format!(
+            "the lake {lake} belongs to the Clerk instance {owner}, but the key belongs to {instance}"
+        ))
+        .with_hint("use that instance's key, or another --lake for this one")
     }
 }

@@ -1,7 +1,7 @@
-//! Commits: rows, removals and the watermark become visible together, or not at all.
+//! Commits: rows, deletions and the watermark become visible together, or not at all.
 //!
-//! Every commit is made on exactly the version that it was computed from. Whoever finds another version there
-//! has lost, and is told which one won; nothing is rebased behind anybody's back.
+//! Commits are optimistic. A commit succeeds only on exactly the version that it was computed from; if another run has
+//! committed since, the outcome is [`Conflicted`](CommitOutcome::Conflicted). A commit is never rebased.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -28,13 +28,13 @@ use super::writer::Writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::conform;
 
-/// How often a table is loaded again after a commit.
+/// How often loading the table after a commit is retried.
 const RELOADS: u32 = 3;
 
-/// The wait in between.
+/// The delay between two tries.
 const BETWEEN_RELOADS: Duration = Duration::from_millis(100);
 
-/// What a commit adds to the log, and how it calls itself.
+/// The actions that a commit adds to the log, and the name of its operation.
 struct Prepared {
     adds: Vec<Add>,
     others: Vec<Action>,
@@ -42,17 +42,21 @@ struct Prepared {
 }
 
 impl Table {
-    /// Commits `diff`, which must have been made with the version that the table is open at, together with the
-    /// watermark; then removes the files that it superseded. It writes the least: nothing if nothing differs, appended
-    /// files if all changed rows are new, else the data files that hold changed rows; and if a complete diff touches
-    /// most of the table, the staged files as they are.
+    /// Commits `diff` together with the watermark, then removes the files that the commit superseded. The diff must
+    /// have been computed from the version that the table is open at.
+    ///
+    /// The commit writes as little as possible:
+    /// - no data file if no row changes,
+    /// - only new files if all changed rows are new,
+    /// - the staged files as they are if the diff is complete and touches most of the table,
+    /// - otherwise the data files that hold changed rows.
     ///
     /// # Errors
-    /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; then nothing has changed.
+    /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; nothing has changed then.
     pub async fn commit_diff(&mut self, diff: Diff, change: Change) -> Result<CommitOutcome> {
         let change = change.with_counts(diff.counts);
         if diff.counts == Counts::default() && self.exists() {
-            return self.touch(change).await;
+            return self.commit_without_rows(change).await;
         }
         let prepared = if diff.is_overwrite || (diff.is_complete && !diff.drops_staged && self.touches_most(&diff)) {
             self.overwritten(diff).await?
@@ -64,19 +68,19 @@ impl Table {
         self.commit(prepared.adds, prepared.others, prepared.operation, change).await
     }
 
-    /// Whether the data files that hold changed rows are more than half of the table's.
+    /// Returns whether the data files that hold changed rows are more than half of the table's bytes.
     fn touches_most(&self, diff: &Diff) -> bool {
         let touched: u64 =
             self.files().filter(|file| diff.touched.contains(file_name(&file.path))).map(|file| file.bytes).sum();
         touched * 2 > self.bytes()
     }
 
-    /// The staged files that hold new rows, without those that the table has already.
+    /// Prepares an append: the staged files, without the rows that the table already has.
     async fn appended(&self, diff: Diff) -> Result<Prepared> {
         let mut record = Record::begin(self, &diff)?;
         let mut writer = if diff.changes_all() { None } else { Some(self.writer()?) };
         if record.is_some() || writer.is_some() {
-            self.pass_changed(&diff, writer.as_mut(), record.as_mut()).await?;
+            self.read_changed_rows(&diff, writer.as_mut(), record.as_mut()).await?;
         }
         let others = Record::finish_all(record).await?;
         let adds = match writer {
@@ -86,12 +90,13 @@ impl Table {
         Ok(Prepared { adds, others, operation: self.write_operation(SaveMode::Append) })
     }
 
-    /// The data files that hold rows which are deleted or replaced, written anew without them, and the changed rows.
+    /// Prepares a merge: the data files that hold deleted or replaced rows are rewritten without these rows, and the
+    /// changed rows are added.
     async fn rewritten(&self, diff: &Diff) -> Result<Prepared> {
         let mut record = Record::begin(self, diff)?;
         let mut writer = self.writer()?;
-        self.pass_touched(diff, Some(&mut writer), record.as_mut()).await?;
-        self.pass_changed(diff, Some(&mut writer), record.as_mut()).await?;
+        self.read_touched_files(diff, Some(&mut writer), record.as_mut()).await?;
+        self.read_changed_rows(diff, Some(&mut writer), record.as_mut()).await?;
         let mut others = Record::finish_all(record).await?;
         others.extend(self.removes(|name| diff.touched.contains(name)));
         let operation = DeltaOperation::Merge {
@@ -104,20 +109,20 @@ impl Table {
         Ok(Prepared { adds: writer.finish().await?.adds, others, operation })
     }
 
-    /// The staged files in place of all that the table has.
+    /// Prepares an overwrite: the staged files replace all data files of the table.
     async fn overwritten(&self, diff: Diff) -> Result<Prepared> {
         let mut record = Record::begin(self, &diff)?;
         if record.is_some() {
-            self.pass_touched(&diff, None, record.as_mut()).await?;
-            self.pass_changed(&diff, None, record.as_mut()).await?;
+            self.read_touched_files(&diff, None, record.as_mut()).await?;
+            self.read_changed_rows(&diff, None, record.as_mut()).await?;
         }
         let mut others = Record::finish_all(record).await?;
         others.extend(self.removes(|_| true));
         Ok(Prepared { adds: diff.staged.adds, others, operation: self.write_operation(SaveMode::Overwrite) })
     }
 
-    /// Reads the data files that `diff` touches: rows that stay go to `writer`, the others to `record`.
-    async fn pass_touched(
+    /// Reads the data files that `diff` touches. Rows that stay go to `writer`, the others to `record`.
+    async fn read_touched_files(
         &self,
         diff: &Diff,
         mut writer: Option<&mut Writer>,
@@ -142,13 +147,13 @@ impl Table {
         }
         if gone < diff.outdated.len() as u64 {
             let (wanted, name) = (diff.outdated.len(), self.spec.name);
-            return Err(Error::bug(format!("{wanted} rows of {name} are outdated, and {gone} were found")));
+            return Err(Error::bug(format!("{wanted} rows of {name} are outdated, but only {gone} were found")));
         }
         Ok(())
     }
 
-    /// Reads the staged rows: those that are new or differ go to `writer` and `record`.
-    async fn pass_changed(
+    /// Reads the staged rows. Those that are new or differ go to `writer` and to `record`.
+    async fn read_changed_rows(
         &self,
         diff: &Diff,
         mut writer: Option<&mut Writer>,
@@ -172,7 +177,7 @@ impl Table {
         Ok(())
     }
 
-    /// What removes the data files whose names are `wanted`.
+    /// Returns the actions that remove the data files whose names are `wanted`.
     fn removes(&self, wanted: impl Fn(&str) -> bool) -> Vec<Action> {
         let Ok(state) = self.delta.snapshot() else { return Vec::new() };
         let files = state.log_data();
@@ -188,28 +193,28 @@ impl Table {
         }
     }
 
-    /// Moves the watermark and nothing else: what was read is what the table has.
+    /// Commits `change` without rows: the watermark moves, and the rows stay as they are.
     ///
     /// # Errors
-    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails; then nothing has changed.
-    async fn touch(&mut self, change: Change) -> Result<CommitOutcome> {
+    /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; nothing has changed then.
+    async fn commit_without_rows(&mut self, change: Change) -> Result<CommitOutcome> {
         self.commit(Vec::new(), Vec::new(), self.write_operation(SaveMode::Append), change).await
     }
 
-    /// A commit without rows, which any other run under way loses to.
+    /// Makes an empty commit, so that the commit of any other active run fails with a conflict.
     pub(super) async fn fence(&mut self) -> Result<()> {
         let info = serde_json::Map::from_iter([("mode".to_owned(), "sweep".into())]);
         let change = Change { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info };
-        let outcome = self.touch(change).await?;
+        let outcome = self.commit_without_rows(change).await?;
         let version = outcome.committed(self.spec.name)?;
         if self.version() >= Some(version) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Unreachable, format!("the table {} cannot be read again", self.spec.name))
+        Err(Error::new(ErrorKind::Unreachable, format!("the table {} cannot be read after a commit", self.spec.name))
             .with_hint("run again: nothing half-done was written"))
     }
 
-    /// Commits `adds` and `others`: what is removed, and what records the changes. A table's first commit has none.
+    /// Commits `adds` and `others`: the removals and the change data files. A table's first commit has no `others`.
     pub(super) async fn commit(
         &mut self,
         adds: Vec<Add>,
@@ -233,8 +238,8 @@ impl Table {
         self.settle(base, result).await
     }
 
-    /// The table's metadata with what has not been known so far: the instance that its rows come from, and how long
-    /// its past is kept.
+    /// Returns the table's metadata with properties that are new or have changed: the instance that its rows come from,
+    /// and the retention of old versions. `None` if the metadata stays as it is.
     fn changed_metadata(&self, change: &Change) -> Option<Action> {
         let instance = change.instance.clone().filter(|_| self.instance().is_none());
         let instance = instance.map(|instance| (INSTANCE.to_owned(), instance));
@@ -250,7 +255,7 @@ impl Table {
         Some(Action::Metadata(metadata))
     }
 
-    /// The table's first commit: its schema, its rows and the watermark at once.
+    /// Makes the table's first commit: its schema, its rows and the watermark in one. Returns the version.
     pub(super) async fn create(&self, adds: Vec<Add>, change: Change) -> Result<u64, DeltaTableError> {
         let schema: StructType = self.spec.schema().as_ref().try_into_kernel()?;
         let mut properties_of_table: HashMap<String, Option<String>> = HashMap::from([
@@ -279,20 +284,20 @@ impl Table {
         Ok(table.version().unwrap_or(0))
     }
 
-    /// Takes in the outcome: on success the new version is loaded and what it superseded is removed. What fails
-    /// after the commit is put into the log (a checkpoint, say) does not undo it.
+    /// Converts the result of a commit to its outcome. On success, loads the new version and removes the files that it
+    /// superseded. A failure after the commit is in the log (of a Delta checkpoint, for example) does not undo it.
     pub(super) async fn settle(&mut self, base: Base, result: Result<(), DeltaTableError>) -> Result<CommitOutcome> {
         let (made, is_unknown) = (self.store.take_committed(), self.store.take_unknown());
         match (result, made) {
             (Err(error), None) if is_unknown => {
-                Ok(CommitOutcome::Unknown { error: store_error("what the store said", &error) })
+                Ok(CommitOutcome::Unknown { error: store_error("store error", &error) })
             }
             (Err(error), None) if is_conflict(&error) => Ok(CommitOutcome::Conflicted { base: base.version }),
             (Err(error), None) => Err(store_error(&format!("the commit to {} failed", self.spec.name), &error)),
-            (Ok(()), None) => Err(Error::bug(format!("a commit to {} was made behind its store", self.spec.name))),
+            (Ok(()), None) => Err(Error::bug(format!("a commit to {} bypassed the staged store", self.spec.name))),
             (result, Some(version)) => {
                 if let Err(error) = result {
-                    tracing::warn!(table = self.spec.name, %error, "committed, but what follows a commit failed");
+                    tracing::warn!(table = self.spec.name, %error, "committed, but a step after the commit failed");
                 }
                 match self.reload().await {
                     Ok(()) => {
@@ -303,7 +308,7 @@ impl Table {
                     }
                     Err(error) => tracing::warn!(
                         table = self.spec.name, %error,
-                        "committed, but the table cannot be read again: the next run removes what was superseded"
+                        "committed, but the table cannot be read: the next run removes the superseded files"
                     ),
                 }
                 Ok(CommitOutcome::Committed { version })
@@ -311,7 +316,7 @@ impl Table {
         }
     }
 
-    /// Loads the newest version, trying more than once: what was superseded is known only after that.
+    /// Loads the newest version, with retries: only then is it known which files are superseded.
     async fn reload(&mut self) -> Result<(), DeltaTableError> {
         let mut tries = 0;
         loop {
@@ -323,8 +328,8 @@ impl Table {
         }
     }
 
-    /// Removes the files that the table had at `base` and has no longer, and what a crash had left before the
-    /// table's first commit.
+    /// Removes the files that the table had at `base` and has no longer, and those that a crash left before the table's
+    /// first commit. Does nothing if old versions are kept.
     async fn remove_superseded(&mut self, base: &Base) {
         if self.keeps_history() {
             return;
@@ -337,7 +342,7 @@ impl Table {
     }
 }
 
-/// What a commit is computed from.
+/// The version that a commit is computed from, and its data files.
 pub(super) struct Base {
     version: Option<u64>,
     files: HashSet<String>,
@@ -363,7 +368,7 @@ fn properties(change: &Change) -> CommitProperties {
 fn is_conflict(error: &DeltaTableError) -> bool {
     match error {
         DeltaTableError::VersionAlreadyExists(_) => true,
-        // Another run has written the table's first version meanwhile; delta-rs keeps the error's type to itself.
+        // Another run has written the table's first version. delta-rs does not export the type of this error.
         DeltaTableError::GenericError { source } => source.to_string().contains("already exists at that location"),
         DeltaTableError::Transaction { source } => matches!(
             source,

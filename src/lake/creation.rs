@@ -1,4 +1,4 @@
-//! When the rows of a table were created: what tells how many of them lie between two moments.
+//! The creation times of a table's rows, which tell how many rows lie between two times.
 
 use std::ops::RangeInclusive;
 
@@ -15,8 +15,8 @@ use super::table::Table;
 use crate::error::{Error, Result};
 
 impl Table {
-    /// When each row was created that the table will have after `diff`, in Unix milliseconds and ascending order: 8 bytes
-    /// for each. `None` if a row does not say.
+    /// Returns the creation times of the rows that the table will have after `diff`: Unix milliseconds in ascending
+    /// order, 8 bytes per row. `None` if the creation time of a row is unknown.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
@@ -46,32 +46,32 @@ impl Table {
         Ok(Some(times))
     }
 
-    /// The keys, which must be one column of text, of the rows created in this range of Unix milliseconds.
+    /// Returns the keys of the rows created in this range of Unix milliseconds. The key must be a single text column.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn keys_created(&self, range: RangeInclusive<i64>) -> Result<Vec<String>> {
-        let moment = |millis: i64| {
+        let time = |millis: i64| {
             Expr::Literal(ScalarValue::TimestampMicrosecond(Some(millis * 1000), Some("UTC".into())), None)
         };
-        let filter = col(CREATED_AT).gt_eq(moment(*range.start()));
-        let filter = Some(filter.and(col(CREATED_AT).lt(moment(range.end() + 1))));
+        let filter = col(CREATED_AT).gt_eq(time(*range.start()));
+        let filter = Some(filter.and(col(CREATED_AT).lt(time(range.end() + 1))));
         let mut rows = self.committed(Committed { columns: Some(self.spec.key), filter, files: None }).await?;
         let mut keys = Vec::new();
         while let Some(batch) = rows.try_next().await.map_err(|error| failed(&error))? {
             let batch = self.keys_of(&batch)?;
             let column = batch.column(0).as_string_opt::<i32>();
-            let column = column.ok_or_else(|| Error::bug(format!("{} has no text for a key", self.spec.name)))?;
+            let column = column.ok_or_else(|| Error::bug(format!("the key of {} is not text", self.spec.name)))?;
             keys.extend(column.iter().flatten().map(str::to_owned));
         }
         Ok(keys)
     }
 }
 
-/// Adds the moments of the `wanted` rows, Unix milliseconds. Returns `false` if one of them is not known.
+/// Appends the creation times of the `wanted` rows to `times`, in Unix milliseconds. Returns `false` if one is unknown.
 fn take_times(batch: &RecordBatch, wanted: impl Iterator<Item = bool>, times: &mut Vec<i64>) -> Result<bool> {
     let created = batch.column_by_name(CREATED_AT).and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
-    let created = created.ok_or_else(|| Error::bug("rows that do not say when they were created"))?;
+    let created = created.ok_or_else(|| Error::bug("rows without the column created_at"))?;
     for (at, wanted) in created.iter().zip(wanted) {
         match at {
             _ if !wanted => {}

@@ -1,8 +1,7 @@
-//! Damage at rest: log entries that are gone or garbled, checkpoints that are gone or cut, data files likewise.
+//! Damaged tables: log entries, Delta checkpoints or data files that are missing, truncated or unreadable.
 //!
-//! Delta-rs says of such a table that it cannot be read, and not always why. This module looks at the log and the data
-//! files, and names the file. Damage that loses nothing is read around: as long as all commits are there, no checkpoint
-//! is needed.
+//! delta-rs reports that such a table cannot be read, but not always why. This module checks the log and the data
+//! files, and names the damaged file. A damaged checkpoint does not stop a read if all commits exist.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,43 +21,43 @@ use super::store_error;
 use super::table::{DataFile, Table};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where the log says which checkpoint is the last.
+/// The file of the log that names the last checkpoint.
 pub(super) const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
 
-/// How many log entries are read at a time.
+/// How many log entries are read concurrently.
 const ENTRIES_AT_ONCE: usize = 16;
 
-/// What is wrong with a file of a table.
+/// The damage of one file of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
     Gone,
     Unreadable,
-    /// It has another size than the log says.
+    /// Its size differs from the size in the log.
     Cut,
 }
 
 impl Flaw {
-    fn words(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
-            Self::Gone => "is gone",
+            Self::Gone => "is missing",
             Self::Unreadable => "cannot be read",
-            Self::Cut => "is cut off",
+            Self::Cut => "has the wrong size",
         }
     }
 }
 
-/// What a table's log consists of, and what is wrong with it.
+/// The state of a table's log, and its damage.
 #[derive(Debug, Default)]
 pub(super) struct LogState {
-    /// The newest version that any entry or checkpoint is of.
+    /// The newest version that has a log entry or a checkpoint.
     pub newest: u64,
-    /// The first version that is needed: the one after the newest good checkpoint.
+    /// The first version whose log entry is needed: the one after the newest readable checkpoint.
     pub first: u64,
-    /// Needed entries that are gone or garbled, by their version.
+    /// Needed log entries that are missing or unreadable, by version.
     pub flawed: BTreeMap<u64, Flaw>,
-    /// Checkpoints that are gone or cut, and the hint that points to one: relative to the table.
+    /// Damaged checkpoints, and the hint if it names one of them or cannot be parsed. Paths are relative to the table.
     pub useless: Vec<Path>,
-    /// Whether one of the needed entries or the checkpoint they follow declares the table's columns.
+    /// Whether the readable checkpoint or one of the needed log entries declares the table's columns.
     pub has_metadata: bool,
 }
 
@@ -68,10 +67,11 @@ struct Hint {
 }
 
 impl Table {
-    /// Opens the table around useless checkpoints, if it has all commits; `error` is why it cannot be opened otherwise.
+    /// Opens the table without its damaged checkpoints, if all commits exist. `error` is the error of opening it with
+    /// them.
     ///
     /// # Errors
-    /// [`Damaged`](ErrorKind::Damaged) if the log has lost commits, `error` if nothing is wrong with the log.
+    /// [`Damaged`](ErrorKind::Damaged) if the log has lost commits; `error` if the log is not damaged.
     pub(super) async fn open_around(&mut self, error: Error) -> Result<()> {
         let Ok(log) = self.log_state().await else { return Err(error) };
         if let Some((version, flaw)) = log.flawed.first_key_value() {
@@ -89,17 +89,17 @@ impl Table {
         }
         tracing::warn!(
             table = self.spec.name, file = %log.useless[0],
-            "a checkpoint of the log is gone or cut off: the table was read from its commits"
+            "a checkpoint of the log is missing or damaged: the table was read from its commits"
         );
         self.useless_checkpoints = log.useless;
         Ok(())
     }
 
-    /// Refuses a log on local disk one of whose needed entries is empty, as a power failure may leave it: delta-rs takes
-    /// it for a commit that does nothing, and a sweep would remove the files that it named.
+    /// Checks, on local disk, that no needed log entry is empty. A power failure can leave an empty entry; delta-rs
+    /// reads it as a commit without actions, and a sweep would then remove the files that the entry named.
     ///
     /// # Errors
-    /// [`Damaged`](ErrorKind::Damaged) if there is one.
+    /// [`Damaged`](ErrorKind::Damaged) if a needed entry is empty.
     pub(super) async fn refuse_empty_entries(&self) -> Result<()> {
         if self.lake.location().directory().is_none() {
             return Ok(());
@@ -115,7 +115,7 @@ impl Table {
         }
     }
 
-    /// Looks at every file of the log that is needed to open the table.
+    /// Checks every file of the log that is needed to open the table.
     pub(super) async fn log_state(&self) -> Result<LogState> {
         let mut entries = BTreeSet::new();
         let mut checkpoints: BTreeMap<u64, Vec<Path>> = BTreeMap::new();
@@ -128,24 +128,24 @@ impl Table {
         }
         let hint = self.hint().await?;
         let mut log = LogState::default();
-        let of_checkpoints = checkpoints.last_key_value().map(|(version, _)| *version);
-        log.newest = entries.last().copied().max(of_checkpoints).unwrap_or_default();
+        let newest_checkpoint = checkpoints.last_key_value().map(|(version, _)| *version);
+        log.newest = entries.last().copied().max(newest_checkpoint).unwrap_or_default();
         for (version, files) in checkpoints.iter().rev() {
-            if self.are_whole(files).await? {
+            if self.are_readable(files).await? {
                 (log.first, log.has_metadata) = (version + 1, true);
                 break;
             }
             log.useless.extend(files.iter().cloned());
         }
-        let good = log.first.checked_sub(1);
-        if hint.is_some_and(|hint| hint.is_none_or(|version| good.is_none_or(|good| good < version))) {
+        let readable = log.first.checked_sub(1);
+        if hint.is_some_and(|hint| hint.is_none_or(|version| readable.is_none_or(|readable| readable < version))) {
             log.useless.push(Path::from(LAST_CHECKPOINT));
         }
-        self.look_at_entries(&entries, &mut log).await?;
+        self.check_entries(&entries, &mut log).await?;
         Ok(log)
     }
 
-    async fn look_at_entries(&self, entries: &BTreeSet<u64>, log: &mut LogState) -> Result<()> {
+    async fn check_entries(&self, entries: &BTreeSet<u64>, log: &mut LogState) -> Result<()> {
         let read = |version: u64| async move {
             let content = match self.store.get(&entry_path(version)).await {
                 Ok(found) => found.bytes().await,
@@ -155,10 +155,10 @@ impl Table {
         };
         let gone = (log.first..=log.newest).filter(|version| !entries.contains(version));
         log.flawed.extend(gone.map(|version| (version, Flaw::Gone)));
-        let there: Vec<u64> = entries.range(log.first..).copied().collect();
-        let mut contents = futures::stream::iter(there).map(read).buffered(ENTRIES_AT_ONCE);
+        let existing: Vec<u64> = entries.range(log.first..).copied().collect();
+        let mut contents = futures::stream::iter(existing).map(read).buffered(ENTRIES_AT_ONCE);
         while let Some((version, content)) = contents.next().await {
-            let content = content.map_err(|error| self.unlisted(&error))?;
+            let content = content.map_err(|error| self.log_unreadable(&error))?;
             match get_actions(version, &content) {
                 Ok(actions) if !actions.is_empty() => {
                     let is_metadata = |action| matches!(action, &deltalake::kernel::Action::Metadata(_));
@@ -170,19 +170,19 @@ impl Table {
         Ok(())
     }
 
-    /// The version that the log's hint points to: `None` if there is no hint, `Some(None)` if it cannot be read.
+    /// Returns the version that the log's hint names: `None` if there is no hint, `Some(None)` if it cannot be parsed.
     async fn hint(&self) -> Result<Option<Option<u64>>> {
         let found = match self.store.get(&Path::from(LAST_CHECKPOINT)).await {
             Ok(found) => found.bytes().await,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => Err(error),
         };
-        let found = found.map_err(|error| self.unlisted(&error))?;
+        let found = found.map_err(|error| self.log_unreadable(&error))?;
         Ok(Some(serde_json::from_slice::<Hint>(&found).ok().map(|hint| hint.version)))
     }
 
-    /// Whether these Parquet files can be read to their ends.
-    async fn are_whole(&self, files: &[Path]) -> Result<bool> {
+    /// Returns whether these Parquet files exist and can be read completely.
+    async fn are_readable(&self, files: &[Path]) -> Result<bool> {
         for file in files {
             let content = match self.store.get(file).await {
                 Ok(found) => found.bytes().await,
@@ -191,20 +191,20 @@ impl Table {
             match content {
                 Ok(content) if is_whole(content.clone()) => {}
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(false),
-                Err(error) => return Err(self.unlisted(&error)),
+                Err(error) => return Err(self.log_unreadable(&error)),
             }
         }
         Ok(true)
     }
 
-    /// The data files that the table's version names and that are gone, or have another size than it says.
+    /// Returns the data files of the table's version that are missing, or whose size differs from the size in the log.
     pub(super) async fn flawed_files(&self) -> Result<Vec<(DataFile, Flaw)>> {
         if !self.exists() {
             return Ok(Vec::new());
         }
         let listed: Result<HashMap<Path, u64>, _> =
             self.store.list(None).map_ok(|object| (object.location, object.size)).try_collect().await;
-        let listed = listed.map_err(|error| self.unlisted(&error))?;
+        let listed = listed.map_err(|error| self.log_unreadable(&error))?;
         let flaw = |file: DataFile| match listed.get(&Path::from(file.path.as_str())) {
             None => Some((file, Flaw::Gone)),
             Some(size) if *size != file.bytes => Some((file, Flaw::Cut)),
@@ -213,13 +213,13 @@ impl Table {
         Ok(self.files().filter_map(flaw).collect())
     }
 
-    /// The error that names a damaged data file of the table's newest version; `None` if all are there and have the
-    /// size that the log says, or nobody can say.
+    /// Returns the error that names a damaged file of the table's newest version. `None` if all data files exist with
+    /// the size in the log, or if this cannot be determined.
     pub async fn damage(&self) -> Option<Error> {
         if let Some(error) = &self.damaged {
             return Some(error.clone());
         }
-        // Another run may have superseded files of the version that is open here.
+        // Another run may have superseded files of the version that this table is open at.
         let mut newest = Self::open(&self.lake, self.spec, None).await;
         if let Err(error) = &mut newest {
             return (error.kind() == ErrorKind::Damaged).then(|| error.clone());
@@ -230,31 +230,33 @@ impl Table {
         Some(newest.damaged(&Path::from(file.path.as_str()), *flaw, flawed.len()))
     }
 
-    /// The error of a table whose `file`, relative to it, has a flaw, as have `flawed` files altogether.
+    /// Returns the error of a damaged table: `file`, relative to the table, has `flaw`, and `flawed` files are damaged
+    /// in total.
     pub(super) fn damaged(&self, file: &Path, flaw: Flaw, flawed: usize) -> Error {
         let others = match flawed {
             0 | 1 => String::new(),
-            several => format!(", and so are {} more files", several - 1),
+            several => format!(" ({several} damaged files in total)"),
         };
         let name = self.spec.name;
-        let text = format!("the table {name} in {} is damaged: {file} {}{others}", self.lake.location(), flaw.words());
+        let text =
+            format!("the table {name} in {} is damaged: {file} {}{others}", self.lake.location(), flaw.description());
         Error::new(ErrorKind::Damaged, text).with_hint(
-            "run clerk-lake sync --full, which reads it anew from Clerk and keeps what can still be read; \
-             clerk-lake maintain --repair repairs what it can without Clerk",
+            "run clerk-lake sync --full, which reads the table again from Clerk and keeps the rows that can still be \
+             read; clerk-lake maintain --repair repairs what it can without Clerk",
         )
     }
 
-    fn unlisted(&self, error: &object_store::Error) -> Error {
+    fn log_unreadable(&self, error: &object_store::Error) -> Error {
         store_error(&format!("the log of {} cannot be read", self.spec.name), error)
     }
 }
 
-/// The log entry of `version`, relative to its table.
+/// Returns the path of the log entry of `version`, relative to its table.
 pub(super) fn entry_path(version: u64) -> Path {
     Path::from(format!("_delta_log/{version:020}.json"))
 }
 
-/// The version whose checkpoint, or part of one, lies at `path`; `None` if it is no checkpoint.
+/// Returns the version of the checkpoint, or part of a checkpoint, at `path`. `None` if it is not a checkpoint.
 fn version_of_checkpoint(path: &Path) -> Option<u64> {
     let name = path.as_ref().strip_prefix("_delta_log/")?;
     let (version, rest) = name.split_once('.')?;
@@ -262,7 +264,7 @@ fn version_of_checkpoint(path: &Path) -> Option<u64> {
     version.parse().ok().filter(|_| is_one)
 }
 
-/// Whether `content` is a Parquet file, all of which can be read.
+/// Returns whether `content` is a Parquet file that can be read completely.
 pub(super) fn is_whole(content: Bytes) -> bool {
     let Ok(reader) = SerializedFileReader::new(content) else { return false };
     (0..reader.num_row_groups()).all(|group| {

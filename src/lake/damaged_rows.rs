@@ -1,5 +1,7 @@
-//! A damaged table as DataFusion knows it: it has its columns, and whoever reads its rows gets the error that names the
-//! damage. So a query over other tables is none the worse for it.
+//! A DataFusion table provider for a damaged table.
+//!
+//! It has the table's columns, and a scan of its rows returns the error that names the damage. Queries over other
+//! tables are not affected.
 
 use std::sync::Arc;
 

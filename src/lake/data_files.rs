@@ -1,8 +1,8 @@
-//! A snapshot as a plain list of Parquet files, each with its partition key: what a plan can be made of that is
-//! carried out elsewhere, by an engine that knows nothing of Delta and lists nothing by itself.
+//! A snapshot as a plain list of Parquet files, each with its partition key. A plan over such a list can run in an
+//! engine that does not know Delta and does not list directories, such as a Ballista executor.
 //!
-//! DataFusion's own `ListingTable` will not do. Told of single files, it finds no partition keys in their paths, and
-//! drops every file where a query asks for a key; and a file that is gone is an empty list to it, not an error.
+//! DataFusion's `ListingTable` is not suitable. If it is given single files, it finds no partition keys in their paths,
+//! and drops every file when a query filters on a key. It also treats a missing file as an empty list, not as an error.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,18 +31,19 @@ use super::layout::join;
 use super::{Lake, Table, store_error};
 use crate::error::{Error, ErrorKind, Result, chain};
 
-/// The table property by which columns may go by other names in the files.
+/// The table property that allows columns to have other names in the files.
 const COLUMN_MAPPING: &str = "delta.columnMapping.mode";
 
 impl Table {
-    /// The table at the version that it is open at, as DataFusion reads a list of Parquet files: a plan over it can
-    /// be carried out wherever these files can be reached by their URLs. Where a commit supersedes one of them before
-    /// it is read, the plan fails: it never gives fewer rows.
+    /// Returns the table, at the version that it is open at, as a list of Parquet files.
+    ///
+    /// A plan over it can run on any machine that can access these files by their URLs. If a commit supersedes one of
+    /// them before it is read, the plan fails: it never returns fewer rows.
     ///
     /// # Errors
-    /// [`Query`](ErrorKind::Query) where another program has given the table what its files alone do not tell
-    /// (deletion vectors, columns by other names); [`Unreachable`](ErrorKind::Unreachable) where the table has not
-    /// been written yet.
+    /// [`Query`](ErrorKind::Query) if another program has enabled a feature on the table that its files alone do not
+    /// express (deletion vectors, column mapping); [`Unreachable`](ErrorKind::Unreachable) if the table has not been
+    /// written yet.
     pub fn as_files(&self) -> Result<Arc<dyn TableProvider>> {
         if let Some(error) = &self.damaged {
             return Ok(Arc::new(DamagedRows { schema: self.spec().schema(), error: error.clone() }));
@@ -55,27 +56,27 @@ impl Table {
         Ok(Arc::new(DataFiles::new(&self.lake, schema, columns, files)?))
     }
 
-    /// The table's columns, which its files have by the same names.
+    /// Returns the table's schema. Fails if the columns have other names in the files.
     pub(super) fn plain_schema(&self) -> Result<SchemaRef> {
         let name = self.spec().name;
         let state = self.delta.snapshot();
         let state = state.map_err(|error| store_error(&format!("the table {name} cannot be read"), &error))?;
         if self.property(COLUMN_MAPPING).is_some_and(|mode| mode != "none") {
-            return Err(not_plain(name, "its columns have other names in the files"));
+            return Err(not_plain_parquet(name, "its columns have other names in the files"));
         }
         Ok(state.snapshot().arrow_schema())
     }
 
-    /// The column that names the files' directories, if there is one, and those that are in the files.
+    /// Splits the columns into the partition column, if there is one, and the columns that are stored in the files.
     pub(super) fn keys_and_rest(&self, schema: &Schema) -> (Vec<FieldRef>, Vec<FieldRef>) {
         schema.fields().iter().cloned().partition(|field| self.spec().partition == Some(field.name().as_str()))
     }
 
-    /// A data file as DataFusion knows one, by its path from the store's root.
+    /// Returns a data file as a DataFusion [`PartitionedFile`], whose path is relative to the store's root.
     fn listed(&self, file: &LogicalFileView, columns: &TableSchema) -> Result<PartitionedFile> {
         let name = self.spec().name;
         if file.deletion_vector_descriptor().is_some() {
-            return Err(not_plain(name, "rows of its files are marked as deleted"));
+            return Err(not_plain_parquet(name, "it has deletion vectors"));
         }
         let bug = |error: &(dyn std::error::Error + 'static)| Error::bug(format!("{name}: {}", chain(error)));
         let location = join(&self.lake.table_prefix(name), &file.object_store_path());
@@ -97,12 +98,12 @@ impl Table {
     }
 }
 
-fn not_plain(table: &str, why: &str) -> Error {
+fn not_plain_parquet(table: &str, why: &str) -> Error {
     Error::new(ErrorKind::Query, format!("{table} cannot be read as plain Parquet files: {why}"))
-        .with_hint("another program has changed the table; ask with --engine local, which reads it as Delta")
+        .with_hint("another program has changed the table; query it with --engine local, which reads it as Delta")
 }
 
-/// A partition key's value, which the log has as text.
+/// Parses the value of a partition key, which the log stores as text.
 pub(super) fn key_value(text: Option<String>, data_type: &DataType) -> Result<ScalarValue, DataFusionError> {
     match text {
         Some(text) => ScalarValue::try_from_string(text, data_type),
@@ -110,19 +111,20 @@ pub(super) fn key_value(text: Option<String>, data_type: &DataType) -> Result<Sc
     }
 }
 
-/// The files of a snapshot, or of what changed between two.
+/// The data files of a snapshot, or the change data files between two snapshots.
 #[derive(Debug)]
 pub(super) struct DataFiles {
     /// All columns, in the table's order.
     schema: SchemaRef,
-    /// The same, the partition key last, as DataFusion has them in a scan of files.
+    /// The same columns in the order of a DataFusion file scan: the partition key comes last.
     columns: TableSchema,
     store: ObjectStoreUrl,
     files: Vec<PartitionedFile>,
 }
 
 impl DataFiles {
-    /// `files` of `lake`, which have `columns` and are to be read in the order of `schema`.
+    /// Returns the table of these `files` of `lake`. The files have `columns`; a scan returns them in the order of
+    /// `schema`.
     pub(super) fn new(
         lake: &Lake,
         schema: SchemaRef,
@@ -133,22 +135,22 @@ impl DataFiles {
         Ok(Self { schema, columns, store, files })
     }
 
-    /// Whether `filter` can be answered from the partition key alone.
-    fn is_of_key(&self, filter: &Expr) -> bool {
+    /// Returns whether `filter` can be evaluated from the partition key alone.
+    fn uses_only_the_key(&self, filter: &Expr) -> bool {
         let keys: Vec<&str> = self.columns.table_partition_cols().iter().map(|key| key.name().as_str()).collect();
         !keys.is_empty() && expr_applicable_for_cols(&keys, filter)
     }
 
-    /// The files whose partition key passes those of `filters` that ask for nothing else.
-    fn kept(&self, filters: &[Expr]) -> Result<Vec<PartitionedFile>, DataFusionError> {
-        let filters: Vec<Expr> = filters.iter().filter(|filter| self.is_of_key(filter)).cloned().collect();
+    /// Returns the files whose partition key passes the filters that use only the partition key.
+    fn pruned(&self, filters: &[Expr]) -> Result<Vec<PartitionedFile>, DataFusionError> {
+        let filters: Vec<Expr> = filters.iter().filter(|filter| self.uses_only_the_key(filter)).cloned().collect();
         let keys = DFSchema::from_unqualified_fields(self.columns.table_partition_cols().clone(), HashMap::new())?;
-        let kept = |file: &PartitionedFile| filter_partitioned_file(file.clone(), &filters, &keys).transpose();
-        self.files.iter().filter_map(kept).collect()
+        let passing = |file: &PartitionedFile| filter_partitioned_file(file.clone(), &filters, &keys).transpose();
+        self.files.iter().filter_map(passing).collect()
     }
 
-    /// Where the columns of `projection`, which counts in the table's order, are in a scan of files.
-    fn in_a_scan(&self, projection: Option<&Vec<usize>>) -> Result<Vec<usize>, DataFusionError> {
+    /// Converts `projection`, whose indices are in the table's order, to indices in the order of a file scan.
+    fn scan_indices(&self, projection: Option<&Vec<usize>>) -> Result<Vec<usize>, DataFusionError> {
         let fields = project_schema(&self.schema, projection)?;
         let at = |field: &FieldRef| self.columns.table_schema().index_of(field.name()).map_err(DataFusionError::from);
         fields.fields().iter().map(at).collect()
@@ -170,7 +172,7 @@ impl TableProvider for DataFiles {
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
         let push_down = |filter: &&Expr| {
-            if self.is_of_key(filter) {
+            if self.uses_only_the_key(filter) {
                 TableProviderFilterPushDown::Exact
             } else {
                 TableProviderFilterPushDown::Inexact
@@ -186,7 +188,7 @@ impl TableProvider for DataFiles {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let files = self.kept(filters)?;
+        let files = self.pruned(filters)?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
         }
@@ -196,14 +198,14 @@ impl TableProvider for DataFiles {
         let scan = FileScanConfigBuilder::new(self.store.clone(), format.file_source(self.columns.clone()))
             .with_file_groups(FileGroup::new(files).split_files(session.config().target_partitions()))
             .with_statistics(statistics)
-            .with_projection_indices(Some(self.in_a_scan(projection)?))?
+            .with_projection_indices(Some(self.scan_indices(projection)?))?
             .with_limit(limit)
             .build();
         format.create_physical_plan(session, scan).await
     }
 }
 
-/// How many rows a file has, as the log says.
+/// Returns the number of rows of a file, according to the log.
 fn rows(file: &PartitionedFile) -> Precision<usize> {
     file.statistics.as_ref().map_or(Precision::Absent, |statistics| statistics.num_rows)
 }

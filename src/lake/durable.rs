@@ -1,7 +1,8 @@
-//! What a commit on local disk names is on the disk before the commit counts: files and directories are synced.
+//! Makes commits on local disk durable: the files that a commit names, and their directories, are synced before the
+//! commit counts.
 //!
-//! An object store does this by itself before it answers. A local file system keeps what is written in memory for a
-//! while, and a power failure in that time may leave a log entry that names files without content.
+//! An object store does this before it responds. A local file system holds writes in memory for a while, and a power
+//! failure in that time can leave a log entry that names empty files.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,11 +13,11 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error, Result};
 
-/// How many files are synced at a time: a file system puts several into one write of its journal.
+/// How many files are synced concurrently. A file system combines several syncs into one journal write.
 const SYNCS_AT_ONCE: usize = 16;
 
-/// Syncs these files of the local file system, and then every directory from theirs up to `top`: a new file is found
-/// after a power failure only if its directory is synced, too.
+/// Syncs these files of the local file system, then every directory from theirs up to `top` and the parent of `top`. A
+/// new file survives a power failure only if its directory is synced too.
 pub(super) async fn sync(files: &[Path], top: &Path) -> Result<()> {
     let local = LocalFileSystem::new();
     let place = |path: &Path| local.path_to_filesystem(path);
@@ -26,7 +27,7 @@ pub(super) async fn sync(files: &[Path], top: &Path) -> Result<()> {
     for file in &files {
         directories.extend(file.ancestors().skip(1).take_while(|it| it.starts_with(&top)).map(FilePath::to_owned));
     }
-    // The lake's own directory may be new.
+    // The lake's directory may be new, so its parent is synced too.
     directories.extend(top.parent().map(FilePath::to_owned));
     sync_all(files).await?;
     sync_all(directories.into_iter().collect()).await
@@ -45,7 +46,7 @@ fn sync_one(path: &FilePath) -> std::io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Elsewhere a directory cannot be opened as a file is, and a file is synced only by those who may write to it.
+/// Outside Unix, a directory cannot be opened as a file, and syncing a file requires write access.
 #[cfg(not(unix))]
 fn sync_one(path: &FilePath) -> std::io::Result<()> {
     if path.is_dir() { Ok(()) } else { File::options().write(true).open(path)?.sync_all() }

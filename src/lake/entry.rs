@@ -1,8 +1,8 @@
-//! A commit's text as it goes into the log: which staged files it names, and what its change data files are called.
+//! A commit's text as it is written to the log: the staged files that it names, and the names of its change data files.
 //!
-//! A change data file is named after the version that it belongs to, which is known only when that is committed. So
-//! its name alone says whether the log still tells of its version, and no pattern for data files (`part-*.parquet`)
-//! meets it.
+//! A change data file is named after its version, which is known only at the commit. Therefore its name alone tells
+//! whether the log still has the entry of its version, and the pattern of data files (`part-*.parquet`) does not match
+//! it.
 
 use bytes::Bytes;
 use object_store::path::{Path, PathPart};
@@ -10,18 +10,18 @@ use serde::Deserialize;
 
 use super::change_data::is_change_data;
 
-/// How many digits a version has in the name of a file.
+/// The number of digits of a version in a file name.
 const DIGITS: usize = 20;
 
-/// A commit's text, and the files that it names.
+/// A commit's text and the staged files that it names.
 pub(super) struct Entry {
-    /// What goes into the log.
+    /// The text that is written to the log.
     pub text: Bytes,
-    /// The staged files that it names: each as it was staged, and as the table will have it.
+    /// The staged files that the text names: for each, its staged path and its path in the table.
     pub files: Vec<(Path, Path)>,
 }
 
-/// An action that names a file; everything else is none of these.
+/// A line of a commit, if it is an action that names a file. Both fields are `None` for any other line.
 #[derive(Default, Deserialize)]
 struct Line {
     add: Option<Named>,
@@ -34,8 +34,8 @@ struct Named {
 }
 
 impl Entry {
-    /// The commit of `version` whose text is `text`; its change data files get the names that they are to have.
-    /// Files that are not staged are none of its business.
+    /// Returns the commit of `version` with this `text`, with its change data files renamed after the version. Files
+    /// that are not staged keep their names.
     pub(super) fn new(text: &[u8], version: u64, is_staged: impl Fn(&Path) -> bool) -> Self {
         let mut written = Vec::with_capacity(text.len());
         let mut files = Vec::new();
@@ -61,8 +61,8 @@ impl Entry {
     }
 }
 
-/// The action `line`, which names the change data file at `path`, and that path, both with the name that a file of
-/// `version` has.
+/// Renames the change data file at `path` after `version`. Returns the action `line` with the new name, and the new
+/// path.
 fn renamed(line: &[u8], path: &Path, version: u64) -> (String, Path) {
     let old = path.filename().unwrap_or_default();
     let new = format!("cdc-{version:0DIGITS$}-{}", old.strip_prefix("part-").unwrap_or(old));
@@ -71,14 +71,14 @@ fn renamed(line: &[u8], path: &Path, version: u64) -> (String, Path) {
     (line, directories.chain([PathPart::from(new)]).collect())
 }
 
-/// The version that `path`, relative to a table, commits; none where it is no commit.
+/// Returns the version of the log entry at `path`, relative to a table. `None` if it is not a log entry.
 pub(super) fn version_of(path: &Path) -> Option<u64> {
     let name = path.as_ref().strip_prefix("_delta_log/")?.strip_suffix(".json")?;
     version(name)
 }
 
-/// The version that the change data file at `path`, relative to a table, belongs to; none where it has no name that
-/// this program gives.
+/// Returns the version of the change data file at `path`, relative to a table. `None` if this program did not name the
+/// file.
 pub(super) fn version_of_change_data(path: &Path) -> Option<u64> {
     let name = path.filename().filter(|_| is_change_data(path))?.strip_prefix("cdc-")?;
     let (digits, rest) = name.split_at_checked(DIGITS)?;
@@ -86,8 +86,8 @@ pub(super) fn version_of_change_data(path: &Path) -> Option<u64> {
 }
 
 fn version(digits: &str) -> Option<u64> {
-    let is_one = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| is_one)
+    let is_version = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_version)
 }
 
 #[cfg(test)]
@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_staged_keeps_its_name() {
+    fn files_that_are_not_staged_keep_their_names() {
         let entry = Entry::new(COMMIT.as_bytes(), 7, |_| false);
         assert!(entry.files.is_empty());
         assert_eq!(entry.text, COMMIT.as_bytes());
     }
 
     #[test]
-    fn names_that_others_give_say_no_version() {
+    fn file_names_of_other_programs_have_no_version() {
         let spark = "_change_data/cdc-00000-6b2a8f1e-4f0c-4d7a-9a55-1c2d3e4f5a6b.c000.snappy.parquet";
         let elsewhere = "y=1/cdc-00000000000000000007-0-b.parquet";
         for path in [spark, elsewhere, "_change_data/part-0-b.parquet", "_change_data/cdc-+0000000000000000007-b"] {

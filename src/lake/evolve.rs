@@ -1,6 +1,7 @@
-//! Tables that another version of this program wrote, or that were kept in another way: columns that are new are
-//! added, as nulls, without touching a row; columns that this version does not know mean that it is the older one, and
-//! must not write.
+//! Prepares tables that were written by another version of this program or with other settings.
+//!
+//! New columns are added as NULL, without rewriting a row. A column that this version does not know means that a newer
+//! version wrote the table, so this version must not write to it.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +15,16 @@ use super::table::{RUN_INFO, Table};
 use crate::error::{Error, ErrorKind, Result};
 
 impl Table {
-    /// Makes a table that is open for writing ready for this version's rows: adds the columns that it lacks, switches
-    /// the recording of changes on or off where the lake is to be kept so, and clears what crashes left
-    /// ([`Table::sweep`]). Gives how many files it cleared.
+    /// Prepares a table that is open for writing for the rows of this version of the program.
+    ///
+    /// Replaces damaged checkpoints, adds missing columns, switches the change data feed on or off if the settings say
+    /// so, records the retention, and removes orphan files ([`Table::sweep`]). Returns the number of orphan files
+    /// removed.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) where a newer version wrote the table;
-    /// [`Conflict`](ErrorKind::Conflict) where another run commits at the same time;
-    /// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
+    /// [`Settings`](ErrorKind::Settings) if a newer version wrote the table;
+    /// [`Conflict`](ErrorKind::Conflict) if another run commits at the same time;
+    /// [`Unreachable`](ErrorKind::Unreachable) if the store fails.
     pub async fn make_ready(&mut self) -> Result<usize> {
         self.mend_checkpoints().await?;
         self.add_new_columns().await?;
@@ -38,8 +41,8 @@ impl Table {
             schema.fields().iter().map(|field| field.name().clone()).collect()
         };
         let own = self.spec.schema();
-        let (known, there) = (names(&own), names(&stored));
-        if let Some(unknown) = there.difference(&known).next() {
+        let (known, existing) = (names(&own), names(&stored));
+        if let Some(unknown) = existing.difference(&known).next() {
             return Err(Error::new(
                 ErrorKind::Settings,
                 format!(
@@ -48,9 +51,9 @@ impl Table {
                     self.lake.location()
                 ),
             )
-            .with_hint("update clerk-lake: a newer version writes this lake"));
+            .with_hint("update clerk-lake: a newer version wrote this lake"));
         }
-        let new: Vec<_> = own.fields().iter().filter(|field| !there.contains(field.name())).cloned().collect();
+        let new: Vec<_> = own.fields().iter().filter(|field| !existing.contains(field.name())).cloned().collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -62,7 +65,7 @@ impl Table {
         let once = CommitProperties::default().with_max_retries(0).with_metadata([(RUN_INFO.to_owned(), info)]);
         let done = self.delta.clone().add_columns().with_fields(added).with_commit_properties(once).await;
         self.settle(base, done.map(|_| ())).await?.committed(self.spec.name)?;
-        tracing::info!(table = self.spec.name, "has new columns; rows get their values as they are next written");
+        tracing::info!(table = self.spec.name, "added new columns; a row gets their values when it is next written");
         Ok(())
     }
 }

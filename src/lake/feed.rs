@@ -1,10 +1,10 @@
-//! A table's change data feed: whether its commits record which rows they insert, update and delete, and what becomes
-//! of the records.
+//! A table's change data feed: whether commits record which rows they insert, update and delete, and when these records
+//! are removed.
 //!
-//! They are Delta's own (`delta.enableChangeDataFeed`, `_change_data/`), for whoever loads incrementally. A feed
-//! begins with the version that switched it on: what the table held then is in the table, and every later version
-//! that changes a row says so in files that no compaction and no later commit touches. These stay for as long as the
-//! log tells of their version.
+//! The feed is Delta's change data feed (`delta.enableChangeDataFeed`, `_change_data/`), for consumers that load
+//! incrementally. It begins with the version that switched it on. Earlier changes are not recorded; their result is in
+//! the table. Every later version that changes a row records the change in files that neither compaction nor a later
+//! commit touches. These files stay for as long as the log has the entry of their version.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -22,52 +22,51 @@ use super::store_error;
 use super::table::Table;
 use crate::error::Result;
 
-/// The table property by which every program that writes to the table knows that changes are to be recorded.
+/// The table property that tells every program that writes to the table to record changes.
 const ENABLED: &str = "delta.enableChangeDataFeed";
 
-/// The table property that says since which version that has been so.
+/// The table property that holds the version at which the feed begins.
 const BEGINS: &str = "clerk_lake.feed_begins";
 
-/// How many of the newest versions are looked at for change data that another run left beside theirs: the next run
-/// comes before there are many more.
-const LOOKED_AT: u64 = 8;
+/// How many of the newest versions are searched for orphaned change data of other runs. Few are enough: the next run
+/// starts before there are many more versions.
+const SEARCHED_VERSIONS: u64 = 8;
 
-/// How many entries of the log are read at a time.
+/// How many log entries are read concurrently.
 const ENTRIES_AT_ONCE: usize = 16;
 
-/// The properties of a new table whose changes are recorded from the beginning.
+/// Returns the properties of a new table whose feed begins with its first version.
 pub(super) fn properties_from_the_beginning() -> [(String, Option<String>); 2] {
     [(ENABLED.to_owned(), Some(true.to_string())), (BEGINS.to_owned(), Some(0.to_string()))]
 }
 
-/// Whether these are the properties of a table whose changes are recorded.
+/// Returns whether these table properties switch the change data feed on.
 pub(super) fn is_on(properties: &HashMap<String, String>) -> bool {
     properties.get(ENABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 impl Table {
-    /// Whether its commits record their changes.
+    /// Returns whether commits to this table record their changes.
     #[must_use]
     pub fn records_changes(&self) -> bool {
         self.delta.snapshot().is_ok_and(|state| is_on(state.metadata().configuration()))
     }
 
-    /// The version after which all changes have been recorded; none where they are not, or another program has
-    /// switched that on and did not say when.
+    /// Returns the version after which all changes are recorded. `None` if the feed is off, or if another program
+    /// switched it on without recording the version.
     #[must_use]
     pub fn feed_begins(&self) -> Option<u64> {
         self.property(BEGINS).filter(|_| self.records_changes())?.parse().ok()
     }
 
-    /// Switches the recording of changes on or off, as the lake is to be kept; where that is not said, it stays as it
-    /// is.
+    /// Switches the change data feed on or off according to the lake's settings. Leaves it as it is if they do not say.
     ///
-    /// This is a commit of its own, before any that changes rows: readers go by what the version says that it begins
-    /// with.
+    /// This is a separate commit before any commit that changes rows, because readers use the table properties at the
+    /// start of a version.
     pub(super) async fn switch_feed(&mut self) -> Result<()> {
         let (Some(wanted), Some(version)) = (self.lake.keeping.change_data_feed, self.version()) else { return Ok(()) };
-        let is_so = if wanted { self.feed_begins().is_some() } else { !self.records_changes() };
-        if is_so {
+        let is_up_to_date = if wanted { self.feed_begins().is_some() } else { !self.records_changes() };
+        if is_up_to_date {
             return Ok(());
         }
         let mut properties = HashMap::from([(ENABLED.to_owned(), wanted.to_string())]);
@@ -75,17 +74,17 @@ impl Table {
             properties.insert(BEGINS.to_owned(), (version + 1).to_string());
         }
         let version = self.set_properties(properties, if wanted { "feed on" } else { "feed off" }).await?;
-        tracing::info!(table = self.spec.name, version, on = wanted, "the change data feed was switched");
+        tracing::info!(table = self.spec.name, version, on = wanted, "switched the change data feed");
         Ok(())
     }
 
-    /// Commits that changes are recorded from here on, if they are recorded at all: those before will be gone.
+    /// Commits that the feed begins at the next version, if the feed is on. Used before earlier change data is removed.
     pub(super) async fn begin_feed_anew(&mut self) -> Result<()> {
         let Some(version) = self.version().filter(|_| self.records_changes()) else { return Ok(()) };
         self.set_properties([(BEGINS.to_owned(), (version + 1).to_string())], "feed anew").await.map(|_| ())
     }
 
-    /// The log's entries of these versions, in their order; none where the log has let one go.
+    /// Returns the log entries of these versions, in order. An entry is `None` if the log no longer has it.
     pub(super) fn entries<V: IntoIterator<Item = u64>>(
         &self,
         versions: V,
@@ -101,14 +100,14 @@ impl Table {
         futures::stream::iter(versions).map(read).buffered(ENTRIES_AT_ONCE)
     }
 
-    /// The oldest version that the log still tells of.
+    /// Returns the oldest version that still has a log entry.
     pub(super) async fn oldest_entry(&self) -> Result<Option<u64>> {
         let entries = self.listed_under("_delta_log").await?;
         Ok(entries.iter().filter_map(|object| version_of(&object.location)).min())
     }
 
-    /// Removes the change data of versions that the log no longer tells of; gives how many files that were. Nobody
-    /// can commit such a version again, so nobody is about to name them.
+    /// Removes the change data of versions that no longer have a log entry. Returns the number of removed files. This
+    /// is safe because no run can commit such a version again, so no commit can still name the files.
     pub(super) async fn remove_old_changes(&self) -> Result<usize> {
         let files = self.change_data().await?;
         if files.is_empty() {
@@ -121,16 +120,16 @@ impl Table {
         Ok(old.len())
     }
 
-    /// Change data that no version names, as far as a crash can have left them lately: of versions to come, and
-    /// beside those of the newest. Older ones go with their version's entry in the log.
+    /// Returns the change data files that recent crashes left: files of future versions, and files of the newest
+    /// versions that their log entries do not name. Older orphan files are removed with the log entry of their version.
     pub(super) async fn orphaned_changes(&self) -> Result<Vec<Path>> {
         let (Some(newest), mut files) = (self.version(), self.change_data().await?) else { return Ok(Vec::new()) };
         for files in files.values_mut() {
             files.retain(|file| self.may_sweep(file));
         }
-        let mut recent = files.split_off(&newest.saturating_sub(LOOKED_AT));
-        let to_come = recent.split_off(&(newest + 1));
-        let mut orphans: Vec<Path> = to_come.into_values().flatten().map(|file| file.location).collect();
+        let mut recent = files.split_off(&newest.saturating_sub(SEARCHED_VERSIONS));
+        let future = recent.split_off(&(newest + 1));
+        let mut orphans: Vec<Path> = future.into_values().flatten().map(|file| file.location).collect();
         let (Some((&first, _)), Some((&last, _))) = (recent.first_key_value(), recent.last_key_value()) else {
             return Ok(orphans);
         };
@@ -143,11 +142,11 @@ impl Table {
         Ok(orphans)
     }
 
-    /// The change data files that this program has named, by version. Those of other programs are theirs to remove.
+    /// Returns the change data files that this program named, by version. Files of other programs are left to them.
     async fn change_data(&self) -> Result<BTreeMap<u64, Vec<ObjectMeta>>> {
         let mut files: BTreeMap<u64, Vec<ObjectMeta>> = BTreeMap::new();
         if self.property(ENABLED).is_none() {
-            // It has never been switched on.
+            // The feed has never been switched on.
             return Ok(files);
         }
         for file in self.listed_under(CHANGE_DATA).await? {
@@ -158,13 +157,14 @@ impl Table {
         Ok(files)
     }
 
+    /// Lists the files under `directory`, relative to the table.
     pub(super) async fn listed_under(&self, directory: &str) -> Result<Vec<ObjectMeta>> {
         let listed: Result<_, object_store::Error> = self.store.list(Some(&Path::from(directory))).try_collect().await;
         listed.map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))
     }
 }
 
-/// The change data files that a commit names, relative to its table.
+/// Returns the change data files that a commit names, relative to its table.
 fn named_changes(table: &str, version: u64, entry: &Bytes) -> Result<HashSet<Path>> {
     let actions = actions(table, version, entry)?;
     let path = |action: Action| match action {
@@ -174,8 +174,8 @@ fn named_changes(table: &str, version: u64, entry: &Bytes) -> Result<HashSet<Pat
     Ok(actions.into_iter().filter_map(path).collect())
 }
 
-/// What a commit of `table` consists of.
+/// Parses the actions of a commit to `table`.
 pub(super) fn actions(table: &str, version: u64, entry: &Bytes) -> Result<Vec<Action>> {
     let actions = get_actions(version, entry);
-    actions.map_err(|error| store_error(&format!("version {version} of {table} cannot be understood"), &error))
+    actions.map_err(|error| store_error(&format!("cannot parse the log entry of version {version} of {table}"), &error))
 }

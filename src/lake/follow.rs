@@ -1,8 +1,8 @@
-//! Following a table by its changes: the rows that later versions inserted, updated and deleted.
+//! Reads a table's change data feed: the rows that later versions inserted, updated and deleted.
 //!
-//! Delta-rs reads change data too, and its reader is what the tests compare this one with. It takes the changes of a
-//! version that recorded none from the version's data files, whether or not they were to be recorded then and whether
-//! or not a later commit has removed those files. Here it is an error that says where to begin anew.
+//! delta-rs reads change data too, and the tests compare this reader with it. If a version recorded no changes,
+//! delta-rs derives them from the version's data files, even if the feed was off then and even if a later commit has
+//! removed those files. Here this is an error that says how to restart.
 
 use std::sync::Arc;
 
@@ -26,24 +26,26 @@ use super::table::Table;
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::columns::time_type;
 
-/// The column that says which version a change came with.
+/// The column that holds the version of a change.
 const COMMIT_VERSION: &str = "_commit_version";
 
-/// The column that says when that was committed, by the clock of the machine that did.
+/// The column that holds the time of the commit, by the clock of the machine that made it.
 const COMMIT_TIMESTAMP: &str = "_commit_timestamp";
 
 impl Table {
-    /// The rows that versions after `version`, up to the one that the table is open at, inserted, updated and deleted,
-    /// as DataFusion reads them: the table's columns, then `_change_type` (`insert`, `update_preimage` and
-    /// `update_postimage`, `delete`), `_commit_version` and `_commit_timestamp`. They come in no order.
+    /// Returns the rows that the versions after `version`, up to the one that the table is open at, inserted, updated
+    /// and deleted.
+    ///
+    /// The columns are those of the table, then `_change_type` (`insert`, `update_preimage` and `update_postimage`,
+    /// `delete`), `_commit_version` and `_commit_timestamp`. The rows are in no particular order.
     ///
     /// # Errors
-    /// [`Query`](ErrorKind::Query) where changes are not recorded, or not since that version, or the log no longer
-    /// reaches back to it, or there is no such version yet; [`Unreachable`](ErrorKind::Unreachable) where the store
-    /// fails, or the table has not been written yet.
+    /// [`Query`](ErrorKind::Query) if changes are not recorded, or not since that version, or the log no longer reaches
+    /// back to it, or the version does not exist yet; [`Unreachable`](ErrorKind::Unreachable) if the store fails, or
+    /// the table has not been written yet.
     pub async fn changes_since(&self, version: u64) -> Result<Arc<dyn TableProvider>> {
         let schema = self.plain_schema()?;
-        let newest = self.newest_followed(version)?;
+        let newest = self.check_feed_since(version)?;
         let (mut keys, mut rest) = self.keys_and_rest(&schema);
         let of_commit = [
             Arc::new(Field::new(COMMIT_VERSION, DataType::Int64, true)),
@@ -55,7 +57,7 @@ impl Table {
         let mut files = Vec::new();
         let mut entries = std::pin::pin!(self.entries(version.saturating_add(1)..=newest));
         while let Some((version, entry)) = entries.try_next().await? {
-            let Some(entry) = entry else { return Err(self.let_go(version, newest).await) };
+            let Some(entry) = entry else { return Err(self.expired_version(version, newest).await) };
             for (file, at) in self.changes_in(version, &entry, newest)? {
                 files.push(self.listed_change(&file, version, at, &columns)?);
             }
@@ -64,47 +66,49 @@ impl Table {
         Ok(Arc::new(DataFiles::new(&self.lake, Arc::new(Schema::new(fields)), columns, files)?))
     }
 
-    /// The version that the table is open at, where `version` is one from which it can be followed.
-    fn newest_followed(&self, version: u64) -> Result<u64> {
+    /// Checks that the feed has all changes after `version`. Returns the version that the table is open at.
+    fn check_feed_since(&self, version: u64) -> Result<u64> {
         let name = self.spec.name;
         let newest = self.version().unwrap_or_default();
         if version > newest {
             let text = format!("{name} is at version {newest}: there is no version {version} yet");
             return Err(Error::new(ErrorKind::Query, text)
-                .with_hint(format!("if the lake was begun anew, so must be whoever follows it: {}", anew(newest))));
+                .with_hint(format!("if the lake was created again, restart the feed: {}", reload_hint(newest))));
         }
         if !self.records_changes() {
             return Err(Error::new(ErrorKind::Query, format!("the changes of {name} are not recorded"))
                 .with_hint("sync with --change-data-feed: changes are recorded from the next commit on"));
         }
         match self.feed_begins() {
-            // The version that switched it on changed no row.
+            // The version that switched the feed on changed no row.
             Some(begins) if begins <= version.saturating_add(1) => Ok(newest),
             Some(begins) => Err(Error::new(
                 ErrorKind::Query,
                 format!("the changes of {name} are recorded since version {begins}, not since {version}"),
             )
-            .with_hint(anew(newest))),
+            .with_hint(reload_hint(newest))),
             None => {
-                let text = format!("another program has switched on that the changes of {name} are recorded");
+                let text = format!("another program switched on the change data feed of {name}; its start is unknown");
                 Err(Error::new(ErrorKind::Query, text)
-                    .with_hint("sync with --change-data-feed, which notes since which version that is so"))
+                    .with_hint("sync with --change-data-feed, which records the version at which the feed begins"))
             }
         }
     }
 
-    /// The log has let `version` go.
-    async fn let_go(&self, version: u64, newest: u64) -> Error {
+    /// Returns the error of a `version` whose log entry has expired.
+    async fn expired_version(&self, version: u64, newest: u64) -> Error {
         let oldest = match self.oldest_entry().await {
-            Ok(oldest) => oldest.map(|oldest| format!(", but to version {oldest}")).unwrap_or_default(),
+            Ok(oldest) => oldest.map(|oldest| format!(", only to version {oldest}")).unwrap_or_default(),
             Err(error) => return error,
         };
         let text = format!("the log of {} no longer reaches back to version {version}{oldest}", self.spec.name);
-        Error::new(ErrorKind::Query, text)
-            .with_hint(format!("{}; the log is kept for a week, or as long as --history says", anew(newest)))
+        Error::new(ErrorKind::Query, text).with_hint(format!(
+            "{}; log entries are kept for a week, or for the time given by --history",
+            reload_hint(newest)
+        ))
     }
 
-    /// The change data files of one version, and when it was committed.
+    /// Returns the change data files of one version, and the time of its commit.
     fn changes_in(&self, version: u64, entry: &Bytes, newest: u64) -> Result<Vec<(AddCDCFile, Option<DateTime<Utc>>)>> {
         let name = self.spec.name;
         let (mut changes, mut at, mut is_written) = (Vec::new(), None, false);
@@ -112,8 +116,8 @@ impl Table {
             match action {
                 Action::CommitInfo(info) => at = info.in_commit_timestamp.or(info.timestamp),
                 Action::Metadata(metadata) if !is_on(metadata.configuration()) => {
-                    let text = format!("the changes of {name} were not recorded for a while from version {version} on");
-                    return Err(Error::new(ErrorKind::Query, text).with_hint(anew(newest)));
+                    let text = format!("version {version} switched off the change data feed of {name} for some time");
+                    return Err(Error::new(ErrorKind::Query, text).with_hint(reload_hint(newest)));
                 }
                 Action::Cdc(file) => changes.push(file),
                 Action::Add(file) => is_written |= file.data_change,
@@ -122,15 +126,15 @@ impl Table {
             }
         }
         if changes.is_empty() && is_written {
-            let text = format!("version {version} of {name} changed rows and did not record which");
-            let hint = format!("another program has written to the lake; {}", anew(newest));
+            let text = format!("version {version} of {name} changed rows without recording the changes");
+            let hint = format!("another program has written to the lake; {}", reload_hint(newest));
             return Err(Error::new(ErrorKind::Query, text).with_hint(hint));
         }
         let at = at.and_then(DateTime::from_timestamp_millis);
         Ok(changes.into_iter().map(|file| (file, at)).collect())
     }
 
-    /// A change data file as DataFusion knows one, by its path from the store's root.
+    /// Returns a change data file as a DataFusion [`PartitionedFile`], whose path is relative to the store's root.
     fn listed_change(
         &self,
         file: &AddCDCFile,
@@ -164,7 +168,7 @@ impl Table {
     }
 }
 
-/// How whoever follows a table begins anew.
-fn anew(newest: u64) -> String {
-    format!("load the whole table as it is now, and go on with --changes-since {newest}")
+/// Returns the hint that says how to restart reading the feed.
+fn reload_hint(newest: u64) -> String {
+    format!("load the whole table as it is now, then continue with --changes-since {newest}")
 }

@@ -1,4 +1,4 @@
-//! A store some of whose objects are not there: checkpoints that are of no use, so that nobody goes by them.
+//! A store that hides some of its objects from readers: damaged checkpoints, so that delta-rs does not use them.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -23,14 +23,15 @@ pub(super) struct HidingStore {
 }
 
 impl HidingStore {
-    /// `inner` without the objects at `hidden`.
+    /// Returns `inner` without the objects at `hidden`.
     pub(super) fn new(inner: Arc<dyn ObjectStore>, hidden: HashSet<Path>) -> Self {
         Self { inner, hidden: Arc::new(hidden) }
     }
 
-    fn visible(&self, location: &Path) -> Result<()> {
+    /// Returns `NotFound` if the object at `location` is hidden.
+    fn check_visible(&self, location: &Path) -> Result<()> {
         if self.hidden.contains(location) {
-            return Err(Error::NotFound { path: location.to_string(), source: "it is of no use".into() });
+            return Err(Error::NotFound { path: location.to_string(), source: "the checkpoint is damaged".into() });
         }
         Ok(())
     }
@@ -58,12 +59,12 @@ impl ObjectStore for HidingStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.visible(location)?;
+        self.check_visible(location)?;
         self.inner.get_opts(location, options).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.visible(location)?;
+        self.check_visible(location)?;
         self.inner.get_ranges(location, ranges).await
     }
 

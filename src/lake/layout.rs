@@ -1,19 +1,19 @@
-//! Where things lie in a lake, beside the tables' own directories.
+//! Paths in a lake other than the tables' directories.
 
 use object_store::path::Path;
 
-/// The directory in which runs stage their files.
+/// The directory in which runs stage files.
 pub(super) const STAGED: &str = "_staged";
 
-/// The name of a checkpoint's file, in a table's part of a run's staging area.
+/// The file name of a resume point, in a table's directory in a run's staging area.
 pub(super) const CHECKPOINT: &str = "checkpoint.json";
 
-/// Whether `path`, relative to a table, is one of its data files, or holds change data.
+/// Returns whether `path`, relative to a table, is a data file or a change data file.
 pub(super) fn is_data_file(path: &Path) -> bool {
     path.as_ref().ends_with(".parquet") && path.parts().next().is_none_or(|part| part.as_ref() != "_delta_log")
 }
 
-/// `path` under `prefix`.
+/// Returns `path` appended to `prefix`.
 pub(super) fn join(prefix: &Path, path: &Path) -> Path {
     prefix.parts().chain(path.parts()).collect()
 }

@@ -1,9 +1,14 @@
 //! The lake: Delta tables over Hive-partitioned zstd Parquet, on local disk or S3.
 //!
-//! What holds at every moment: one commit is the only visible act, and the watermark is in it; a plain Parquet
-//! reader of a table's directory sees the committed rows; a lake belongs to one instance; two runs never lose
-//! or double a row; where changes are recorded, every version says which rows it changed. It knows tables and nothing
-//! of Clerk; it deliberately writes no commit protocol and no Parquet encoding of its own (delta-rs and parquet do).
+//! The following holds at every moment:
+//! - Only a commit makes anything visible, and the commit contains the watermark.
+//! - A plain Parquet reader of a table's directory sees the committed rows.
+//! - A lake belongs to one Clerk instance.
+//! - Two concurrent runs never lose or duplicate a row.
+//! - If the change data feed is on, every version records which rows it changed.
+//!
+//! This module knows tables and nothing about Clerk. It deliberately implements neither a commit protocol nor a Parquet
+//! encoder: delta-rs and parquet provide them.
 
 mod area;
 mod change;
@@ -25,6 +30,7 @@ mod follow;
 mod hiding;
 mod identity;
 mod layout;
+mod local_disk;
 mod location;
 mod lock;
 mod past;
@@ -66,7 +72,7 @@ pub use table::Table;
 pub use upkeep::{Compaction, Keeping, TableUpkeep, maintain};
 pub use writer::{Writer, writer_properties};
 
-/// A lake: a place with tables in it. Cheap to clone.
+/// A lake: a set of tables under one location. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Lake {
     location: Arc<Location>,
@@ -74,32 +80,32 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// The lake at `location`; nothing is touched yet.
+    /// Returns the lake at `location`. Does not access the store.
     #[must_use]
     pub fn new(location: Location) -> Self {
         Self { location: Arc::new(location), keeping: Keeping::default() }
     }
 
-    /// The same lake, looked after as `keeping` says.
+    /// Returns the same lake, maintained with the settings in `keeping`.
     #[must_use]
     pub fn keeping(self, keeping: Keeping) -> Self {
         Self { keeping, ..self }
     }
 
-    /// How many small files in a partition are put together after a sync; 0 for never.
+    /// Returns the number of small files in a partition at which a sync compacts them; 0 means never.
     #[must_use]
     pub fn compacts_at(&self) -> usize {
         self.keeping.compact_files
     }
 
-    /// Where it is.
+    /// Returns the lake's location.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
     }
 
-    /// The same lake as one run sees it: in a bucket, what it has asked for once is not asked for again. See
-    /// [`run_store`].
+    /// Returns the same lake for the use of one run. In a bucket, the run does not request again what it has already
+    /// read. See [`run_store`].
     ///
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; [`Settings`](ErrorKind::Settings) if it refuses.
@@ -107,15 +113,15 @@ impl Lake {
         Ok(Self { location: Arc::new(self.location.for_run().await?), keeping: self.keeping })
     }
 
-    /// Reads again what files a table has, if the run has not done so just now. Without effect on a lake that is not
-    /// [a run's](Lake::for_run).
+    /// Lists a table's files again, unless the run has just listed them. If `at_once` is set, lists them in any case.
+    /// Has no effect unless the lake comes from [`Lake::for_run`].
     pub(crate) async fn refresh(&self, spec: &TableSpec, at_once: bool) -> Result<()> {
         let Some(store) = &self.location.run_store else { return Ok(()) };
         let refreshed = store.refresh(spec.name, at_once).await;
         refreshed.map_err(|error| store_error(&format!("the table {} cannot be listed", spec.name), &error))
     }
 
-    /// Opens a table for reading, as it is now; a table that is not there yet is no error.
+    /// Opens a table's current version for reading. A table that does not exist yet is not an error.
     ///
     /// # Errors
     /// See [`Table::open`].
@@ -123,8 +129,8 @@ impl Lake {
         Table::open(self, spec, None).await
     }
 
-    /// Opens a table for reading, as it was `at` an earlier version or moment; where it had not been written yet
-    /// then, it does not exist.
+    /// Opens a table for reading at an earlier version or time. If the table had not been written by then, it does not
+    /// exist.
     ///
     /// # Errors
     /// See [`Table::open_at`].
@@ -132,8 +138,8 @@ impl Lake {
         Table::open_at(self, spec, at).await
     }
 
-    /// Opens a table to be queried, as it is now or was `at` an earlier version or moment. If it is damaged, that is no
-    /// error before its rows are read: see [`Table::is_damaged`].
+    /// Opens a table for a query, at its current version or, with `at`, at an earlier version or time. A damaged table
+    /// returns its error only when its rows are read: see [`Table::is_damaged`].
     ///
     /// # Errors
     /// As [`Lake::table`] and [`Lake::table_at`].
@@ -148,45 +154,46 @@ impl Lake {
         }
     }
 
-    /// A DataFusion session that can read this lake's files.
+    /// Returns a DataFusion context that can read this lake's files.
     #[must_use]
     pub fn session(&self) -> SessionContext {
         let mut config = SessionConfig::new().with_information_schema(true);
-        // One text type in and out: what is read has the type that the table declares.
+        // Text columns are read as the type that the table declares, not as string views.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
-        self.session_with(config)
+        self.context_with(config)
     }
 
-    /// A session for going through whole tables, wide rows and all: small batches, so that memory stays small.
+    /// Returns a DataFusion context for scans of whole tables. Its batches are small, so that wide rows need little
+    /// memory.
     fn narrow_session(&self) -> SessionContext {
         let mut config = SessionConfig::new().with_batch_size(2048).with_target_partitions(1);
-        // The page index of a wide file takes more memory than it saves time where nearly all pages are read.
+        // The page index of a wide file needs much memory, and saves little time if nearly all pages are read.
         config.options_mut().execution.parquet.enable_page_index = false;
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
-        self.session_with(config)
+        self.context_with(config)
     }
 
-    fn session_with(&self, config: SessionConfig) -> SessionContext {
-        let session = SessionContext::new_with_config(config);
-        self.open_to(&session);
-        session
+    fn context_with(&self, config: SessionConfig) -> SessionContext {
+        let context = SessionContext::new_with_config(config);
+        self.open_to(&context);
+        context
     }
 
-    /// Lets a session of the caller's own read this lake's files.
-    pub fn open_to(&self, session: &SessionContext) {
-        session.register_object_store(&self.location.root_url, Arc::clone(&self.location.root));
+    /// Registers this lake's store with `context`, so that the context can read the lake's files.
+    pub fn open_to(&self, context: &SessionContext) {
+        context.register_object_store(&self.location.root_url, Arc::clone(&self.location.root));
     }
 
-    /// Refuses a lake whose tables belong to another instance than `instance`.
+    /// Returns an error if any of the tables belongs to another Clerk instance than `instance`.
     ///
     /// # Errors
-    /// [`Settings`](crate::ErrorKind::Settings) that names both instances.
+    /// [`Settings`](crate::ErrorKind::Settings), naming both instances.
     pub async fn check_instance(&self, instance: &str, specs: &[&'static TableSpec]) -> Result<()> {
         for spec in specs {
             match self.table(spec).await {
-                // It says nothing, and stops nothing but what reads or writes it.
+                // A damaged table cannot name its instance. Only operations that read or write it must fail.
                 Err(error) if error.kind() == ErrorKind::Damaged => {}
                 table => table?.check_instance(instance)?,
             }

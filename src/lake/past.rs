@@ -1,4 +1,4 @@
-//! Tables as they were: at an earlier version, or at an earlier moment; and what has been done to them since.
+//! Time travel: a table at an earlier version or time, and the commits that have been made since.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,23 +12,23 @@ use super::{Lake, Table, is_of_store, store_error};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::table::TableSpec;
 
-/// A point in a table's past.
+/// A point in a table's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// The table's version of this number.
+    /// The table version with this number.
     Version(u64),
-    /// The newest version committed at this moment or before it, by the clocks of the machines that committed.
+    /// The newest version committed at or before this time, by the clocks of the machines that committed.
     Moment(DateTime<Utc>),
 }
 
-/// What a commit says of itself, and of the run that made it.
+/// What a commit records about itself and the run that made it.
 #[derive(Clone, Debug)]
 pub struct CommitRecord {
-    /// When it was made, by the clock of the machine that made it.
+    /// When the commit was made, by the clock of the machine that made it.
     pub at: Option<DateTime<Utc>>,
-    /// Up to when the table's rows were complete with it; none where it did not say.
+    /// The watermark that the commit set; `None` if it set none.
     pub watermark: Option<DateTime<Utc>>,
-    /// The run's figures, as it recorded them; null where another program made the commit.
+    /// The metrics that the run recorded; null if another program made the commit.
     pub info: Value,
 }
 
@@ -61,11 +61,11 @@ impl CommitRecord {
 }
 
 impl Table {
-    /// What the last `count` commits say, newest first, as far as the log still has them. One small file is read for
-    /// each, several at a time.
+    /// Returns the last `count` commits, newest first, as far as the log still has them. Reads one small file per
+    /// commit, several at a time.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn history(&self, count: usize) -> Result<Vec<CommitRecord>> {
         let Some(newest) = self.version() else { return Ok(Vec::new()) };
         let entries = self.entries((0..=newest).rev().take(count));
@@ -74,12 +74,12 @@ impl Table {
         kept.map_ok(read).try_collect().await
     }
 
-    /// What the commits after `version` say, oldest first, up to the version that the table is open at; none where
-    /// the log no longer has all of them, or the table has never had that version. One small file is read for each,
-    /// several at a time.
+    /// Returns the commits after `version`, oldest first, up to the version that the table is open at. `None` if the
+    /// log no longer has all of them, or `version` is newer than the table. Reads one small file per commit, several at
+    /// a time.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn commits_since(&self, version: u64) -> Result<Option<Vec<CommitRecord>>> {
         let Some(newest) = self.version().filter(|newest| *newest >= version) else { return Ok(None) };
         let mut commits = Vec::new();
@@ -91,10 +91,10 @@ impl Table {
         Ok(Some(commits))
     }
 
-    /// Opens `spec`'s table for reading, as it was `at` an earlier version or moment.
+    /// Opens `spec`'s table for reading, `at` an earlier version or time.
     ///
     /// # Errors
-    /// As [`Table::open`], and [`Query`](crate::ErrorKind::Query) where the log no longer reaches back so far.
+    /// Same as [`Table::open`]. Also [`Query`](crate::ErrorKind::Query) if the log does not reach back that far.
     pub async fn open_at(lake: &Lake, spec: &'static TableSpec, at: At) -> Result<Self> {
         let mut table = Self::open(lake, spec, None).await?;
         if table.exists() {
@@ -103,13 +103,13 @@ impl Table {
         Ok(table)
     }
 
-    /// To the version that the table had then; to none, where there was none yet.
+    /// Loads the version that the table had `at` that point. If it had none yet, the table counts as not written.
     async fn go_back(&mut self, at: At) -> Result<()> {
         let name = self.spec.name;
         let newest = self.version();
         let not_kept = |why: &str| {
-            Error::new(ErrorKind::Query, format!("{name} is not kept as it was then{why}"))
-                .with_hint("a lake keeps as much of the past as --history says: sync with --history 30d, for example")
+            Error::new(ErrorKind::Query, format!("that version of {name} is no longer kept{why}"))
+                .with_hint("old versions are kept for as long as --history says; for example, sync with --history 30d")
         };
         let version = match at {
             At::Version(version) => Some(version).filter(|version| Some(*version) <= newest),
@@ -134,8 +134,8 @@ impl Table {
         })
     }
 
-    /// The newest of these versions that was committed at `moment` or before it, as the commits themselves say: the
-    /// log's files may have been copied since.
+    /// Returns the newest version from `oldest` to `newest` that was committed at or before `moment`. Uses the time in
+    /// the commit, not the modification time of its file: the log may have been copied since.
     async fn newest_at(&self, moment: DateTime<Utc>, oldest: u64, newest: u64) -> Result<Option<u64>> {
         let (mut from, mut until) = (oldest, newest + 1);
         while from < until {

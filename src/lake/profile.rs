@@ -1,8 +1,8 @@
-//! S3 settings from a profile of the AWS configuration files, for what the environment does not say.
+//! S3 settings from a profile of the AWS configuration files, for settings that the environment does not contain.
 //!
-//! The files and their precedence are those of the AWS command line: `~/.aws/credentials` over `~/.aws/config`,
-//! the profile that `AWS_PROFILE` names or else `default`. Keys, a session token, region, endpoint and web identity
-//! are taken; ways that need another program or a browser are not, and are said to be missing.
+//! The files and their precedence are those of the AWS command line: `~/.aws/credentials` before `~/.aws/config`. The
+//! profile is the one named by `AWS_PROFILE`, or `default`. Access keys, session token, region, endpoint and web
+//! identity are supported. Credential sources that need another program or a browser are not: they return an error.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 
 use crate::error::{Error, Result};
 
-/// What a profile may say, and what it is called in the store's configuration.
-const TAKEN: [(&str, AmazonS3ConfigKey); 8] = [
+/// The supported settings of a profile, and the store's configuration key for each.
+const SUPPORTED: [(&str, AmazonS3ConfigKey); 8] = [
     ("aws_access_key_id", AmazonS3ConfigKey::AccessKeyId),
     ("aws_secret_access_key", AmazonS3ConfigKey::SecretAccessKey),
     ("aws_session_token", AmazonS3ConfigKey::Token),
@@ -23,7 +23,8 @@ const TAKEN: [(&str, AmazonS3ConfigKey); 8] = [
     ("role_session_name", AmazonS3ConfigKey::RoleSessionName),
 ];
 
-/// Settings that come together or not at all: a key of the environment does not go with a profile's secret.
+/// Settings that are taken together or not at all, so that a key from the environment is never combined with a secret
+/// from a profile.
 const CREDENTIALS: [&str; 6] = [
     "aws_access_key_id",
     "aws_secret_access_key",
@@ -33,14 +34,14 @@ const CREDENTIALS: [&str; 6] = [
     "role_session_name",
 ];
 
-/// Ways to credentials that this program does not go.
-const OTHER_WAYS: [&str; 4] = ["sso_session", "sso_start_url", "credential_process", "source_profile"];
+/// Settings of credential sources that are not supported.
+const UNSUPPORTED_SOURCES: [&str; 4] = ["sso_session", "sso_start_url", "credential_process", "source_profile"];
 
-/// `builder` with what the environment left open and the profile says.
+/// Adds to `builder` the profile's settings that the environment does not set.
 ///
 /// # Errors
-/// [`Settings`](crate::ErrorKind::Settings) where the profile that `AWS_PROFILE` names is not there, or leads to
-/// credentials in a way that is not supported.
+/// [`Settings`](crate::ErrorKind::Settings) if the profile named by `AWS_PROFILE` does not exist, or uses a credential
+/// source that is not supported.
 pub(super) fn complete(builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
     let file = |variable: &str, name: &str| {
         let place = environment(variable).map(PathBuf::from);
@@ -54,46 +55,53 @@ pub(super) fn complete(builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
 fn apply(builder: AmazonS3Builder, named: Option<&str>, files: &[String; 2]) -> Result<AmazonS3Builder> {
     let name = named.unwrap_or("default");
     let [credentials, config] = files.each_ref().map(|text| Ini::load_from_str(text).unwrap_or_default());
-    let own = [credentials.section(Some(name)), section_of_config(&config, name)];
-    let found: Vec<&Properties> = own.into_iter().flatten().collect();
+    let sections = [credentials.section(Some(name)), section_of_config(&config, name)];
+    let found: Vec<&Properties> = sections.into_iter().flatten().collect();
     if found.is_empty() {
         return if named.is_some() { Err(no_profile(name)) } else { Ok(builder) };
     }
-    let said = |setting: &str| found.iter().find_map(|section| section.get(setting));
-    let knows = |key: &AmazonS3ConfigKey| builder.get_config_value(key).is_some();
-    let has_credentials = knows(&AmazonS3ConfigKey::AccessKeyId)
-        || knows(&AmazonS3ConfigKey::WebIdentityTokenFile)
-        || knows(&AmazonS3ConfigKey::ContainerCredentialsRelativeUri)
-        || knows(&AmazonS3ConfigKey::ContainerCredentialsFullUri);
-    let gives_credentials = said("aws_access_key_id").is_some() || said("web_identity_token_file").is_some();
-    if !has_credentials && !gives_credentials && OTHER_WAYS.iter().any(|way| said(way).is_some()) {
-        return Err(other_way(name));
+    let setting_value = |setting: &str| found.iter().find_map(|section| section.get(setting));
+    let is_set = |key: &AmazonS3ConfigKey| builder.get_config_value(key).is_some();
+    let has_credentials = is_set(&AmazonS3ConfigKey::AccessKeyId)
+        || is_set(&AmazonS3ConfigKey::WebIdentityTokenFile)
+        || is_set(&AmazonS3ConfigKey::ContainerCredentialsRelativeUri)
+        || is_set(&AmazonS3ConfigKey::ContainerCredentialsFullUri);
+    let profile_has_credentials =
+        setting_value("aws_access_key_id").is_some() || setting_value("web_identity_token_file").is_some();
+    if !has_credentials
+        && !profile_has_credentials
+        && UNSUPPORTED_SOURCES.iter().any(|source| setting_value(source).is_some())
+    {
+        return Err(unsupported_source(name));
     }
-    let wanted = TAKEN.into_iter().filter(|(setting, key)| {
-        let open = if CREDENTIALS.contains(setting) { !has_credentials } else { !knows(key) };
-        // A role that is assumed with another profile's keys is none of a web identity's.
-        open && (*setting != "role_arn" || said("web_identity_token_file").is_some())
+    let wanted = SUPPORTED.into_iter().filter(|(setting, key)| {
+        let open = if CREDENTIALS.contains(setting) { !has_credentials } else { !is_set(key) };
+        // `role_arn` belongs to a web identity. Without one, the role is assumed with another profile's keys, which is
+        // not supported.
+        open && (*setting != "role_arn" || setting_value("web_identity_token_file").is_some())
     });
-    let wanted: Vec<_> = wanted.filter_map(|(setting, key)| Some((key, said(setting)?.to_owned()))).collect();
+    let wanted: Vec<_> = wanted.filter_map(|(setting, key)| Some((key, setting_value(setting)?.to_owned()))).collect();
     Ok(wanted.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value)))
 }
 
-/// The section of `~/.aws/config`, where all profiles but the default one carry the word before their name.
+/// Returns the profile's section of `~/.aws/config`. All sections there except `default` have the prefix `profile `.
 fn section_of_config<'i>(config: &'i Ini, name: &str) -> Option<&'i Properties> {
     config.section(Some(format!("profile {name}"))).or_else(|| config.section(Some(name)))
 }
 
 fn no_profile(name: &str) -> Error {
-    Error::settings(format!("AWS_PROFILE names {name:?}, and neither ~/.aws/credentials nor ~/.aws/config has it"))
+    Error::settings(format!("AWS_PROFILE: neither ~/.aws/credentials nor ~/.aws/config has a profile {name:?}"))
         .with_hint("check the name, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 }
 
-fn other_way(name: &str) -> Error {
-    Error::settings(format!("the AWS profile {name:?} leads to its keys in a way that clerk-lake cannot go"))
-        .with_hint(format!("eval \"$(aws configure export-credentials --profile {name} --format env)\" gives them"))
+fn unsupported_source(name: &str) -> Error {
+    Error::settings(format!("the AWS profile {name:?} uses a credential source that clerk-lake does not support"))
+        .with_hint(format!(
+            "export the credentials first: eval \"$(aws configure export-credentials --profile {name} --format env)\""
+        ))
 }
 
-#[expect(clippy::disallowed_methods, reason = "these variables are AWS' own, as those that object_store reads")]
+#[expect(clippy::disallowed_methods, reason = "these are AWS variables, like those that object_store reads")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -117,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_named_profile_counts_and_else_the_default_one() {
+    fn the_named_profile_is_used_or_else_the_default_one() {
         let default = with(AmazonS3Builder::new(), None).unwrap();
         assert_eq!(value(&default, AmazonS3ConfigKey::AccessKeyId).as_deref(), Some("DEFAULT"));
         assert_eq!(value(&default, AmazonS3ConfigKey::Region).as_deref(), Some("eu-west-1"));
@@ -130,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_goes_first_and_its_keys_are_never_mixed_with_a_profile_s() {
+    fn the_environment_takes_precedence_and_its_keys_are_never_mixed_with_those_of_a_profile() {
         let builder = AmazonS3Builder::new().with_access_key_id("ENV").with_secret_access_key("e");
         let work = with(builder, Some("work")).unwrap();
         assert_eq!(value(&work, AmazonS3ConfigKey::AccessKeyId).as_deref(), Some("ENV"));
@@ -140,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_is_not_there_or_of_no_use_is_an_error() {
+    fn a_missing_or_unsupported_profile_is_an_error() {
         assert!(with(AmazonS3Builder::new(), Some("none")).unwrap_err().to_string().contains("\"none\""));
         assert!(with(AmazonS3Builder::new(), Some("person")).unwrap_err().to_string().contains("\"person\""));
         assert!(apply(AmazonS3Builder::new(), None, &[String::new(), "]not ini".to_owned()]).is_ok());

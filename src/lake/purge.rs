@@ -1,4 +1,4 @@
-//! What must not be kept: old versions of a table, their recorded changes, and staged resume points.
+//! Removal of data that must not be kept: old versions of a table, their change data, and staged resume points.
 
 use std::collections::HashSet;
 
@@ -13,9 +13,9 @@ use super::{RunArea, store_error};
 use crate::error::Result;
 
 impl Table {
-    /// Deletes the data files and recorded changes of all versions but the one that the table is open at, however long
-    /// its history is kept: they hold what must not be stored. Whoever follows the table by its changes is told to load
-    /// it again.
+    /// Deletes the data files and change data of all versions except the one that the table is open at, whatever its
+    /// retention is, because they contain data that must not be stored. Readers of the change data feed are told to
+    /// load the table again.
     ///
     /// # Errors
     /// [`Conflict`](crate::ErrorKind::Conflict) if another run commits at the same time;
@@ -35,7 +35,7 @@ impl Table {
         Ok(())
     }
 
-    /// Forgets the resume points of dead runs whose rejected rows are `unclean`.
+    /// Deletes the table's resume points if one that a dead run left has rejected rows for which `unclean` is true.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.

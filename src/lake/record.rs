@@ -1,7 +1,7 @@
-//! What a commit changes, written down beside its rows where the table's changes are recorded.
+//! Change data: the rows that a commit inserts, updates and deletes, written if the table has a change data feed.
 //!
-//! Appended rows are recorded too: Delta lets readers take those from the data files, which the next commit may
-//! supersede and remove. `_synced_at` is no content: a row that only has a later one has not changed.
+//! Appended rows are written too. Delta would let readers take them from the data files, but the next commit may
+//! supersede and remove those. `_synced_at` does not count as content: a row that differs only in it has not changed.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const BEFORE_UPDATE: &str = "update_preimage";
 const AFTER_UPDATE: &str = "update_postimage";
 const DELETE: &str = "delete";
 
-/// The record of what a diff changes, as it is being staged.
+/// Stages the change data of a diff.
 pub(super) struct Record<'a> {
     spec: &'static TableSpec,
     diff: &'a Diff,
@@ -29,7 +29,7 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// A record of what `diff` changes in `table`; none where its changes are not recorded.
+    /// Starts to record what `diff` changes in `table`; `None` if the table has no change data feed.
     pub(super) fn begin(table: &Table, diff: &'a Diff) -> Result<Option<Self>> {
         if !table.records_changes() {
             return Ok(None);
@@ -37,7 +37,7 @@ impl<'a> Record<'a> {
         Ok(Some(Self { spec: table.spec, diff, writer: table.change_writer()? }))
     }
 
-    /// Records those rows of the table that are replaced or deleted.
+    /// Records the rows of the table in `rows` that are updated or deleted.
     pub(super) async fn take_outdated(&mut self, rows: &RecordBatch, keys: &[Key]) -> Result<()> {
         let diff = self.diff;
         let is_replaced = |key: &Key| diff.outdated.contains(key) && diff.is_changed(key);
@@ -46,7 +46,7 @@ impl<'a> Record<'a> {
         self.write(&rows_where(rows, keys, is_deleted)?, DELETE).await
     }
 
-    /// Records those staged rows that are new or differ.
+    /// Records the staged rows in `rows` that are inserted or updated.
     pub(super) async fn take_changed(&mut self, rows: &RecordBatch, keys: &[Key]) -> Result<()> {
         let diff = self.diff;
         let is_new = |key: &Key| diff.is_changed(key) && !diff.outdated.contains(key);
@@ -66,7 +66,7 @@ impl<'a> Record<'a> {
         self.writer.write_stamped(batch).await
     }
 
-    /// Closes the record's files, if there is a record; returns what names them in the commit.
+    /// Closes the files, if there is a record. Returns the commit actions that name them.
     pub(super) async fn finish_all(record: Option<Self>) -> Result<Vec<Action>> {
         match record {
             Some(record) => record.finish().await,

@@ -1,25 +1,25 @@
-//! How long a table's past is kept, as its own properties say it to every program that writes to it.
+//! Retention: the table properties that say how long old versions are kept, for every program that writes the table.
 
 use chrono::TimeDelta;
 
 use crate::table::TableSpec;
 
-/// After so many commits delta-rs writes a checkpoint of the log: whoever opens the table reads one checkpoint and
-/// fewer commits than that, each of them a request to an object store.
+/// Number of commits after which delta-rs writes a checkpoint of the log. Opening a table reads one checkpoint and
+/// fewer commits than this, and each of them costs a request to an object store.
 const CHECKPOINT_EVERY: u32 = 3;
 
-/// How long removed files stay known to checkpoints where no history is asked for: they are gone by then, and whoever
-/// opens the table reads past each of them.
+/// How long checkpoints list removed files if no old versions are kept. The files are already deleted by then, and each
+/// listed one slows down opening the table.
 const REMOVED_KNOWN: TimeDelta = TimeDelta::minutes(1);
 
-/// The table property that says for how many seconds superseded files stay.
+/// The table property with the number of seconds for which superseded files are kept.
 pub(super) const HISTORY: &str = "clerk_lake.history";
 
-/// How long entries stay in the log at least: `status` shows the last runs, and readers follow a table by its log.
+/// Minimum retention of log entries: `status` shows the last runs, and readers follow a table's changes by its log.
 const LOG_KNOWN: TimeDelta = TimeDelta::days(7);
 
-/// What tells delta-rs, and other engines that write to a table of `spec`, that it is kept for `history`; this program
-/// reads the last of them.
+/// Returns the table properties that keep old versions of `spec`'s table for `history`. All but the last are for
+/// delta-rs and other engines that write the table; this program reads the last.
 pub(super) fn retention(spec: &TableSpec, history: TimeDelta) -> Vec<(String, String)> {
     let interval = |of: TimeDelta| format!("interval {} seconds", of.num_seconds());
     vec![

@@ -1,4 +1,4 @@
-//! Rows as streams of batches: those that a table has, and those that are staged for it.
+//! Streams of record batches: the committed rows of a table, and its staged rows.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,25 +28,25 @@ use super::{Lake, store_error};
 use crate::error::{Error, Result, chain};
 use crate::table::{TableSpec, conform};
 
-/// The column of [`Committed`] rows that says which data file holds each of them.
+/// The column of [`Committed`] rows with the data file that contains the row.
 const FILE: &str = "__file";
 
-/// How many batches are decoded ahead of those that are looked at.
-const BATCHES_AHEAD: usize = 2;
+/// How many batches are decoded ahead of the one that is being used.
+const PREFETCHED_BATCHES: usize = 2;
 
-/// Which of a table's rows are read, and which of their columns.
+/// Selects the rows and columns to read from a table.
 #[derive(Default)]
 pub(super) struct Committed<'a> {
-    /// The columns; none for all.
+    /// The columns; `None` for all.
     pub columns: Option<&'a [&'static str]>,
-    /// What the rows must fulfil.
+    /// The condition that the rows must meet; `None` for all rows.
     pub filter: Option<Expr>,
-    /// The names of the data files to read; none for all.
+    /// The names of the data files to read; `None` for all.
     pub files: Option<&'a HashSet<String>>,
 }
 
 impl Table {
-    /// The table's rows, each with the data file that holds it: see [`file_names`].
+    /// Returns the selected rows of the table, each with the data file that contains it; see [`file_names`].
     pub(super) async fn committed(&self, wanted: Committed<'_>) -> Result<SendableRecordBatchStream> {
         let mut provider = self.delta.table_provider().with_file_column(FILE);
         if let Some(names) = wanted.files {
@@ -56,8 +56,8 @@ impl Table {
         let provider = provider
             .await
             .map_err(|error| store_error(&format!("the table {} cannot be read", self.spec.name), &error))?;
-        let session = self.lake.narrow_session();
-        let mut rows = session.read_table(provider).map_err(|error| failed(&error))?;
+        let context = self.lake.narrow_session();
+        let mut rows = context.read_table(provider).map_err(|error| failed(&error))?;
         if let Some(filter) = wanted.filter {
             rows = rows.filter(filter).map_err(|error| failed(&error))?;
         }
@@ -68,25 +68,25 @@ impl Table {
         rows.execute_stream().await.map_err(|error| failed(&error))
     }
 
-    /// The rows that are staged for the table.
+    /// Returns all rows in `staged`.
     pub(super) async fn all_staged(
         &self,
         staged: &StagedRows,
         columns: Option<&[&'static str]>,
     ) -> Result<SendableRecordBatchStream> {
-        let session = self.lake.narrow_session();
+        let context = self.lake.narrow_session();
         let rows = staged_table(&self.lake, self.spec, staged)?;
-        let mut rows = session.read_table(Arc::new(rows)).map_err(|error| failed(&error))?;
+        let mut rows = context.read_table(Arc::new(rows)).map_err(|error| failed(&error))?;
         if let Some(columns) = columns {
             rows = rows.select_columns(columns).map_err(|error| failed(&error))?;
         }
         rows.execute_stream().await.map_err(|error| failed(&error))
     }
 
-    /// The rows with these keys, of a table whose key is one column, in its whole schema.
+    /// Returns the rows with these keys, with all columns. The table's key must be a single column.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn rows_of(&self, keys: &[String]) -> Result<Vec<RecordBatch>> {
         if keys.is_empty() || !self.exists() {
             return Ok(Vec::new());
@@ -97,32 +97,32 @@ impl Table {
         rows.iter().map(|batch| conform(batch, &self.spec.schema())).collect()
     }
 
-    /// The condition that a row's key, which must be one column, is one of these.
+    /// Returns the condition that a row's key is one of `keys`. The table's key must be a single column.
     pub(super) fn key_is_one_of<'k>(&self, keys: impl Iterator<Item = &'k str>) -> Result<Expr> {
         match self.spec.key {
             [key] => Ok(col(*key).in_list(keys.map(lit).collect(), false)),
-            _ => Err(Error::bug(format!("{} is not looked up by one column", self.spec.name))),
+            _ => Err(Error::bug(format!("the key of {} is not a single column", self.spec.name))),
         }
     }
 }
 
 impl StagedRows {
-    /// The staged rows as a table that DataFusion can read, for as long as the run's area is there.
+    /// Returns the staged rows as a table for DataFusion, valid for as long as the run's area exists.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub fn provider(&self, lake: &Lake, spec: &TableSpec) -> Result<Arc<dyn TableProvider>> {
         Ok(Arc::new(staged_table(lake, spec, self)?))
     }
 }
 
-/// The same rows, decoded in a task of its own while the batches before are looked at.
+/// Returns the same rows, decoded in a separate task while the caller works on earlier batches.
 pub(super) fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
-    let mut decoded = RecordBatchReceiverStream::builder(rows.schema(), BATCHES_AHEAD);
+    let mut decoded = RecordBatchReceiverStream::builder(rows.schema(), PREFETCHED_BATCHES);
     let batches = decoded.tx();
     decoded.spawn(async move {
         while let Some(batch) = rows.next().await {
-            // Nobody wants them any more.
+            // The receiver is gone.
             if batches.send(batch).await.is_err() {
                 break;
             }
@@ -132,7 +132,7 @@ pub(super) fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchS
     decoded.build()
 }
 
-/// The names of the data files that hold the rows of a batch of [`Table::committed`].
+/// Returns the name of the data file of each row of a batch that [`Table::committed`] returned.
 pub(super) fn file_names(batch: &RecordBatch) -> Result<Vec<String>> {
     let bug = || Error::bug("rows without the name of their data file");
     let paths = batch.column_by_name(FILE).ok_or_else(bug)?;
@@ -141,13 +141,13 @@ pub(super) fn file_names(batch: &RecordBatch) -> Result<Vec<String>> {
     Ok(paths.iter().flatten().map(|path| file_name(path).to_owned()).collect())
 }
 
-/// The last part of a path: no two data files of a table share it.
+/// Returns the last part of a path. It is unique among the data files of a table.
 pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Staged rows as a table that DataFusion can read. It reads the files by their names: one that is gone is an error,
-/// where a listing would find nothing new.
+/// Returns staged rows as a table for DataFusion. It reads the files by name instead of listing the directory, so that
+/// a missing file is an error.
 pub(super) fn staged_table(lake: &Lake, spec: &TableSpec, staged: &StagedRows) -> Result<DataFiles> {
     let schema = spec.schema();
     let (keys, rest): (Vec<_>, Vec<_>) =
@@ -158,7 +158,7 @@ pub(super) fn staged_table(lake: &Lake, spec: &TableSpec, staged: &StagedRows) -
     DataFiles::new(lake, schema, columns, files)
 }
 
-/// The staged file `add`, which lies at `file` in the whole store.
+/// Returns the staged file that `add` describes. `file` is its path in the whole store.
 fn staged_file(add: &Add, file: &Path, columns: &TableSchema) -> Result<PartitionedFile> {
     let bug = |error: &(dyn std::error::Error + 'static)| Error::bug(chain(error));
     let mut listed = PartitionedFile::new_from_meta(ObjectMeta {
@@ -172,12 +172,12 @@ fn staged_file(add: &Add, file: &Path, columns: &TableSchema) -> Result<Partitio
         let value = add.partition_values.get(key.name()).cloned().flatten();
         listed.partition_values.push(key_value(value, key.data_type()).map_err(|error| bug(&error))?);
     }
-    let told = add.get_stats().ok().flatten().and_then(|stats| usize::try_from(stats.num_records).ok());
-    let rows = told.map_or(Precision::Absent, Precision::Exact);
+    let row_count = add.get_stats().ok().flatten().and_then(|stats| usize::try_from(stats.num_records).ok());
+    let rows = row_count.map_or(Precision::Absent, Precision::Exact);
     listed.statistics = Some(Arc::new(Statistics::new_unknown(columns.table_schema()).with_num_rows(rows)));
     Ok(listed)
 }
 
 pub(super) fn failed(error: &DataFusionError) -> Error {
-    store_error("rows could not be compared with the table", error)
+    store_error("rows of the lake could not be read", error)
 }

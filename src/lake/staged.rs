@@ -1,11 +1,10 @@
-//! A table's store in which data files become visible with the commit that names them, and not before.
+//! A table's store in which data files become visible with the commit that names them, and not earlier.
 //!
-//! Everything that writes to a table (this program's writer, delta-rs' compaction) writes through
-//! [`StagedStore`]. Data files go to the run's staging prefix, outside the table's directory; when a commit is
-//! put into the log, the files that it names are moved into place first. So a plain Parquet reader of the
-//! directory never meets rows of a run that is still under way, and a commit never names a file that is not
-//! there. Between the moves and the commit lie a few renames; what a crash leaves there is swept by the next
-//! run ([`super::Table`]).
+//! Everything that writes to a table (this program's writer, delta-rs' compaction) writes through [`StagedStore`]. Data
+//! files go to the run's staging prefix, outside the table's directory. Before a commit is put into the log, the files
+//! that it names are moved into place. Thus a plain Parquet reader of the directory never sees rows of an unfinished
+//! run, and a commit never names a missing file. Only a few renames separate the first move from the commit. Files that
+//! a crash leaves in the directory in between are swept by the next run ([`super::Table`]).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,42 +30,42 @@ use super::layout::{is_data_file, join};
 use super::run_store::RunStore;
 use super::upload::{Failure, Upload};
 
-/// How often the log is read for a commit whose answer was lost, and how often such a commit is put again.
-const LOOKS: u32 = 4;
+/// How many times the log is read for a commit whose response was lost, and how many times such a commit is put again.
+const MAX_TRIES: u32 = 4;
 
-/// The wait between two reads, or two puts.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// The delay between two reads, or two puts.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// How long a commit may have taken before it is no longer put again.
-const LONGEST_RETRY: Duration = Duration::from_secs(10);
+/// How long after its first put a commit may be put again.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many files are moved into place at a time.
-const MOVES_AT_ONCE: usize = 8;
+/// How many files are moved into place concurrently.
+const CONCURRENT_MOVES: usize = 8;
 
 /// See the [module](self).
 pub(super) struct StagedStore {
     root: Arc<dyn ObjectStore>,
     table: PrefixStore<Arc<dyn ObjectStore>>,
     table_prefix: Path,
-    /// Where new data files are staged; none for a reader, which stages nothing.
+    /// The prefix where new data files are staged; `None` for a reader, which stages nothing.
     staging: Option<Path>,
-    /// The store as a run sees it, if that is what `root` is.
+    /// The run's view of the store, if `root` is one.
     run_store: Option<Arc<RunStore>>,
-    /// Whether it is a disk of this machine: nothing is carried out there after it has failed.
+    /// Whether the store is a local disk, where no operation takes effect after it has failed.
     is_local: bool,
     staged: Arc<Staged>,
-    /// The last version that was committed through this store; -1 for none.
+    /// The last version that was committed through this store; -1 if none.
     committed: AtomicI64,
     /// Whether the outcome of the last commit through this store is unknown.
     unknown: AtomicBool,
     failure: Failure,
 }
 
-/// The staged files of a table: where each of them will be, and where it is now.
+/// The staged files of a table: the path of each in the table, and its current path in the whole store.
 type Staged = Mutex<HashMap<Path, Path>>;
 
 impl StagedStore {
-    /// The store of the table at `table_prefix`, staging at `staging`.
+    /// Returns the store of the table at `table_prefix`. New data files are staged at `staging`.
     pub(super) fn new(root: Arc<dyn ObjectStore>, table_prefix: Path, staging: Option<Path>) -> Self {
         Self {
             table: PrefixStore::new(Arc::clone(&root), table_prefix.clone()),
@@ -82,17 +81,17 @@ impl StagedStore {
         }
     }
 
-    /// The same store, `root` being a run's view of one or not.
+    /// Sets the run's view of the store, if `root` is one.
     pub(super) fn seen_by_run(self, run_store: Option<Arc<RunStore>>) -> Self {
         Self { run_store, ..self }
     }
 
-    /// The same store, on a disk of this machine or not.
+    /// Sets whether the store is a local disk.
     pub(super) fn on_disk(self, is_local: bool) -> Self {
         Self { is_local, ..self }
     }
 
-    /// The same store staging at another place; both know what either has staged.
+    /// Returns the same store with another staging prefix. Both see the files that either has staged.
     pub(super) fn staging_at(&self, staging: Path) -> Self {
         Self {
             root: Arc::clone(&self.root),
@@ -108,23 +107,23 @@ impl StagedStore {
         }
     }
 
-    /// Why a data file could not be staged since this was last asked, if one could not; see [`Upload`].
+    /// Takes the last error in staging a data file since the previous call; `None` if all were staged. See [`Upload`].
     pub(super) fn take_failure(&self) -> Option<object_store::Error> {
         self.failure.take()
     }
 
-    /// The version that was committed through this store since this was last asked, whatever was said of it
-    /// afterwards.
+    /// Takes the version that was committed through this store since the previous call, even if an error was reported
+    /// for it afterwards.
     pub(super) fn take_committed(&self) -> Option<u64> {
         u64::try_from(self.committed.swap(-1, Ordering::AcqRel)).ok()
     }
 
-    /// Returns whether the outcome of a commit through this store is unknown, and forgets it.
+    /// Takes whether the outcome of a commit through this store is unknown. The next call returns `false`.
     pub(super) fn take_unknown(&self) -> bool {
         self.unknown.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether a version was committed through this store since that was last taken.
+    /// Returns whether a version was committed through this store since the last call of [`Self::take_committed`].
     pub(super) fn has_committed(&self) -> bool {
         self.committed.load(Ordering::Acquire) >= 0
     }
@@ -133,22 +132,22 @@ impl StagedStore {
         self.committed.store(i64::try_from(version).unwrap_or(i64::MAX), Ordering::Release);
     }
 
-    /// Notes that the file that will be at `location` lies at `place` in the whole store.
+    /// Notes that the data file `location` of the table is staged at `place` in the whole store.
     pub(super) fn note_staged(&self, location: Path, place: Path) {
         lock(&self.staged).insert(location, place);
     }
 
-    /// Where `location` is now, if it is staged.
+    /// Returns the current path of `location` in the whole store if it is staged.
     fn staged_at(&self, location: &Path) -> Option<Path> {
         lock(&self.staged).get(location).cloned()
     }
 
-    /// Where in the whole store `location` is read.
+    /// Returns the path in the whole store from which `location` is read.
     fn place(&self, location: &Path) -> Path {
         self.staged_at(location).unwrap_or_else(|| join(&self.table_prefix, location))
     }
 
-    /// Where in the whole store a new file at `location` is written; notes that it is staged, if it is.
+    /// Returns the path in the whole store to which a new file at `location` is written. Notes it as staged if it is.
     fn new_place(&self, location: &Path) -> Path {
         match &self.staging {
             Some(staging) if is_data_file(location) => {
@@ -160,9 +159,9 @@ impl StagedStore {
         }
     }
 
-    /// Moves the staged files that a commit names into the table's directory; says which.
+    /// Moves the staged files that a commit names into the table's directory. Returns their paths there.
     async fn publish(&self, files: Vec<(Path, Path)>) -> Result<Vec<Path>> {
-        // All of them are in the store before one lies in the table's directory: moving them is short work.
+        // All files are uploaded before the first is moved, so that the moves take little time.
         if let Some(run_store) = &self.run_store {
             run_store.send(files.iter().map(|(location, _)| self.place(location)).collect()).await?;
         }
@@ -173,7 +172,7 @@ impl StagedStore {
                 async move { root.rename(&from, &to).await }
             })
             .collect();
-        let outcomes: Vec<_> = futures::stream::iter(moves).buffer_unordered(MOVES_AT_ONCE).collect().await;
+        let outcomes: Vec<_> = futures::stream::iter(moves).buffer_unordered(CONCURRENT_MOVES).collect().await;
         let (staged, named): (Vec<_>, Vec<_>) = files.into_iter().unzip();
         if let Some(error) = outcomes.into_iter().find_map(Result::err) {
             self.withdraw(&named).await;
@@ -186,19 +185,19 @@ impl StagedStore {
         Ok(named)
     }
 
-    /// Takes published files out of the table's directory again: their commit did not happen.
+    /// Removes published files from the table's directory because their commit did not happen.
     async fn withdraw(&self, published: &[Path]) {
         for path in published {
             if let Err(error) = self.table.delete(path).await
                 && !matches!(error, object_store::Error::NotFound { .. })
             {
-                tracing::warn!(%path, %error, "a file of a commit that failed could not be removed; the next run will");
+                tracing::warn!(%path, %error, "cannot remove a file of a failed commit; the next run will");
             }
         }
     }
 
-    /// Puts a commit into the log, its files first. If the answer is lost, reads the log: the commit happened if the
-    /// log holds exactly these bytes. If it does not hold them yet, puts the same bytes again.
+    /// Publishes a commit's files, then puts the commit into the log. If the response is lost, reads the log: the
+    /// commit happened if the log contains exactly these bytes. If it has no such entry yet, puts the same bytes again.
     async fn commit(&self, location: &Path, version: u64, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         if let Some(error) = self.take_failure() {
             return Err(error);
@@ -211,7 +210,7 @@ impl StagedStore {
         }
         let start = tokio::time::Instant::now();
         let mut tries = 0;
-        let mut may_come_late = false;
+        let mut may_arrive_late = false;
         loop {
             let error = match self.table.put_opts(location, text.clone().into(), opts.clone()).await {
                 Ok(result) => {
@@ -220,14 +219,14 @@ impl StagedStore {
                 }
                 Err(error) => error,
             };
-            may_come_late |= !(self.is_local || is_refusal(&error));
-            let found = self.read_patiently(location).await;
+            may_arrive_late |= !(self.is_local || is_refusal(&error));
+            let found = self.read_with_retries(location).await;
             match &found {
                 Ok(found) if *found == text => {
                     self.sync_entry(location, version).await?;
                     return Ok(PutResult { e_tag: None, version: None });
                 }
-                // Another commit is there: this one was refused, and one that comes late will be.
+                // Another commit has this version. This one was refused, and will be refused if it arrives late.
                 Ok(_) => {
                     self.withdraw(&published).await;
                     return Err(error);
@@ -235,24 +234,24 @@ impl StagedStore {
                 _ => {}
             }
             let absent = is_absent(&found);
-            // S3 answers 409 to a conditional put while another request for the same key is in flight.
+            // S3 returns 409 for a conditional put while another request for the same key is in progress.
             let is_busy = matches!(error, object_store::Error::AlreadyExists { .. });
-            if absent && tries < LOOKS && (is_busy || (may_come_late && start.elapsed() < LONGEST_RETRY)) {
+            if absent && tries < MAX_TRIES && (is_busy || (may_arrive_late && start.elapsed() < RETRY_TIMEOUT)) {
                 tries += 1;
-                tokio::time::sleep(BETWEEN_LOOKS).await;
+                tokio::time::sleep(RETRY_DELAY).await;
                 continue;
             }
-            if absent && !may_come_late {
+            if absent && !may_arrive_late {
                 self.withdraw(&published).await;
             } else {
-                // What has been sent may still arrive: the files stay.
+                // The request may still take effect, so the files must stay.
                 self.unknown.store(true, Ordering::Release);
             }
             return Err(error);
         }
     }
 
-    /// Syncs files of the table, and their directories, on local disk. An object store needs no such thing.
+    /// Syncs files of the table and their directories to local disk. Does nothing on an object store.
     async fn sync_to_disk(&self, files: &[Path]) -> Result<()> {
         if !self.is_local {
             return Ok(());
@@ -262,8 +261,8 @@ impl StagedStore {
         durable::sync(&files, &lake).await
     }
 
-    /// Notes that the log has the entry of `version`, once it is on the disk. If it cannot be synced, a power failure
-    /// may undo the commit: its outcome is unknown.
+    /// Syncs the log entry of `version` to disk and notes the version as committed. If the sync fails, the outcome is
+    /// unknown, because a power failure may undo the commit.
     async fn sync_entry(&self, location: &Path, version: u64) -> Result<()> {
         let synced = self.sync_to_disk(std::slice::from_ref(location)).await;
         match &synced {
@@ -273,7 +272,7 @@ impl StagedStore {
         synced
     }
 
-    async fn read_patiently(&self, location: &Path) -> Result<Bytes> {
+    async fn read_with_retries(&self, location: &Path) -> Result<Bytes> {
         let mut tries = 0;
         loop {
             let found = match self.table.get(location).await {
@@ -282,10 +281,10 @@ impl StagedStore {
             };
             let settled = matches!(found, Ok(_) | Err(object_store::Error::NotFound { .. }));
             tries += 1;
-            if settled || tries == LOOKS {
+            if settled || tries == MAX_TRIES {
                 return found;
             }
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 }
@@ -294,8 +293,8 @@ fn is_absent(found: &Result<Bytes>) -> bool {
     matches!(found, Err(object_store::Error::NotFound { .. }))
 }
 
-/// Whether a put that failed like this was refused, and is not carried out later. If the store's client has sent the
-/// request more than once, the last answer says nothing of the requests before it.
+/// Returns whether `error` means that the store refused a put and will not apply it later. If the store's client has
+/// retried the request, the last response says nothing about the earlier attempts, and the result is `false`.
 fn is_refusal(error: &object_store::Error) -> bool {
     use object_store::Error as E;
     let refused = matches!(
@@ -310,7 +309,7 @@ fn is_refusal(error: &object_store::Error) -> bool {
             | E::Unauthenticated { .. }
             | E::InvalidPath { .. }
     );
-    // The type that counts the retries is private to the store's client.
+    // Matched by text, because the error type with the number of retries is private to the store's client.
     refused && !crate::error::chain(error).contains(" retries, ")
 }
 

@@ -1,4 +1,4 @@
-//! What crashes leave beside a table's own files, and when it may be removed.
+//! Removal of the orphan files that crashes leave in a table's directory.
 
 use std::collections::HashSet;
 
@@ -11,40 +11,43 @@ use super::table::Table;
 use crate::error::Result;
 
 impl Table {
-    /// Removes data files that no version names (if old versions are kept: those that have been kept for long
-    /// enough), and change data likewise: what a crash left between moving files and committing them,
-    /// or between committing and clearing up. A file that may belong to a run at work, or to a commit whose outcome is
-    /// unknown, stays until it is [old enough](super::Location::orphans_spared_for). Before anything is removed an empty
-    /// commit is made: a commit that names those files, under way or carried out late, loses to it instead of naming
-    /// files that are gone. Before a table's first commit nothing is removed: that commit does. Change data of versions
-    /// that the log no longer has are removed too.
+    /// Removes orphan files: data files and change data that no version names. A crash leaves them between moving files
+    /// and committing them, or between committing and deleting superseded files. Returns the number of removed files.
+    ///
+    /// If old versions are kept, this also removes the files of versions whose retention has ended. It always removes
+    /// the change data of versions that the log no longer has.
+    ///
+    /// A file that may belong to a live run, or to a commit whose outcome is unknown, stays until it is [old
+    /// enough](super::Location::orphans_spared_for). Orphan files are removed only after an empty commit.
+    /// A pending or late commit that names them then conflicts, instead of naming files that no longer exist. If the
+    /// table has no commit yet, nothing is removed: its first commit removes the orphan files.
     ///
     /// # Errors
-    /// [`Conflict`](crate::ErrorKind::Conflict) where another run commits at the same time;
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Conflict`](crate::ErrorKind::Conflict) if another run commits at the same time;
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn sweep(&mut self) -> Result<usize> {
         if !self.exists() {
             return Ok(0);
         }
         let old = self.remove_old_changes().await?;
         if self.keeps_history() {
-            // What no version names looks like what older ones do: it goes with them, by its age.
+            // Orphan files cannot be told apart from files of old versions, so both are removed by age.
             return Ok(old + self.remove_expired().await?);
         }
-        let before = self.orphans().await?;
-        if before.is_empty() {
+        let found = self.orphans().await?;
+        if found.is_empty() {
             return Ok(old);
         }
         self.fence().await?;
         self.lake.refresh(self.spec, true).await?;
-        // What came after the first look may belong to a run that begins at the fence.
-        let still: HashSet<Path> = self.orphans().await?.into_iter().collect();
-        let orphans: Vec<_> = before.into_iter().filter(|path| still.contains(path)).collect();
+        // An orphan file that appeared after the first list may belong to a run whose commit follows the empty one.
+        let still_orphaned: HashSet<Path> = self.orphans().await?.into_iter().collect();
+        let orphans: Vec<_> = found.into_iter().filter(|path| still_orphaned.contains(path)).collect();
         self.delete_files(&orphans).await;
         Ok(old + orphans.len())
     }
 
-    /// Whether a sweep may remove `orphan`, which no version names: it is old enough.
+    /// Returns whether `orphan`, which no version names, is old enough to be removed by a sweep.
     pub(super) fn may_sweep(&self, orphan: &ObjectMeta) -> bool {
         self.sparing.is_none_or(|sparing| sparing.allows(orphan.last_modified))
     }
@@ -62,14 +65,14 @@ impl Table {
         Ok(orphans)
     }
 
-    /// Deletes data files that are named by no version that may still be read. A file that cannot be deleted
-    /// is an orphan that the next run sweeps.
+    /// Deletes files that no readable version names. A file that cannot be deleted becomes an orphan file, which the
+    /// next run sweeps.
     pub(super) async fn delete_files(&self, paths: &[Path]) {
         let paths: Vec<_> = paths.iter().cloned().map(Ok).collect();
         let results: Vec<_> = self.store.delete_stream(futures::stream::iter(paths).boxed()).collect().await;
         for error in results.into_iter().filter_map(std::result::Result::err) {
             if !matches!(error, object_store::Error::NotFound { .. }) {
-                tracing::warn!(table = self.spec.name, %error, "a superseded file could not be removed; the next run will");
+                tracing::warn!(table = self.spec.name, %error, "cannot remove a superseded file; the next run will");
             }
         }
     }

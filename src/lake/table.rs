@@ -1,4 +1,4 @@
-//! One table: whether it is there and ours, what its snapshot holds, and what crashes left beside it.
+//! One table: opens it, checks that this program wrote it, and reads its snapshot.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,28 +21,28 @@ use super::{Lake, RunArea, Writer, store_error};
 use crate::error::{Error, Result};
 use crate::table::TableSpec;
 
-/// The application id under which the watermark is recorded: a Delta `txn` action whose version is the
-/// watermark in Unix milliseconds.
+/// The application id of the Delta `txn` action that contains the watermark. Its version is the watermark in Unix
+/// milliseconds.
 pub(super) const WATERMARK: &str = "clerk-lake.watermark";
 
-/// The application id under which the rows are counted that Clerk has and the table cannot hold: a Delta `txn`
-/// action whose version is the count.
+/// The application id of the Delta `txn` action that contains the number of rows that Clerk has but cannot be decoded.
+/// Its version is that number.
 pub(super) const UNREADABLE: &str = "clerk-lake.unreadable";
 
-/// The table property that says which instance the rows come from.
+/// The table property with the Clerk instance that the rows come from.
 pub(super) const INSTANCE: &str = "clerk_lake.instance";
 
-/// The table property by which a table is known to be this program's; its value is the layout's version.
+/// The table property that marks a table as written by this program. Its value is the layout version.
 pub(super) const LAYOUT: &str = "clerk_lake.layout";
 
-/// The layout that this program writes.
+/// The layout version that this program writes.
 pub(super) const LAYOUT_VERSION: &str = "1";
 
-/// The commit-info key under which a run's own figures are kept.
+/// The commit-info key that contains a run's metrics.
 pub(super) const RUN_INFO: &str = "clerkLake";
 
-/// What a log has at least one of, as long as nobody has tidied it up by hand.
-const LIKELY_IN_A_LOG: [&str; 2] = ["_delta_log/_last_checkpoint", "_delta_log/00000000000000000000.json"];
+/// A log contains at least one of these files, unless somebody has deleted them by hand.
+const LIKELY_LOG_FILES: [&str; 2] = ["_delta_log/_last_checkpoint", "_delta_log/00000000000000000000.json"];
 
 /// A table, open at one version.
 #[derive(Debug)]
@@ -51,38 +51,38 @@ pub struct Table {
     pub(super) lake: Lake,
     pub(super) store: Arc<StagedStore>,
     pub(super) delta: DeltaTable,
-    /// Where this run stages; none for a reader.
+    /// The prefix at which this run stages; `None` for a reader.
     staging: Option<Path>,
-    /// How many writers there have been in the run: each has a place of its own, whichever table it is for.
+    /// Number of writers that this run has opened for all tables. Each writer stages in a separate directory.
     writers: Arc<AtomicU32>,
-    /// Which orphan files a sweep leaves alone; `None` for a reader, which sweeps nothing.
+    /// Which orphan files a sweep leaves alone; `None` for a reader, which does not sweep.
     pub(super) sparing: Option<Sparing>,
     /// The data files that this run's commits have added.
     pub(super) added: HashSet<String>,
-    /// Data files that lay there before the table's first commit: what a crash left.
+    /// Orphan files that a crash left before the table's first commit.
     pub(super) leftovers: Vec<Path>,
-    /// Checkpoints of the log that the table was opened around: they are gone or cut off.
+    /// Missing or truncated checkpoints, which opening the table skipped.
     pub(super) useless_checkpoints: Vec<Path>,
-    /// Why the table cannot be opened, if it is damaged.
+    /// The error that opening the table returns if it is damaged.
     pub(super) damaged: Option<Error>,
 }
 
 impl Table {
-    /// Opens `spec`'s table in `lake`, for reading or, with an `area` to stage in, for writing.
+    /// Opens `spec`'s table in `lake` for reading, or for writing if there is an `area` to stage in.
     ///
     /// # Errors
-    /// [`Settings`](crate::ErrorKind::Settings) where something is there that this program did not write, or a
-    /// newer version of it did; [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Settings`](crate::ErrorKind::Settings) if the table's directory contains something that this program did not
+    /// write, or that a newer version wrote; [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn open(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
         let mut table = Self::unopened(lake, spec, area)?;
         table.load().await?;
         Ok(table)
     }
 
-    /// The table before anything of it is read.
+    /// Returns the table without reading anything of it.
     pub(super) fn unopened(lake: &Lake, spec: &'static TableSpec, area: Option<&RunArea>) -> Result<Self> {
         let staging = area.map(|area| area.prefix_for(spec.name));
-        let (store, delta) = over(lake, spec, staging.as_ref(), Arc::clone(&lake.location().root))?;
+        let (store, delta) = store_and_log(lake, spec, staging.as_ref(), Arc::clone(&lake.location().root))?;
         Ok(Self {
             spec,
             lake: lake.clone(),
@@ -98,25 +98,25 @@ impl Table {
         })
     }
 
-    /// A table that cannot be opened, as `error` says.
+    /// Returns a table that cannot be opened because it is damaged; `error` says why.
     pub(super) fn of_damaged(lake: &Lake, spec: &'static TableSpec, error: Error) -> Result<Self> {
         Ok(Self { damaged: Some(error), ..Self::unopened(lake, spec, None)? })
     }
 
-    /// Goes on over `root`, which shows the lake's store in another way. The table is to be loaded again.
+    /// Switches to `root`, another view of the lake's store. The caller must load the table again.
     pub(super) fn reopen_over(&mut self, root: Arc<dyn ObjectStore>) -> Result<()> {
-        (self.store, self.delta) = over(&self.lake, self.spec, self.staging.as_ref(), root)?;
+        (self.store, self.delta) = store_and_log(&self.lake, self.spec, self.staging.as_ref(), root)?;
         Ok(())
     }
 
-    /// Whether anything has been committed. The two names that a log most likely has are looked for before it is
-    /// listed: it may be long.
+    /// Returns whether anything has been committed. Checks the two most likely files of a log before listing it,
+    /// because the list may be long.
     async fn has_log(&self) -> Result<bool, DeltaTableError> {
-        for name in LIKELY_IN_A_LOG {
+        for name in LIKELY_LOG_FILES {
             match self.lake.location().asked(self.store.head(&Path::from(name))).await {
                 Ok(_) => return Ok(true),
                 Err(object_store::Error::NotFound { .. }) => {}
-                // The refusal of a list says more than that of a head.
+                // If access is denied, listing the log returns a better error message than a head request.
                 Err(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) => {
                     break;
                 }
@@ -135,7 +135,7 @@ impl Table {
                     self.leftovers = leftovers;
                     return Ok(());
                 }
-                // Another run may have made the table between the two looks.
+                // Another run may have created the table between the two checks.
                 None if self.has_log().await.map_err(failed)? => {}
                 None => return Err(self.foreign()),
             }
@@ -147,7 +147,7 @@ impl Table {
         match self.property(LAYOUT).as_deref() {
             Some(LAYOUT_VERSION) => Ok(()),
             Some(layout) => Err(Error::settings(format!(
-                "the table {name} in {} has layout {layout}, which this version does not know",
+                "the table {name} in {} has layout {layout}, which this version of clerk-lake does not support",
                 self.lake.location()
             ))
             .with_hint("update clerk-lake: a newer version wrote this lake")),
@@ -155,8 +155,8 @@ impl Table {
         }
     }
 
-    /// What lies where the table is to be, if all of it is what a crash left of a first commit; none where there
-    /// is anything else.
+    /// Returns the files in the table's directory if all of them are data files that a crash left before the first
+    /// commit; `None` if there is any other file.
     async fn only_leftovers(&self) -> Result<Option<Vec<Path>>> {
         let mut leftovers = Vec::new();
         let mut objects = self.store.list(None);
@@ -171,7 +171,7 @@ impl Table {
         Ok(Some(leftovers))
     }
 
-    /// Whether `path` is named as delta-rs names the data files of this table.
+    /// Returns whether `path` has a name that delta-rs gives to data files of this table.
     pub(super) fn is_own_file(&self, path: &Path) -> bool {
         is_data_file(path)
             && !is_change_data(path)
@@ -181,62 +181,63 @@ impl Table {
 
     fn foreign(&self) -> Error {
         Error::settings(format!(
-            "{}/{} holds something that clerk-lake did not write; it was left as it is",
+            "{}/{} contains files that clerk-lake did not write; nothing was changed",
             self.lake.location(),
             self.spec.name
         ))
         .with_hint("choose another --lake, or move that directory away")
     }
 
-    /// What it is.
+    /// Returns the table's specification.
     #[must_use]
     pub fn spec(&self) -> &'static TableSpec {
         self.spec
     }
 
-    /// Whether it is damaged so that it could not be opened: reading its rows is an error that says why.
+    /// Returns whether the table could not be opened because it is damaged. Reading its rows then returns an error that
+    /// says why.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.damaged.is_some()
     }
 
-    /// Whether it has been written yet.
+    /// Returns whether the table has been written yet.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.delta.version().is_some()
     }
 
-    /// The version it is open at; none where it has not been written yet.
+    /// Returns the version that the table is open at; `None` if it has not been written yet.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.delta.version()
     }
 
-    /// How many rows it has.
+    /// Returns the number of rows.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.files().map(|file| file.rows).sum()
     }
 
-    /// How many bytes of data files it has.
+    /// Returns the size of all data files in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files().map(|file| file.bytes).sum()
     }
 
-    /// How many data files it has.
+    /// Returns the number of data files.
     #[must_use]
     pub fn file_count(&self) -> usize {
         self.files().count()
     }
 
-    /// The instance whose rows it holds, where that is known.
+    /// Returns the Clerk instance that the rows come from; `None` if unknown.
     #[must_use]
     pub fn instance(&self) -> Option<String> {
         self.property(INSTANCE)
     }
 
-    /// Refuses a table that belongs to another instance than `instance`.
+    /// Returns an error if the table belongs to an instance other than `instance`.
     ///
     /// # Errors
     /// [`Settings`](crate::ErrorKind::Settings) that names both instances.
@@ -245,39 +246,42 @@ impl Table {
         Err(self.lake.belongs_to(&owner, instance))
     }
 
-    /// Up to when its rows are complete, by Clerk's clock; `None` if it has not been written yet, or was repaired.
+    /// Returns the watermark: the time up to which the rows are complete, by Clerk's clock. `None` if the table has not
+    /// been written yet, or has been repaired since its last full sync.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn watermark(&self) -> Result<Option<DateTime<Utc>>> {
-        // A repaired table is complete up to no moment: see [`super::repair`].
+        // The watermark of a repaired table is 0, which means none: see [`super::repair`].
         let written = self.position(WATERMARK).await?.filter(|millis| *millis > 0);
         Ok(written.and_then(DateTime::from_timestamp_millis))
     }
 
-    /// How many rows Clerk counts that the table does not hold, since they cannot be read.
+    /// Returns the number of rows that Clerk has but the table does not, because they cannot be decoded.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn unreadable(&self) -> Result<u64> {
         Ok(self.position(UNREADABLE).await?.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0))
     }
 
-    /// Where the table stands in what `name` stands for: a Delta `txn` action, whose version a commit has set with
-    /// [`Change::with_position`](super::Change::with_position); none where no commit has.
+    /// Returns the table's position called `name`: the version of a Delta `txn` action that a commit has set with
+    /// [`Change::with_position`](super::Change::with_position). `None` if no commit has set it.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn position(&self, name: &str) -> Result<Option<i64>> {
         let Ok(state) = self.delta.snapshot() else { return Ok(None) };
         let version = state.transaction_version(self.log_store().as_ref(), name).await;
-        version.map_err(|error| store_error(&format!("what {} is complete up to", self.spec.name), &error))
+        version.map_err(|error| {
+            store_error(&format!("the recorded position of {} cannot be read", self.spec.name), &error)
+        })
     }
 
-    /// The table as DataFusion reads it, at the version it is open at.
+    /// Returns the table for DataFusion, at the version that it is open at. Scanning a damaged table returns an error.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where it has not been written yet or cannot be read.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the table has not been written yet or cannot be read.
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>> {
         if let Some(error) = &self.damaged {
             return Ok(Arc::new(DamagedRows { schema: self.spec.schema(), error: error.clone() }));
@@ -286,30 +290,30 @@ impl Table {
         provider.map_err(|error| store_error(&format!("the table {} cannot be read", self.spec.name), &error))
     }
 
-    /// A writer of staged rows for this table.
+    /// Opens a writer that stages rows for this table.
     ///
     /// # Errors
-    /// [`Bug`](crate::ErrorKind::Bug) where the table was opened for reading.
+    /// [`Bug`](crate::ErrorKind::Bug) if the table was opened for reading.
     pub fn writer(&self) -> Result<Writer> {
-        let (place, prefix) = self.place_to_stage()?;
+        let (place, prefix) = self.staging_place()?;
         let writer = Writer::new(self.spec, Arc::new(self.store.staging_at(prefix.clone())), prefix, place);
         if self.file_count() == 0 { writer.noting_keys() } else { Ok(writer) }
     }
 
-    /// A writer of staged change data for this table.
+    /// Opens a writer that stages change data for this table.
     pub(super) fn change_writer(&self) -> Result<Writer> {
-        let (place, prefix) = self.place_to_stage()?;
+        let (place, prefix) = self.staging_place()?;
         Ok(Writer::of_changes(self.spec, Arc::new(self.store.staging_at(prefix.clone())), prefix, place))
     }
 
-    fn place_to_stage(&self) -> Result<(String, Path)> {
+    fn staging_place(&self) -> Result<(String, Path)> {
         let staging = self.staging.as_ref();
         let staging = staging.ok_or_else(|| Error::bug("a table opened for reading cannot be written"))?;
         Ok(self.new_place(staging))
     }
 
-    /// A place under `staging` for one writer's files, so that they can be read back without another's: its name,
-    /// and where that is in the whole store.
+    /// Returns a new directory under `staging` for the files of one writer, so that they can be read back separately.
+    /// The result is its name and its path in the whole store.
     pub(super) fn new_place(&self, staging: &Path) -> (String, Path) {
         let name = self.writers.fetch_add(1, Ordering::Relaxed).to_string();
         let prefix = staging.parts().chain(Path::from(name.as_str()).parts()).collect();
@@ -344,8 +348,8 @@ impl Table {
     }
 }
 
-/// The store and the log of `spec`'s table, seen through `root`, for a run that stages at `staging`.
-fn over(
+/// Returns the store and the Delta table for `spec`'s table on `root`, for a run that stages at `staging`.
+fn store_and_log(
     lake: &Lake,
     spec: &TableSpec,
     staging: Option<&Path>,

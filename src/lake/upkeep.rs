@@ -1,7 +1,7 @@
-//! What keeps a lake fast and tidy over years of runs: small files put together, and old versions let go.
+//! Maintenance: compacts small files, vacuums old versions and cleans the log.
 //!
-//! Checkpoints of the log and the removal of old log entries are delta-rs' own, with each commit; how often is said
-//! in the table's properties.
+//! With each commit, delta-rs writes a checkpoint of the log and removes old log entries if they are due. The table's
+//! properties say how often.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
@@ -25,23 +25,23 @@ use super::{Lake, Repair, RunArea, store_error};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::TableSpec;
 
-/// A file smaller than this is small: reading it costs more in opening than in rows.
+/// Files smaller than this are compacted, because opening them costs more than reading their rows.
 const SMALL_BYTES: u64 = 32 * 1024 * 1024;
 
-/// How large files become that are put together from small ones.
+/// Target size of compacted files.
 const TARGET_BYTES: u64 = 128 * 1024 * 1024;
 
-/// How a lake is looked after.
+/// How a lake is maintained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeping {
-    /// For how long files that a commit has superseded stay, for time travel and for readers that take their time.
-    /// Zero: they go right after the commit, and a plain Parquet reader sees the committed rows and nothing else.
-    /// None: a table goes on as it is, and a new one keeps nothing.
+    /// How long superseded files are kept, for time travel and for slow readers. If zero, they are deleted right after
+    /// the commit, so that a plain Parquet reader sees exactly the committed rows. If `None`, an existing table keeps
+    /// its setting, and a new one keeps no superseded files.
     pub history: Option<TimeDelta>,
-    /// So many small files in one partition are put together into few; 0: never by itself.
+    /// Number of small files in one partition that triggers a compaction; 0 disables automatic compaction.
     pub compact_files: usize,
-    /// Whether tables record which rows each commit inserts, updates and deletes; none: a table goes on as it is, and
-    /// a new one does not.
+    /// Whether tables have a change data feed, which records the rows that each commit inserts, updates and deletes. If
+    /// `None`, an existing table keeps its setting, and a new one has no change data feed.
     pub change_data_feed: Option<bool>,
 }
 
@@ -51,37 +51,37 @@ impl Default for Keeping {
     }
 }
 
-/// What putting small files together did to a table.
+/// The result of a compaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
-    /// Files before.
+    /// Number of data files before the compaction.
     pub files_before: usize,
-    /// Files after.
+    /// Number of data files after the compaction.
     pub files_after: usize,
 }
 
-/// What was done to a table.
+/// The result of maintaining one table.
 #[derive(Clone, Debug)]
 pub struct TableUpkeep {
     /// The table's name.
     pub name: &'static str,
-    /// How many data files it has now.
+    /// Number of data files that the table has now.
     pub files: usize,
-    /// What was put together, if anything was.
+    /// The compaction, if there was one.
     pub compaction: Option<Compaction>,
-    /// What its repair took, if it was damaged.
+    /// The repair, if there was one.
     pub repair: Option<Repair>,
-    /// How many files were removed that no version names which is to be kept.
+    /// Number of removed files: those that no retained version names.
     pub removed: usize,
 }
 
-/// Maintains every table of `specs` that has been written: sweeps orphan files, compacts all small files and vacuums old
-/// versions; repairs damaged tables if `repair` says so. Returns what was done, and the error of the first table that is
-/// damaged and was not repaired: the others are maintained all the same.
+/// Maintains every table of `specs` that has been written: sweeps orphan files, compacts all small files and vacuums
+/// old versions. Repairs damaged tables if `repair` is set. Returns what was done, and the error of the first damaged
+/// table that was not repaired. A damaged table does not stop the maintenance of the others.
 ///
 /// # Errors
 /// [`Conflict`](ErrorKind::Conflict) if a sync commits at the same time;
-/// [`Unreachable`](ErrorKind::Unreachable) if the store fails. What was done to a table is done.
+/// [`Unreachable`](ErrorKind::Unreachable) if the store fails. The tables done by then stay maintained.
 pub async fn maintain(
     lake: &Lake,
     specs: &[&'static TableSpec],
@@ -119,25 +119,25 @@ async fn maintain_one(
     if !table.exists() {
         return Ok(None);
     }
-    match table.keep(repair).await {
+    match table.compact_and_vacuum(repair).await {
         Err(error) if error.kind() == ErrorKind::Unreachable => Err(table.damage().await.unwrap_or(error)),
-        kept => kept.map(Some),
+        maintained => maintained.map(Some),
     }
 }
 
 impl Table {
-    /// Does all that keeps a table fast and small.
-    async fn keep(&mut self, repair: Option<Repair>) -> Result<TableUpkeep> {
+    /// Sweeps orphan files, compacts, vacuums and cleans the log.
+    async fn compact_and_vacuum(&mut self, repair: Option<Repair>) -> Result<TableUpkeep> {
         let mut removed = self.make_ready().await?;
         let compaction = self.compact(2).await?;
         if compaction.is_some() && self.keeps_history() {
             removed += self.remove_expired().await?;
         }
-        self.tidy_log().await?;
+        self.clean_log().await?;
         Ok(TableUpkeep { name: self.spec.name, files: self.file_count(), compaction, repair, removed })
     }
 
-    /// For how long files that a commit has superseded stay: as was said, or else as the table has been kept so far.
+    /// Returns how long superseded files are kept: the lake's setting, or else the table's own.
     pub(super) fn kept_for(&self) -> TimeDelta {
         self.lake.keeping.history.or_else(|| self.own_history()).unwrap_or_default()
     }
@@ -146,24 +146,24 @@ impl Table {
         self.property(HISTORY).and_then(|seconds| seconds.parse().ok()).and_then(TimeDelta::try_seconds)
     }
 
-    /// Whether old versions can be read.
+    /// Returns whether old versions are kept.
     pub(super) fn keeps_history(&self) -> bool {
         self.kept_for() > TimeDelta::zero()
     }
 
-    /// Writes down for how long the table's past is kept from now on, where that is said and not what it says itself:
-    /// runs that say nothing go by it.
+    /// Stores a requested retention in the table's properties, if it differs from the stored one. Later runs without a
+    /// requested retention use the stored one.
     pub(super) async fn note_history(&mut self) -> Result<()> {
-        let Some(said) = self.lake.keeping.history.filter(|_| self.exists()) else { return Ok(()) };
-        if said == self.own_history().unwrap_or_default() {
+        let Some(requested) = self.lake.keeping.history.filter(|_| self.exists()) else { return Ok(()) };
+        if requested == self.own_history().unwrap_or_default() {
             return Ok(());
         }
-        let version = self.set_properties(retention(self.spec, said), "history").await?;
-        tracing::info!(table = self.spec.name, version, seconds = said.num_seconds(), "the past is kept for as long");
+        let version = self.set_properties(retention(self.spec, requested), "history").await?;
+        tracing::info!(table = self.spec.name, version, seconds = requested.num_seconds(), "set the retention");
         Ok(())
     }
 
-    /// Commits these properties, and nothing else; gives the version.
+    /// Commits these table properties. Returns the version of the commit.
     pub(super) async fn set_properties(
         &mut self,
         properties: impl IntoIterator<Item = (String, String)>,
@@ -183,20 +183,20 @@ impl Table {
         self.settle(base, done.map(|_| ())).await?.committed(self.spec.name)
     }
 
-    /// Writes a checkpoint of the log where the table has gone on since the last one, and lets entries go that are too
-    /// old.
-    async fn tidy_log(&self) -> Result<()> {
+    /// Writes a checkpoint of the log if there are commits since the last one, and removes log entries whose retention
+    /// has ended.
+    async fn clean_log(&self) -> Result<()> {
         let failed =
-            |error: DeltaTableError| store_error(&format!("the log of {} cannot be kept", self.spec.name), &error);
-        if self.checkpointed().await != self.version() {
+            |error: DeltaTableError| store_error(&format!("the log of {} cannot be cleaned", self.spec.name), &error);
+        if self.last_checkpoint_version().await != self.version() {
             checkpoints::create_checkpoint(&self.delta, None).await.map_err(failed)?;
         }
         checkpoints::cleanup_metadata(&self.delta, None).await.map_err(failed)?;
         Ok(())
     }
 
-    /// The version of the last checkpoint; none where that is not known.
-    async fn checkpointed(&self) -> Option<u64> {
+    /// Returns the version of the last checkpoint; `None` if unknown.
+    async fn last_checkpoint_version(&self) -> Option<u64> {
         #[derive(Deserialize)]
         struct LastCheckpoint {
             version: u64,
@@ -205,14 +205,14 @@ impl Table {
         serde_json::from_slice::<LastCheckpoint>(&found).ok().map(|checkpoint| checkpoint.version)
     }
 
-    /// Puts small files together in every partition that has `at_least` of them, 2 or more, not counting those that this
-    /// run has added: a long listing closes many, and the next run finds them. The rows stay as they are, and so does
-    /// the watermark. `None` if no partition has so many, or another run has committed meanwhile.
+    /// Compacts every partition that has `at_least` small files, but never fewer than 2. Files that this run has added
+    /// do not count: a long listing writes many, and the next run compacts them. Rows and watermark do not change.
+    /// Returns `None` if no partition has that many small files, or another run has committed meanwhile.
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails; then nothing has changed.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails. Nothing has changed then.
     pub async fn compact(&mut self, at_least: usize) -> Result<Option<Compaction>> {
-        let partitions = self.crowded(at_least.max(2));
+        let partitions = self.partitions_to_compact(at_least.max(2));
         if partitions.is_empty() {
             return Ok(None);
         }
@@ -220,7 +220,7 @@ impl Table {
         let base = Base::of(self);
         let values = FilterValue::Set(partitions.iter().map(String::as_str).collect());
         let filters: Vec<_> = self.spec.partition.map(|column| (column, FilterOp::In, values)).into_iter().collect();
-        let session = self.lake.narrow_session();
+        let context = self.lake.narrow_session();
         let info = serde_json::json!({ "mode": "compact" });
         let once = CommitProperties::default().with_max_retries(0).with_metadata([(RUN_INFO.to_owned(), info)]);
         let compacted = self
@@ -230,12 +230,12 @@ impl Table {
             .with_filters(&filters)
             .with_target_size(NonZeroU64::new(TARGET_BYTES).unwrap_or(NonZeroU64::MIN))
             .with_max_concurrent_tasks(1)
-            .with_session_state(Arc::new(session.state()))
+            .with_session_state(Arc::new(context.state()))
             .with_writer_properties(writer_properties(self.spec))
             .with_commit_properties(once)
             .await;
         if compacted.is_ok() && !self.store.has_committed() {
-            // Every file is as large as it gets.
+            // No files can be combined any further.
             return Ok(None);
         }
         match self.settle(base, compacted.map(|_| ())).await? {
@@ -245,9 +245,9 @@ impl Table {
         }
     }
 
-    /// The partitions (as values of the partition column; one without a name where the table has none) that hold
-    /// `at_least` small files which were there before this run.
-    fn crowded(&self, at_least: usize) -> Vec<String> {
+    /// Returns the partitions with at least `at_least` small files from before this run, as values of the partition
+    /// column. A table without a partition column has one partition, with an empty value.
+    fn partitions_to_compact(&self, at_least: usize) -> Vec<String> {
         let mut small: HashMap<String, usize> = HashMap::new();
         for file in self.files().filter(|file| file.bytes < SMALL_BYTES && !self.added.contains(&file.path)) {
             let path = Path::from(file.path);
@@ -255,51 +255,56 @@ impl Table {
             let value = directory.as_ref().and_then(|part| part.as_ref().split_once('=')).map(|(_, value)| value);
             *small.entry(value.unwrap_or_default().to_owned()).or_default() += 1;
         }
-        let mut crowded: Vec<_> = small.into_iter().filter(|(_, files)| *files >= at_least).map(|(it, _)| it).collect();
-        crowded.sort();
-        crowded
+        let mut partitions: Vec<_> =
+            small.into_iter().filter(|(_, files)| *files >= at_least).map(|(it, _)| it).collect();
+        partitions.sort();
+        partitions
     }
 
-    /// Removes the files that no version names which is to be kept, by the age of what superseded them, and what
-    /// crashes left, by its own (change data at once: their names tell them apart); gives how many there were. What
-    /// no version has ever named may be old and yet about to be committed by a run that took it over: as in
-    /// [`Table::sweep`], such a run loses before anything goes.
+    /// Removes superseded files whose retention has ended, and orphan files. Returns the number of removed files.
+    ///
+    /// The retention of a superseded file starts with the commit that superseded it, that of an orphan file when it was
+    /// written. Orphaned change data has no retention, because its names tell it apart. Even an old orphan file may be
+    /// about to be committed, by a run that resumes another run's listing. Therefore, as in [`Table::sweep`], an empty
+    /// commit comes first, so that such a run conflicts.
     pub(super) async fn remove_expired(&mut self) -> Result<usize> {
-        let superseded = self.expired(VacuumMode::Lite).await?;
+        let superseded = self.vacuum_candidates(VacuumMode::Lite).await?;
         self.delete_files(&superseded).await;
-        let others: Vec<Path> = self.unnamed().await?.into_iter().filter(|path| !superseded.contains(path)).collect();
-        if others.is_empty() {
+        let found: Vec<Path> =
+            self.removable_orphans().await?.into_iter().filter(|path| !superseded.contains(path)).collect();
+        if found.is_empty() {
             return Ok(superseded.len());
         }
         self.fence().await?;
-        let still = self.unnamed().await?;
-        let orphans: Vec<Path> = others.into_iter().filter(|path| still.contains(path)).collect();
+        let still_orphaned = self.removable_orphans().await?;
+        let orphans: Vec<Path> = found.into_iter().filter(|path| still_orphaned.contains(path)).collect();
         self.delete_files(&orphans).await;
         Ok(superseded.len() + orphans.len())
     }
 
-    async fn unnamed(&self) -> Result<Vec<Path>> {
-        let mut unnamed = self.expired(VacuumMode::Full).await?;
-        if !unnamed.is_empty() {
-            let old = self.old_files().await?;
-            unnamed.retain(|path| old.contains(path));
+    /// Returns the orphan files that may be removed now.
+    async fn removable_orphans(&self) -> Result<Vec<Path>> {
+        let mut orphans = self.vacuum_candidates(VacuumMode::Full).await?;
+        if !orphans.is_empty() {
+            let old = self.sweepable_files().await?;
+            orphans.retain(|path| old.contains(path));
         }
-        unnamed.extend(self.orphaned_changes().await?);
-        Ok(unnamed)
+        orphans.extend(self.orphaned_changes().await?);
+        Ok(orphans)
     }
 
-    /// The data files that a sweep may remove if no version names them.
-    async fn old_files(&self) -> Result<HashSet<Path>> {
+    /// Returns the files that are old enough for a sweep, whether or not a version names them.
+    async fn sweepable_files(&self) -> Result<HashSet<Path>> {
         let old = self.store.list(None).try_filter(|object| std::future::ready(self.may_sweep(object)));
         let old: Result<_, _> = old.map_ok(|object| object.location).try_collect().await;
         old.map_err(|error| store_error(&format!("the table {} cannot be listed", self.spec.name), &error))
     }
 
-    /// What a vacuum would remove. It is asked for, and removed by [`Table::remove_expired`]: delta-rs' own would
-    /// commit twice each time.
-    async fn expired(&self, mode: VacuumMode) -> Result<Vec<Path>> {
-        let failed = |error: DeltaTableError| store_error(&format!("{} cannot be cleaned", self.spec.name), &error);
-        let (_, expired) = self
+    /// Returns the data files that a vacuum would remove. [`Table::remove_expired`] removes them itself, because a
+    /// vacuum by delta-rs makes two commits each time.
+    async fn vacuum_candidates(&self, mode: VacuumMode) -> Result<Vec<Path>> {
+        let failed = |error: DeltaTableError| store_error(&format!("{} cannot be vacuumed", self.spec.name), &error);
+        let (_, vacuum) = self
             .delta
             .clone()
             .vacuum()
@@ -309,7 +314,7 @@ impl Table {
             .with_dry_run(true)
             .await
             .map_err(failed)?;
-        let expired = expired.files_deleted.iter().map(|path| Path::from(path.as_str()));
-        Ok(expired.filter(|path| self.is_own_file(path)).collect())
+        let candidates = vacuum.files_deleted.iter().map(|path| Path::from(path.as_str()));
+        Ok(candidates.filter(|path| self.is_own_file(path)).collect())
     }
 }

@@ -1,19 +1,19 @@
-//! Uploads of data files, whose last step does not fail where the writer sees it.
+//! Uploads of data files that hide the failure of their last step from the Parquet writer.
 //!
-//! The library that writes Parquet gives up an upload whose last step failed in a way that panics. So the failure is
-//! noted instead, and whoever has written asks for it afterwards; a commit does.
+//! The library that writes Parquet panics when it aborts an upload whose last step failed. Therefore the failure is
+//! stored instead, and the caller, for example a commit, checks for it after writing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 
-/// Why a data file could not be staged, if one could not. Clones know the same.
+/// The last error in staging a data file, if any. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<object_store::Error>>>);
 
 impl Failure {
-    /// What was put, or the failure noted and nothing.
+    /// Returns the result of a put. Stores the error of a failed one, and returns an empty result for it.
     pub(super) fn noted(&self, put: Result<PutResult>) -> PutResult {
         put.unwrap_or_else(|error| {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -21,7 +21,7 @@ impl Failure {
         })
     }
 
-    /// The last failure since this was last asked.
+    /// Takes the last error since the previous call.
     pub(super) fn take(&self) -> Option<object_store::Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -35,7 +35,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// The same upload, which notes a failure of its last step.
+    /// Wraps `upload` so that a failure of its last step is stored in `failure`.
     pub(super) fn new(upload: Box<dyn MultipartUpload>, failure: &Failure) -> Self {
         Self { upload, failure: failure.clone() }
     }

@@ -1,7 +1,7 @@
-//! Rows to staged Parquet: one open file per partition, streamed to the store as pages arrive.
+//! Writes rows to staged Parquet files: one open file per partition, streamed to the store as pages arrive.
 //!
-//! What is written here is seen by nobody before a commit names it. Memory is bounded by the open row groups,
-//! not by the number of rows.
+//! Readers do not see these files before a commit names them. Memory is bounded by the open row groups, not by the
+//! number of rows.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -30,26 +30,27 @@ use super::store_error;
 use crate::error::{Error, Result};
 use crate::table::{TableSpec, stamp};
 
-/// Rows collected before they go to the encoder: small pages cost as little as large ones.
+/// Number of rows that are collected before they go to the encoder, so that small pages cost as little as large ones.
 const BATCH_ROWS: usize = 1024;
 
 /// How many batches may wait for the encoder.
-const BATCHES_WAITING: usize = 2;
+const QUEUED_BATCHES: usize = 2;
 
-/// Bytes per data page before compression: a reader of all columns has a page of each open at a time.
+/// Size of a Parquet data page before compression. A reader has one page of each of its columns in memory.
 const PAGE_BYTES: usize = 128 * 1024;
 
-/// Bytes after which a data file is closed and the next one begun.
+/// Size at which a data file is closed and the next one is started.
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Streams batches into staged data files, one open per partition; memory is bounded by the open row groups.
+/// Streams record batches into staged data files, one open file per partition. Memory is bounded by the open row
+/// groups.
 pub struct Writer {
     spec: &'static TableSpec,
     encoder: Encoder,
     coalescer: BatchCoalescer,
     staging: Path,
     place: String,
-    /// Notes the keys of rows for a table that has none: that they are distinct is all that is to be known of them.
+    /// The key hashes, if the table is empty. Such a table needs no diff if all staged keys are distinct.
     keys: Option<(KeyHasher, Vec<u64>)>,
     rows: u64,
 }
@@ -60,13 +61,13 @@ impl Writer {
         Self::of(spec, spec.schema(), files, store, staging, place)
     }
 
-    /// A writer of change data, which lie in a directory of their own and say of each row what became of it.
+    /// Returns a writer of change data, which has its own directory and a column with the kind of change of each row.
     pub(super) fn of_changes(spec: &'static TableSpec, store: Arc<StagedStore>, staging: Path, place: String) -> Self {
         let files: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&store), CHANGE_DATA));
         Self::of(spec, schema_of_changes(spec), files, store, staging, place)
     }
 
-    /// A writer of rows of `schema` to `files`, which is `store` or a directory in it.
+    /// Returns a writer of rows with `schema` to `files`, which is `store` or a directory in it.
     fn of(
         spec: &'static TableSpec,
         schema: SchemaRef,
@@ -96,29 +97,29 @@ impl Writer {
         }
     }
 
-    /// The same, noting the key of each row.
+    /// Makes the writer hash the key of each row.
     pub(super) fn noting_keys(self) -> Result<Self> {
         Ok(Self { keys: Some((KeyHasher::new(self.spec)?, Vec::new())), ..self })
     }
 
-    /// How many rows it has taken in.
+    /// Returns the number of rows written so far.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Takes in rows in the table's schema but for `_synced_at`, which is set to `synced_at_micros`.
+    /// Writes rows with the table's schema except `_synced_at`, which is set to `synced_at_micros` (Unix microseconds).
     ///
     /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) where the store fails; a full disk is one.
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails, for example because the disk is full.
     pub async fn write(&mut self, batch: &RecordBatch, synced_at_micros: i64) -> Result<()> {
         self.write_stamped(stamp(batch, synced_at_micros).map_err(|error| Error::bug(error.to_string()))?).await
     }
 
-    /// Takes in rows in the table's whole schema, as the table has them.
+    /// Writes rows with the table's whole schema, `_synced_at` included.
     ///
     /// # Errors
-    /// As [`Writer::write`].
+    /// Same as [`Writer::write`].
     pub async fn write_stamped(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         if let Some((hasher, keys)) = &mut self.keys {
@@ -128,14 +129,14 @@ impl Writer {
         self.drain().await
     }
 
-    /// Closes the files.
+    /// Closes the files and returns the staged rows.
     ///
     /// # Errors
-    /// As [`Writer::write`].
+    /// Same as [`Writer::write`].
     pub async fn finish(mut self) -> Result<StagedRows> {
         self.coalescer.finish_buffered_batch().map_err(|error| Error::bug(error.to_string()))?;
         self.drain().await?;
-        let adds = self.encoder.finish().await.map_err(|error| not_staged(self.spec, error))?;
+        let adds = self.encoder.finish().await.map_err(|error| staging_error(self.spec, error))?;
         let files: Result<Vec<Path>, _> = adds.iter().map(|add| Path::from_url_path(&add.path)).collect();
         let files = files.map_err(|error| Error::bug(error.to_string()))?;
         let files = files.iter().map(|file| join(&self.staging, file)).collect();
@@ -144,34 +145,36 @@ impl Writer {
 
     async fn drain(&mut self) -> Result<()> {
         while let Some(batch) = self.coalescer.next_completed_batch() {
-            self.encoder.write(batch).await.map_err(|error| not_staged(self.spec, error))?;
+            self.encoder.write(batch).await.map_err(|error| staging_error(self.spec, error))?;
         }
         Ok(())
     }
 }
 
-fn not_staged(spec: &TableSpec, failure: Failure) -> Error {
+fn staging_error(spec: &TableSpec, failure: EncodeError) -> Error {
     match failure {
-        Failure::Store(error) => store_error(&format!("rows of {} could not be staged", spec.name), &error),
-        Failure::Task(error) => Error::bug(format!("the encoder of {} ended: {error}", spec.name)),
+        EncodeError::Store(error) => store_error(&format!("rows of {} could not be staged", spec.name), &error),
+        EncodeError::Task(error) => Error::bug(format!("the encoder of {} ended: {error}", spec.name)),
     }
 }
 
-/// Encodes batches in a task of its own, so that the next page is fetched and read meanwhile. Dropping it stops it.
+/// Encodes batches in a separate task, so that the next page is fetched and decoded meanwhile. Dropping it stops the
+/// task.
 struct Encoder {
-    /// None is the end; a channel that closes without it means that nobody wants the files.
+    /// `None` marks the end of the rows. If the channel closes without it, the writer was dropped and its files are not
+    /// needed.
     batches: mpsc::Sender<Option<RecordBatch>>,
     task: JoinHandle<Result<Vec<Add>, DeltaTableError>>,
 }
 
-enum Failure {
+enum EncodeError {
     Store(DeltaTableError),
     Task(JoinError),
 }
 
 impl Encoder {
     fn start(mut writer: DeltaWriter, store: Arc<StagedStore>) -> Self {
-        let (batches, mut waiting) = mpsc::channel::<Option<RecordBatch>>(BATCHES_WAITING);
+        let (batches, mut waiting) = mpsc::channel::<Option<RecordBatch>>(QUEUED_BATCHES);
         let task = tokio::spawn(async move {
             loop {
                 match waiting.recv().await {
@@ -180,28 +183,28 @@ impl Encoder {
                         let adds = writer.close().await?;
                         return store.take_failure().map_or(Ok(adds), |error| Err(error.into()));
                     }
-                    None => return Err(DeltaTableError::generic("the rows were given up")),
+                    None => return Err(DeltaTableError::generic("the writer was dropped before it was finished")),
                 }
             }
         });
         Self { batches, task }
     }
 
-    async fn write(&mut self, batch: RecordBatch) -> Result<(), Failure> {
+    async fn write(&mut self, batch: RecordBatch) -> Result<(), EncodeError> {
         if self.batches.send(Some(batch)).await.is_ok() {
             return Ok(());
         }
-        // It has ended before its time, which is how it says that it failed.
-        match (&mut self.task).await.map_err(Failure::Task)? {
-            Ok(_) => Err(Failure::Store(DeltaTableError::generic("the encoder ended before the rows did"))),
-            Err(error) => Err(Failure::Store(error)),
+        // The task ended early, which means that it failed.
+        match (&mut self.task).await.map_err(EncodeError::Task)? {
+            Ok(_) => Err(EncodeError::Store(DeltaTableError::generic("the encoder ended before the last row"))),
+            Err(error) => Err(EncodeError::Store(error)),
         }
     }
 
-    async fn finish(&mut self) -> Result<Vec<Add>, Failure> {
-        // Where it has failed it no longer listens, and says why below.
+    async fn finish(&mut self) -> Result<Vec<Add>, EncodeError> {
+        // If the task has failed, the send fails too. The task's result below contains the reason.
         let _ = self.batches.send(None).await;
-        (&mut self.task).await.map_err(Failure::Task)?.map_err(Failure::Store)
+        (&mut self.task).await.map_err(EncodeError::Task)?.map_err(EncodeError::Store)
     }
 }
 
@@ -211,12 +214,12 @@ impl Drop for Encoder {
     }
 }
 
-/// How every data file of a table is encoded.
+/// Returns the Parquet encoding of all data files of a table.
 ///
-/// What was measured, on 100,000 users (`cargo bench --bench bench -- write`): with a dictionary for every column a
-/// file is a sixth larger and takes half as long again to write, since ids, addresses and URLs hardly repeat; zstd 3
-/// costs more time than the 2 % that it saves are worth; larger row groups save nothing worth mentioning and are
-/// what an open file holds in memory.
+/// The settings were measured on 100,000 users (`cargo bench --bench bench -- write`). With a dictionary for every
+/// column, files are a sixth larger and take 50 % longer to write, because ids, addresses and URLs rarely repeat. zstd
+/// level 3 saves 2 % in size, which is not worth its time. Larger row groups save almost nothing, and an open file
+/// keeps its row group in memory.
 #[must_use]
 pub fn writer_properties(spec: &TableSpec) -> WriterProperties {
     let properties = WriterProperties::builder()

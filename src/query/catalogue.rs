@@ -1,9 +1,10 @@
-//! The catalogue: one figure per file of `queries/`, or of a folder of the user's, with a header that a program can
-//! read.
+//! Built-in queries, and queries from a directory of the user.
+//!
+//! Each query is one file, with a machine-readable header:
 //!
 //! ```sql
 //! -- title: Daily active users
-//! -- description: One sentence: what is counted, and what is not.
+//! -- description: What is counted, and what is not.
 //! -- chart: stat | line | bar | stacked | heatmap | table
 //! -- unit: users
 //! -- section: Activity
@@ -11,7 +12,7 @@
 //! -- parameter: lookback_days = 30 (1 to 90)
 //! ```
 //!
-//! Everything in it may be left out; other keys mean nothing. A query may use its parameters as `$name`, and always
+//! Every key is optional, and unknown keys are ignored. A query can use its parameters as `$name`. It can always use
 //! `$today` (the UTC day) and `$now`.
 
 use std::collections::BTreeMap;
@@ -24,74 +25,74 @@ use datafusion::execution::context::SessionContext;
 use include_dir::{Dir, include_dir};
 
 pub use super::header::Chart;
-use super::header::{Header, shown};
+use super::header::{Header, range_text};
 pub use super::parameters::Parameters;
 use crate::error::{Error, ErrorKind, Result};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/queries");
 
-/// A query of the catalogue.
+/// A query with its header.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Its name, which is its file's; empty for a query that somebody typed.
+    /// The query's name: its file name without the extension. Empty for an ad-hoc query.
     pub name: String,
-    /// What it is called.
+    /// The title for people.
     pub title: String,
     /// What is counted, and what is not.
     pub description: String,
-    /// How it is best drawn.
+    /// How the rows are drawn.
     pub chart: Chart,
-    /// What its figures count.
+    /// The unit of the numbers, such as `users`.
     pub unit: Option<String>,
-    /// The part of a report that it belongs to.
+    /// The section of the report that the query belongs to.
     pub section: Option<String>,
-    /// Its place there: the smaller, the earlier; those without one come last.
+    /// The position in the report, in ascending order. Queries without a position come last.
     pub order: Option<i64>,
-    /// Its parameters with their default values.
+    /// The parameters with their default values.
     pub parameters: Vec<(String, i64)>,
-    /// The values that parameters may have, for those that may not have any.
+    /// The allowed values of parameters. A parameter that is not listed here may have any value.
     pub ranges: Vec<(String, RangeInclusive<i64>)>,
-    /// The file it comes from; none for those that come with the program.
+    /// The file that the query was read from; `None` for built-in and ad-hoc queries.
     pub file: Option<PathBuf>,
-    /// The query itself.
+    /// The text of the query, including the header.
     pub sql: String,
 }
 
 impl Query {
-    /// Reads a query with its header; where that has no title, its name is one.
+    /// Parses a query with its header. If the header has no title, the title is `name`.
     ///
     /// # Errors
-    /// [`Query`](ErrorKind::Query) where the header says what cannot be: it names the line.
+    /// [`Query`](ErrorKind::Query) if the header is invalid. The error names the line.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         Self::read(name, text, None)
     }
 
-    /// Reads a query from a file; its name is the file's, without the ending.
+    /// Reads a query from a file. The query's name is the file name without the extension.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) where the file cannot be read, and as [`Query::parse`].
+    /// [`Settings`](ErrorKind::Settings) if the file cannot be read, and the errors of [`Query::parse`].
     pub fn from_file(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Error::settings(format!("the query file {} cannot be read: {error}", file.display()))
-                .with_hint("name a file that holds SQL")
+                .with_hint("give a file that contains SQL, as UTF-8 text")
         })?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         Self::read(&name, &text, Some(file))
     }
 
-    /// A query that somebody typed: no header, no defaults.
+    /// Returns an ad-hoc query, without header and parameter defaults.
     #[must_use]
     pub fn ad_hoc(sql: &str) -> Self {
         Self { sql: sql.to_owned(), ..Self::default() }
     }
 
     fn read(name: &str, text: &str, file: Option<&Path>) -> Result<Self> {
-        // Some editors begin a file with a mark of its encoding.
+        // Some editors write a byte order mark at the start of a file.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let header = Header::read(text).map_err(|wrong| {
-            let place = file.map_or_else(|| format!("the query {name}"), |file| file.display().to_string());
-            Error::new(ErrorKind::Query, format!("{place}, line {}: {}", wrong.line, wrong.what))
-                .with_hint("a header has lines such as -- parameter: lookback_days = 30 (1 to 90)")
+        let header = Header::read(text).map_err(|error| {
+            let source = file.map_or_else(|| format!("query {name}"), |file| file.display().to_string());
+            Error::new(ErrorKind::Query, format!("{source}, line {}: {}", error.line, error.message))
+                .with_hint("header lines look like this: -- parameter: lookback_days = 30 (1 to 90)")
         })?;
         Ok(Self {
             name: name.to_owned(),
@@ -108,31 +109,31 @@ impl Query {
         })
     }
 
-    /// Plans it over the tables of `session`.
+    /// Plans the query over the tables of `context`.
     ///
     /// # Errors
-    /// [`Query`](ErrorKind::Query) where a table or parameter is missing; [`Settings`](ErrorKind::Settings) where a
-    /// value is given that it does not use, or that is out of its parameter's range.
-    pub async fn plan(&self, session: &SessionContext, parameters: &Parameters) -> Result<DataFrame> {
+    /// [`Query`](ErrorKind::Query) if a table or parameter is missing; [`Settings`](ErrorKind::Settings) if a value is
+    /// given for a parameter that the query does not use, or is outside of the parameter's range.
+    pub async fn plan(&self, context: &SessionContext, parameters: &Parameters) -> Result<DataFrame> {
         parameters.check_used_in(&self.sql, &self.parameters)?;
         self.check_ranges(parameters)?;
-        let plan = super::sql(session, &self.sql, parameters.values(&self.parameters)).await;
-        plan.map_err(|error| self.named_in(error))
+        let plan = super::sql(context, &self.sql, parameters.values(&self.parameters)).await;
+        plan.map_err(|error| self.with_source(error))
     }
 
     fn check_ranges(&self, parameters: &Parameters) -> Result<()> {
         for (name, value) in &parameters.given {
             let range = self.ranges.iter().find(|(ranged, range)| ranged == name && !range.contains(value));
             if let Some((_, range)) = range {
-                return Err(Error::settings(format!("{name} cannot be {value}"))
-                    .with_hint(format!("it may be {}", shown(range))));
+                return Err(Error::settings(format!("parameter {name} cannot be {value}"))
+                    .with_hint(format!("give a number from {}", range_text(range))));
             }
         }
         Ok(())
     }
 
-    /// `error` with the query in front: its file where it has one, so that the line that SQL's errors name is found.
-    fn named_in(&self, error: Error) -> Error {
+    /// Adds the query's file or name in front of `error`. SQL errors name a line, which is a line of that file.
+    fn with_source(&self, error: Error) -> Error {
         match &self.file {
             Some(file) => error.context(file.display()),
             None if self.name.is_empty() => error,
@@ -140,48 +141,48 @@ impl Query {
         }
     }
 
-    /// Runs it and collects its rows.
+    /// Runs the query and collects its rows in memory.
     ///
     /// # Errors
-    /// As [`Query::plan`], and where it fails on the way.
-    pub async fn run(&self, session: &SessionContext, parameters: &Parameters) -> Result<Vec<RecordBatch>> {
-        let plan = self.plan(session, parameters).await?;
+    /// The errors of [`Query::plan`], and those of [`failed`](super::failed) if the execution fails.
+    pub async fn run(&self, context: &SessionContext, parameters: &Parameters) -> Result<Vec<RecordBatch>> {
+        let plan = self.plan(context, parameters).await?;
         plan.collect().await.map_err(|error| super::failed(&error))
     }
 }
 
-/// Queries by name: those that come with the program, and the user's.
+/// Queries by name: the built-in ones, and those of the user.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     queries: BTreeMap<String, Query>,
 }
 
 impl Catalogue {
-    /// The queries that come with the program.
+    /// Returns the built-in queries.
     ///
     /// # Errors
-    /// [`Bug`](ErrorKind::Bug) where one cannot be read.
+    /// [`Bug`](ErrorKind::Bug) if one cannot be parsed.
     pub fn builtin() -> Result<Self> {
         let mut queries = BTreeMap::new();
         for file in FILES.files().filter(|file| is_query(file.path())) {
             let name = file.path().file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let text = file.contents_utf8().ok_or_else(|| Error::bug(format!("the query {name} is not text")))?;
+            let text = file.contents_utf8().ok_or_else(|| Error::bug(format!("built-in query {name} is not UTF-8")))?;
             let query = Query::parse(&name, text).map_err(|error| Error::bug(error.message()))?;
             queries.insert(name, query);
         }
         Ok(Self { queries })
     }
 
-    /// The same with the queries of a folder, its files `NAME.sql`: one of a name that there is already replaces
-    /// that query, the others are added.
+    /// Adds the queries of a directory, which are its files `NAME.sql`. A query replaces an existing one of the same
+    /// name.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) where the folder or one of its files cannot be read;
-    /// [`Query`](ErrorKind::Query) where a header is wrong: it names file and line.
+    /// [`Settings`](ErrorKind::Settings) if the directory or one of its files cannot be read;
+    /// [`Query`](ErrorKind::Query) if a header is invalid. The error names the file and line.
     pub fn with_directory(mut self, directory: &Path) -> Result<Self> {
         let unreadable = |error: std::io::Error| {
-            Error::settings(format!("the folder of queries {} cannot be read: {error}", directory.display()))
-                .with_hint("--queries names a folder with files such as my_figure.sql")
+            Error::settings(format!("the query directory {} cannot be read: {error}", directory.display()))
+                .with_hint("--queries takes a directory that contains files such as my_metric.sql")
         };
         let mut files = Vec::new();
         for entry in std::fs::read_dir(directory).map_err(unreadable)? {
@@ -195,15 +196,15 @@ impl Catalogue {
         Ok(self)
     }
 
-    /// All queries, by name.
+    /// Returns all queries, sorted by name.
     pub fn queries(&self) -> impl Iterator<Item = &Query> {
         self.queries.values()
     }
 
-    /// The query called `name`.
+    /// Returns the query called `name`.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) where there is none; it lists those there are.
+    /// [`Settings`](ErrorKind::Settings) if there is no such query. The hint lists all queries.
     pub fn named(&self, name: &str) -> Result<&Query> {
         self.get(name).ok_or_else(|| {
             let names: Vec<_> = self.queries.keys().map(String::as_str).collect();
@@ -212,36 +213,36 @@ impl Catalogue {
         })
     }
 
-    /// The query called `name`, if there is one.
+    /// Returns the query called `name`, or `None` if there is none.
     pub(super) fn get(&self, name: &str) -> Option<&Query> {
         self.queries.get(name)
     }
 
-    /// The same without the query called `name`.
+    /// Removes the query called `name`.
     pub(super) fn without(mut self, name: &str) -> Self {
         self.queries.remove(name);
         self
     }
 }
 
-/// Whether a file of a folder is a query's: hidden ones, which editors leave, are not.
+/// Returns whether the file is a query. Hidden files are not: editors leave backup files of that kind.
 fn is_query(path: &Path) -> bool {
     let is_hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
     !is_hidden && path.extension().is_some_and(|extension| extension == "sql")
 }
 
-/// All queries that come with the program, by name.
+/// Returns all built-in queries, sorted by name.
 ///
 /// # Errors
-/// As [`Catalogue::builtin`].
+/// The errors of [`Catalogue::builtin`].
 pub fn all() -> Result<Vec<Query>> {
     Ok(Catalogue::builtin()?.queries.into_values().collect())
 }
 
-/// The query called `name` that comes with the program, whatever the user's folder holds.
+/// Returns the built-in query called `name`, even if the user's directory replaces it.
 ///
 /// # Errors
-/// As [`Catalogue::named`].
+/// The errors of [`Catalogue::named`].
 pub fn builtin(name: &str) -> Result<Query> {
     Catalogue::builtin()?.named(name).cloned()
 }

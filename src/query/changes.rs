@@ -1,4 +1,4 @@
-//! Questions about what has changed: tables as the changes that they have seen since a version.
+//! Queries over the change data feed: tables that hold the changes since a version instead of the current rows.
 
 use std::collections::BTreeMap;
 
@@ -17,23 +17,24 @@ use crate::lake::Lake;
 use crate::resource;
 use crate::table::TableSpec;
 
-/// Since when a table's changes are asked for.
+/// The version from which a table's changes are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Since {
-    /// The table's name; none for the one that the query names.
+    /// The table's name; `None` for the one table that the query names.
     pub table: Option<String>,
-    /// The version that whoever asks has: what later ones changed is the answer.
+    /// The version that the caller already has. The changes of all later versions are returned.
     pub version: u64,
 }
 
-/// A session for the query `sql`, in which each table that `since` speaks of is its changes
-/// ([`Table::changes_since`](crate::lake::Table::changes_since)) and every other one is as it is now. It may
-/// also name the queries of `catalogue`, at their defaults as of `now`, and files beside the lake.
+/// Returns a context for the query `sql`, in which each table in `since` holds its changes.
+///
+/// See [`Table::changes_since`](crate::lake::Table::changes_since) for their columns. Every other table holds its
+/// current rows. SQL can also use the queries of `catalogue`, with default parameters as of `now`, and files.
 ///
 /// # Errors
-/// [`Settings`](ErrorKind::Settings) where it is not clear which table is meant, or the lake has none;
-/// [`Query`](ErrorKind::Query) where the query does not parse, or a table cannot be followed from that version;
-/// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
+/// [`Settings`](ErrorKind::Settings) if it is ambiguous which table a version belongs to, or the lake has no tables;
+/// [`Query`](ErrorKind::Query) if the query cannot be parsed, or the changes since that version are not available;
+/// [`Unreachable`](ErrorKind::Unreachable) if the store fails.
 pub async fn session_of_changes(
     lake: &Lake,
     sql: &str,
@@ -42,27 +43,27 @@ pub async fn session_of_changes(
     now: DateTime<Utc>,
 ) -> Result<SessionContext> {
     let lake = lake.for_run().await?;
-    let session = lake.session();
-    let mut versions = versions(since, &named_tables(&session, sql)?)?;
+    let context = lake.session();
+    let mut versions = versions(since, &named_tables(&context, sql)?)?;
     for table in tables(&lake, None, None).await? {
         let name = table.spec().name;
         let provider = match versions.remove(name) {
             Some(version) => table.changes_since(version).await?,
             None => table.provider().await?,
         };
-        session.register_table(name, provider).map_err(|error| failed(&error))?;
+        context.register_table(name, provider).map_err(|error| failed(&error))?;
     }
-    names::open(&session, catalogue.clone(), Parameters::at(now));
+    names::open(&context, catalogue.clone(), Parameters::at(now));
     match versions.first_key_value() {
-        None => Ok(session),
-        Some((missing, _)) => Err(Error::new(ErrorKind::Query, format!("{missing} has not been written yet"))
-            .with_hint("clerk-lake status lists the tables of the lake, and the version of each")),
+        None => Ok(context),
+        Some((missing, _)) => Err(Error::new(ErrorKind::Query, format!("table {missing} has not been written yet"))
+            .with_hint("clerk-lake status lists the tables of the lake and their versions")),
     }
 }
 
-/// The tables of a lake that a query names.
-fn named_tables(session: &SessionContext, sql: &str) -> Result<Vec<&'static str>> {
-    let state = session.state();
+/// Returns the tables of the lake that a query names.
+fn named_tables(context: &SessionContext, sql: &str) -> Result<Vec<&'static str>> {
+    let state = context.state();
     let dialect = state.config().options().sql_parser.dialect;
     let statement = state.sql_to_statement(sql, &dialect).map_err(|error| failed(&error))?;
     let named = state.resolve_table_references(&statement).map_err(|error| failed(&error))?;
@@ -70,12 +71,14 @@ fn named_tables(session: &SessionContext, sql: &str) -> Result<Vec<&'static str>
     Ok(resource::TABLES.iter().map(|spec| spec.name).filter(|name| is_named(name)).collect())
 }
 
-/// The tables of a lake that the statements of `sql` name, so that others need not be opened; `None` if that cannot be
-/// told: they are not all queries, or name a query of `catalogue`, or another schema.
+/// Returns the tables of the lake that the statements of `sql` name, so that other tables need not be opened.
+///
+/// `None` if this cannot be determined, because a statement is not a query, or because it names a query of `catalogue`
+/// or a table in another schema.
 #[must_use]
 pub fn tables_asked(sql: &str, catalogue: &Catalogue) -> Option<Vec<&'static str>> {
-    let session = SessionContext::new();
-    let state = session.state();
+    let context = SessionContext::new();
+    let state = context.state();
     let dialect = state.config().options().sql_parser.dialect;
     let mut names = Vec::new();
     for statement in DFParser::parse_sql_with_dialect(sql, dialect_from_str(dialect.as_ref())?.as_ref()).ok()? {
@@ -96,7 +99,7 @@ pub fn tables_asked(sql: &str, catalogue: &Catalogue) -> Option<Vec<&'static str
     Some(names)
 }
 
-/// The version of each table that is asked about, in a query that names these tables.
+/// Returns the version for each table whose changes are requested. `named` are the tables that the query names.
 fn versions(since: &[Since], named: &[&'static str]) -> Result<BTreeMap<&'static str, u64>> {
     let mut versions = BTreeMap::new();
     for (table, version) in since.iter().filter_map(|since| Some((since.table.as_deref()?, since.version))) {
@@ -106,7 +109,7 @@ fn versions(since: &[Since], named: &[&'static str]) -> Result<BTreeMap<&'static
                 .with_hint("clerk-lake schema lists the tables")
         })?;
         if versions.insert(known, version).is_some() {
-            return Err(Error::settings(format!("--changes-since gives two versions of {table}"))
+            return Err(Error::settings(format!("--changes-since has two versions for {table}"))
                 .with_hint("give each table one version"));
         }
     }
@@ -119,15 +122,14 @@ fn versions(since: &[Since], named: &[&'static str]) -> Result<BTreeMap<&'static
             versions.insert(*table, version);
             Ok(versions)
         }
-        [] => Err(Error::settings(format!("--changes-since {version}: the query names no table that could be meant"))
-            .with_hint("ask about a table: SELECT * FROM clerk_user")),
-        [first, ..] => Err(Error::settings(format!(
-            "--changes-since {version}: it is not clear which table is meant, {}",
-            others.join(" or ")
-        ))
-        .with_hint(format!(
-            "name each whose changes are asked for, with its version: --changes-since {first}={version}"
-        ))),
+        [] => Err(Error::settings(format!("--changes-since {version}: the query names no table that it could mean"))
+            .with_hint("query a table of the lake: SELECT * FROM clerk_user")),
+        [first, ..] => {
+            Err(Error::settings(format!("--changes-since {version}: ambiguous, it could mean {}", others.join(" or ")))
+                .with_hint(format!(
+                    "give the name of each table whose changes are wanted: --changes-since {first}={version}"
+                )))
+        }
     }
 }
 
@@ -140,12 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn a_version_alone_is_that_of_the_one_table_that_is_not_named_beside_it() {
+    fn a_version_without_a_table_belongs_to_the_only_table_without_a_version() {
         let both = ["clerk_organization", "clerk_user"];
         let alone = versions(&[since(None, 3)], &["clerk_user"]).expect("one table");
         assert_eq!(alone, BTreeMap::from([("clerk_user", 3)]));
-        let beside = versions(&[since(Some("clerk_organization"), 2), since(None, 3)], &both).expect("the other one");
-        assert_eq!(beside, BTreeMap::from([("clerk_organization", 2), ("clerk_user", 3)]));
+        let with_another =
+            versions(&[since(Some("clerk_organization"), 2), since(None, 3)], &both).expect("the other one");
+        assert_eq!(with_another, BTreeMap::from([("clerk_organization", 2), ("clerk_user", 3)]));
         for (given, named) in [
             (vec![since(None, 3)], &both[..]),
             (vec![since(None, 3)], &[]),
@@ -153,7 +156,7 @@ mod tests {
             (vec![since(Some("clerk_user"), 3), since(Some("clerk_user"), 4)], &both[..]),
             (vec![since(Some("users"), 3)], &both[..]),
         ] {
-            let error = versions(&given, named).expect_err("nobody knows what is meant");
+            let error = versions(&given, named).expect_err("an ambiguous version");
             assert_eq!(error.kind(), ErrorKind::Settings, "{given:?}: {error}");
             assert!(error.hint().is_some(), "{given:?}: {error}");
         }

@@ -1,12 +1,12 @@
-//! Queries on a Ballista cluster that knows nothing of this program.
+//! Queries on a Ballista cluster. The cluster does not need this program.
 //!
-//! A query is planned here, over snapshots resolved to their data files, and the finished physical plan is handed to
-//! the scheduler: it names every file with its size and partition key, so that no machine of the cluster has to list
-//! a directory, read a Delta log or agree about a version, and a file that is gone is an error. A logical plan, as
-//! Ballista's own client sends it, can name files only as a `ListingTable`, which fails at both
-//! ([`Table::as_files`](crate::lake::Table::as_files)).
+//! A query is planned in this process, over snapshots that are resolved to their data files, and the physical plan is
+//! sent to the scheduler. The plan names every file with its size and partition key. So no machine of the cluster lists
+//! a directory, reads a Delta log or has to agree on a version, and a missing file is an error. A logical plan, which
+//! Ballista's own client sends, can name files only as a `ListingTable`, which guarantees neither (see
+//! [`Table::as_files`](crate::lake::Table::as_files)).
 //!
-//! A plan that reads no files (`SELECT 1`, `EXPLAIN`, a count that the log knows) is carried out here.
+//! A plan that reads no files (`SELECT 1`, `EXPLAIN`, a count that the log contains) runs in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,27 +40,27 @@ use super::run::register;
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{Lake, Table};
 
-/// Where a scheduler listens, if nothing else is said.
+/// Default port of a scheduler.
 const PORT: u16 = 50050;
 
-/// Into how many partitions the stages of a job are cut at most, if nothing else is said.
+/// Default maximum number of partitions per stage of a job.
 const PARTITIONS: usize = 16;
 
 /// How long the scheduler may take to accept a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a cluster's failures tell by their text, the first that fits: its kind, and what to do.
-const SIGNS: [(&[&str], ErrorKind, &str); 4] = [
+/// Classifies failures of a cluster by their text: patterns, error kind and hint. The first match wins.
+const FAILURES: [(&[&str], ErrorKind, &str); 4] = [
     (
         &["must have the same major version"],
         ErrorKind::Settings,
-        "clerk-lake works with clusters of the Ballista version that it is built with, 55",
+        "use a cluster of Ballista version 55, the version that clerk-lake is built with",
     ),
     (
         &["NotFound {", "Object at location"],
         ErrorKind::Conflict,
-        "a sync has replaced files meanwhile: ask again; if it stays so, the executors do not see the lake: it must be \
-         on S3, or on a disk that they have at the same path",
+        "a sync replaced files while the query ran: run the query again; if it fails again, the executors cannot read \
+         the lake: put it on S3, or on a disk that all executors mount at the same path",
     ),
     (
         &[
@@ -74,7 +74,7 @@ const SIGNS: [(&[&str], ErrorKind, &str); 4] = [
             "store not supported",
         ],
         ErrorKind::Settings,
-        "the scheduler and every executor need the AWS_* settings by which they can read the lake",
+        "set the AWS_* variables on the scheduler and every executor, so that they can read the lake",
     ),
     (
         &[
@@ -92,47 +92,48 @@ const SIGNS: [(&[&str], ErrorKind, &str); 4] = [
             "all executors were lost",
         ],
         ErrorKind::Unreachable,
-        "see whether scheduler and executors are up, and can be reached from here by the names that they go by; then \
-         ask again",
+        "check that the scheduler and all executors are running and that this machine can reach them by the host names \
+         that they advertise; then run the query again",
     ),
 ];
 
-/// A Ballista cluster, by its scheduler.
+/// A Ballista cluster, identified by its scheduler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
-    /// The scheduler's host and port.
+    /// Host and port of the scheduler.
     address: String,
-    /// Into how many partitions the stages of a job are cut at most.
+    /// Maximum number of partitions per stage of a job.
     partitions: usize,
 }
 
 impl Cluster {
-    /// Reads `ballista://host:port`, or with `?partitions=N` at its end: about the number of the cluster's cores.
+    /// Parses `ballista://host:port`, optionally followed by `?partitions=N`. A good `N` is about the number of cores
+    /// in the cluster.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) where it is not of this form.
+    /// [`Settings`](ErrorKind::Settings) if the text does not have this form.
     pub fn parse(text: &str) -> Result<Self> {
-        let url = Url::parse(text).map_err(|error| wrong(text, &format!("is not a URL ({error})")))?;
+        let url = Url::parse(text).map_err(|error| invalid(text, &format!("is not a URL ({error})")))?;
         let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
-            return Err(wrong(text, "names no host"));
+            return Err(invalid(text, "has no host"));
         };
         if !matches!(url.path(), "" | "/") || !url.username().is_empty() || url.fragment().is_some() {
-            return Err(wrong(text, "has parts that mean nothing here"));
+            return Err(invalid(text, "has a path, user name or fragment"));
         }
         let mut partitions = PARTITIONS;
         for (name, value) in url.query_pairs() {
             partitions = match (&*name, value.parse::<usize>()) {
                 ("partitions", Ok(number @ 1..)) => number,
-                ("partitions", _) => return Err(wrong(text, "has a number of partitions that is none")),
-                _ => return Err(wrong(text, &format!("has a parameter {name:?} that is not known"))),
+                ("partitions", _) => return Err(invalid(text, "has an invalid number of partitions")),
+                _ => return Err(invalid(text, &format!("has an unknown parameter {name:?}"))),
             };
         }
         Ok(Self { address: format!("{host}:{}", url.port().unwrap_or(PORT)), partitions })
     }
 
-    /// A session with these tables of the lake whose queries run on the cluster.
-    pub(super) async fn session(&self, lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
-        self.reach().await?;
+    /// Returns a context with `tables`, whose queries run on the cluster.
+    pub(super) async fn context(&self, lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
+        self.check_reachable().await?;
         let mut config = SessionConfig::new_with_ballista()
             .with_target_partitions(self.partitions)
             .with_ballista_job_name("clerk-lake");
@@ -142,38 +143,38 @@ impl Cluster {
             .with_optimizer_rules(ballista_default_optimizer_rules())
             .with_query_planner(Arc::new(Planner { scheduler: format!("http://{}", self.address) }))
             .build();
-        let session = SessionContext::new_with_state(state);
-        lake.open_to(&session);
+        let context = SessionContext::new_with_state(state);
+        lake.open_to(&context);
         for table in tables {
-            register(&session, table.spec(), table.as_files()?)?;
+            register(&context, table.spec(), table.as_files()?)?;
         }
-        Ok(session)
+        Ok(context)
     }
 
-    /// Whether anybody listens where the scheduler is said to be: better known before anything is planned.
-    async fn reach(&self) -> Result<()> {
-        let why = match tokio::time::timeout(PATIENCE, TcpStream::connect(self.address.as_str())).await {
+    /// Checks that the scheduler accepts connections, so that an unreachable one is reported before planning.
+    async fn check_reachable(&self) -> Result<()> {
+        let reason = match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address.as_str())).await {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+            Err(_) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
         };
         Err(Error::new(
             ErrorKind::Unreachable,
-            format!("the Ballista scheduler at {} cannot be reached: {why}", self.address),
+            format!("the Ballista scheduler at {} cannot be reached: {reason}", self.address),
         )
-        .with_hint("start it, correct --engine, or ask from here with --engine local"))
+        .with_hint("start it, correct --engine, or run the query in this process with --engine local"))
     }
 }
 
-fn wrong(text: &str, why: &str) -> Error {
-    Error::settings(format!("--engine {text:?} {why}"))
-        .with_hint("give ballista://host:port, with ?partitions=N at its end if need be")
+fn invalid(text: &str, reason: &str) -> Error {
+    Error::settings(format!("--engine {text:?} {reason}"))
+        .with_hint("give ballista://host:port, optionally followed by ?partitions=N")
 }
 
-/// Plans as DataFusion does, and makes a job for the cluster of whatever reads files.
+/// Plans like DataFusion, and turns a plan that reads files into a job for the cluster.
 #[derive(Debug)]
 struct Planner {
-    /// The scheduler's URL.
+    /// URL of the scheduler.
     scheduler: String,
 }
 
@@ -186,7 +187,7 @@ impl QueryPlanner for Planner {
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         if matches!(logical, LogicalPlan::Analyze(_)) {
             let error = Error::new(ErrorKind::Query, "EXPLAIN ANALYZE does not work on a cluster")
-                .with_hint("use EXPLAIN, or look at the job in the scheduler's own pages");
+                .with_hint("use EXPLAIN, or look at the job in the scheduler's web interface");
             return Err(DataFusionError::External(Box::new(error)));
         }
         let plan = DefaultPhysicalPlanner::default().create_physical_plan(logical, session).await?;
@@ -206,7 +207,7 @@ fn reads_files(plan: &Arc<dyn ExecutionPlan>) -> Result<bool, DataFusionError> {
     })
 }
 
-/// A plan that the cluster carries out.
+/// A plan that runs on the cluster.
 #[derive(Clone, Debug)]
 struct Job {
     scheduler: String,
@@ -215,8 +216,8 @@ struct Job {
 }
 
 impl Job {
-    /// Hands the plan over and waits until it is carried out; gives the rows, which are then read from the executors.
-    async fn carried_out(&self, context: &TaskContext) -> Result<SendableRecordBatchStream, DataFusionError> {
+    /// Submits the plan and waits until the cluster has run it. Returns a stream of the rows, read from the executors.
+    async fn run(&self, context: &TaskContext) -> Result<SendableRecordBatchStream, DataFusionError> {
         let config = context.session_config().clone();
         let settings = config.ballista_config();
         let codec = config.ballista_physical_extension_codec();
@@ -235,30 +236,30 @@ impl PartitionStream for Job {
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let job = self.clone();
         let plan = Arc::clone(&self.plan);
-        let batches = futures::stream::once(async move { job.carried_out(&context).await })
+        let batches = futures::stream::once(async move { job.run(&context).await })
             .try_flatten()
-            .map_err(move |error| DataFusionError::External(Box::new(unanswered(&error, &plan))));
+            .map_err(move |error| DataFusionError::External(Box::new(cluster_error(&error, &plan))));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }
 }
 
-/// A cluster's failure, as the user must see it.
-fn unanswered(error: &DataFusionError, plan: &Arc<dyn ExecutionPlan>) -> Error {
+/// Converts a failure of the cluster to an error with a kind and a hint.
+fn cluster_error(error: &DataFusionError, plan: &Arc<dyn ExecutionPlan>) -> Error {
     let text = chain(error);
-    let message = format!("the cluster has not answered: {text}");
-    let sign = SIGNS.iter().find(|(signs, ..)| signs.iter().any(|sign| text.contains(sign)));
-    if let Some((_, kind, hint)) = sign {
+    let message = format!("the query failed on the cluster: {text}");
+    let failure = FAILURES.iter().find(|(patterns, ..)| patterns.iter().any(|pattern| text.contains(pattern)));
+    if let Some((_, kind, hint)) = failure {
         return Error::new(*kind, message).with_hint(*hint);
     }
     let hint = unknown_function(plan).map_or_else(
-        || "ask with --engine local: it tells whether the query or the cluster is at fault".to_owned(),
-        |name| format!("an executor as Ballista ships it has no function {name}: ask with --engine local"),
+        || "run the query with --engine local, to see whether the query or the cluster is at fault".to_owned(),
+        |name| format!("a standard Ballista executor has no function {name}: run the query with --engine local"),
     );
     Error::new(ErrorKind::Query, message).with_hint(hint)
 }
 
-/// A function in `plan` that executors have not got unless somebody has built it in: as of Ballista 55, those over
-/// lists.
+/// Returns the name of a function in `plan` that standard Ballista executors do not have. In Ballista 55, these are
+/// the functions over lists.
 fn unknown_function(plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
     let known = BallistaFunctionRegistry::default();
     let mut unknown = None;
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_known_by_its_scheduler() {
+    fn a_cluster_is_identified_by_its_scheduler() {
         let parsed = |text| Cluster::parse(text).expect("a cluster");
         assert_eq!(parsed("ballista://example.org"), cluster("example.org:50050", PARTITIONS));
         assert_eq!(parsed("ballista://127.0.0.1:4000/"), cluster("127.0.0.1:4000", PARTITIONS));
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_is_refused() {
+    fn invalid_urls_are_refused() {
         for text in [
             "ballista://",
             "ballista://host:port",
@@ -302,7 +303,7 @@ mod tests {
             "ballista://host?partitions=0",
             "ballista://host?cores=4",
         ] {
-            assert!(Cluster::parse(text).is_err(), "{text} was taken");
+            assert!(Cluster::parse(text).is_err(), "{text} was accepted");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Where a query runs: in this process, or on a cluster that reads the same files.
+//! Query engines: this process, or a cluster that reads the same files.
 
 use datafusion::execution::context::SessionContext;
 
 #[cfg(feature = "ballista")]
 use super::distributed::Cluster;
-use super::run::{session_of, tables};
+use super::run::{context_of, tables};
 use crate::error::{Error, Result};
 use crate::lake::{At, Lake, Table};
 
@@ -20,16 +20,16 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// Reads `--engine`: `local`, or `ballista://host:port`.
+    /// Parses the value of `--engine`: `local` or `ballista://host:port`.
     ///
     /// # Errors
-    /// [`Settings`](crate::ErrorKind::Settings) where it is neither, or this program was built without Ballista.
+    /// [`Settings`](crate::ErrorKind::Settings) if it is neither, or if this program was built without Ballista.
     pub fn parse(text: &str) -> Result<Self> {
         match text {
             "local" => Ok(Self::Local),
             _ if text.starts_with("ballista://") => Self::ballista(text),
             _ => Err(Error::settings(format!("there is no engine called {text:?}"))
-                .with_hint("give local, or ballista://host:port")),
+                .with_hint("give local or ballista://host:port")),
         }
     }
 
@@ -44,23 +44,23 @@ impl Engine {
             .with_hint("build it with: cargo build --release --features ballista"))
     }
 
-    /// A session with the tables of the lake, as they are now or were `at` an earlier version or moment, whose
-    /// queries run on this engine.
+    /// Returns a context with the tables of the lake, whose queries run on this engine. The tables are in their current
+    /// state, or in that of `at`, an earlier version or time.
     ///
     /// # Errors
-    /// What [`session_at`](super::session_at) gives, and [`Unreachable`](crate::ErrorKind::Unreachable) where the
-    /// cluster does not answer.
+    /// The errors of [`session_at`](super::session_at), and [`Unreachable`](crate::ErrorKind::Unreachable) if the
+    /// cluster does not respond.
     pub async fn session(&self, lake: &Lake, at: Option<At>) -> Result<SessionContext> {
         let lake = lake.for_run().await?;
-        self.session_of(&lake, &tables(&lake, at, None).await?).await
+        self.context_of(&lake, &tables(&lake, at, None).await?).await
     }
 
-    /// The same with these tables of the lake.
-    pub(super) async fn session_of(&self, lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
+    /// Returns a context with `tables`, whose queries run on this engine.
+    pub(super) async fn context_of(&self, lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
         match self {
-            Self::Local => session_of(lake, tables).await,
+            Self::Local => context_of(lake, tables).await,
             #[cfg(feature = "ballista")]
-            Self::Ballista(cluster) => cluster.session(lake, tables).await,
+            Self::Ballista(cluster) => cluster.context(lake, tables).await,
         }
     }
 }
@@ -71,14 +71,14 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn only_known_engines_are_taken() {
+    fn unknown_engines_are_refused() {
         assert_eq!(Engine::parse("local").expect("an engine"), Engine::Local);
         assert_eq!(Engine::parse("spark://host").expect_err("no engine").kind(), ErrorKind::Settings);
     }
 
     #[cfg(not(feature = "ballista"))]
     #[test]
-    fn a_program_without_ballista_says_how_to_build_one_with_it() {
+    fn a_build_without_ballista_says_how_to_build_one_with_it() {
         let error = Engine::parse("ballista://host:50050").expect_err("no such engine here");
         assert_eq!(error.kind(), ErrorKind::Settings);
         assert!(error.hint().is_some_and(|hint| hint.contains("--features ballista")), "{error:?}");

@@ -1,11 +1,11 @@
-//! Files beside the lake as tables, to join one's own data with it: `SELECT … FROM 'people.csv'`.
+//! Files as tables, to join other data with the lake: `SELECT … FROM 'people.csv'`.
 //!
-//! A quoted path or an `s3://` URL stands for a Parquet, CSV, TSV, JSON or Arrow file, for a folder of files of one
-//! kind, or for all that a pattern such as `exports/*.csv` fits. Paths are relative to where the program runs; S3 is
-//! reached with the same `AWS_*` settings as a lake there.
+//! A quoted path or `s3://` URL stands for a Parquet, CSV, TSV, JSON or Arrow file, for a directory of files of one
+//! format, or for all files that match a pattern such as `exports/*.csv`. Paths are relative to the working directory.
+//! S3 uses the same `AWS_*` settings as a lake on S3.
 //!
-//! DataFusion has such tables of its own (`SessionContext::enable_url_table`), but a file that is not there, cannot be
-//! read or is of an unknown kind is to them a table that does not exist, and JSON arrays are none of theirs.
+//! DataFusion's own file tables (`SessionContext::enable_url_table`) are not used: they report a file that is missing,
+//! unreadable or of an unknown format as a table that does not exist, and they cannot read JSON arrays.
 
 use std::sync::Arc;
 
@@ -25,77 +25,78 @@ use futures::{StreamExt, TryStreamExt};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{self, Location};
 
-/// The endings by which a file is known, and what it then holds.
-const KINDS: [(&str, Kind); 10] = [
-    ("parquet", Kind::Parquet),
-    ("pq", Kind::Parquet),
-    ("csv", Kind::Separated(b',')),
-    ("tsv", Kind::Separated(b'\t')),
-    ("json", Kind::Json),
-    ("ndjson", Kind::Json),
-    ("jsonl", Kind::Json),
-    ("arrow", Kind::Arrow),
-    ("feather", Kind::Arrow),
-    ("ipc", Kind::Arrow),
+/// Known file extensions and their formats.
+const FORMATS: [(&str, FileKind); 10] = [
+    ("parquet", FileKind::Parquet),
+    ("pq", FileKind::Parquet),
+    ("csv", FileKind::Separated(b',')),
+    ("tsv", FileKind::Separated(b'\t')),
+    ("json", FileKind::Json),
+    ("ndjson", FileKind::Json),
+    ("jsonl", FileKind::Json),
+    ("arrow", FileKind::Arrow),
+    ("feather", FileKind::Arrow),
+    ("ipc", FileKind::Arrow),
 ];
 
-/// The endings that a text file may have behind its own.
-const COMPRESSED: [(&str, FileCompressionType); 4] = [
+/// Extensions of compressed files, which may follow the extension of a text format.
+const COMPRESSIONS: [(&str, FileCompressionType); 4] = [
     ("gz", FileCompressionType::GZIP),
     ("bz2", FileCompressionType::BZIP2),
     ("xz", FileCompressionType::XZ),
     ("zst", FileCompressionType::ZSTD),
 ];
 
-/// What a file holds.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FileKind {
     Parquet,
     Arrow,
-    /// Text with a header line and values that this byte separates.
+    /// Text with a header line, and values that are separated by this byte.
     Separated(u8),
-    /// Objects, one to a line or all in one array.
+    /// JSON objects, one per line or all in one array.
     Json,
 }
 
-/// A file's ending, and what it says.
-struct Ending {
-    /// As it is in the path, its dot included.
+/// The extension of a file, and the format that it stands for.
+struct Extension {
+    /// The extension as written in the path, including the first dot.
     text: String,
-    kind: Kind,
+    kind: FileKind,
     compression: FileCompressionType,
 }
 
-impl Ending {
-    /// The ending of `path`; none where it is of no known kind.
+impl Extension {
+    /// Returns the extension of `path`, or `None` if the format is unknown.
     fn of(path: &str) -> Option<Self> {
         let (rest, compression) = match path.rsplit_once('.') {
-            Some((rest, last)) => match COMPRESSED.iter().find(|(ending, _)| last.eq_ignore_ascii_case(ending)) {
+            Some((rest, last)) => match COMPRESSIONS.iter().find(|(known, _)| last.eq_ignore_ascii_case(known)) {
                 Some((_, compression)) => (rest, *compression),
                 None => (path, FileCompressionType::UNCOMPRESSED),
             },
             None => (path, FileCompressionType::UNCOMPRESSED),
         };
         let (before, last) = rest.rsplit_once('.')?;
-        let (_, kind) = KINDS.iter().find(|(ending, _)| last.eq_ignore_ascii_case(ending))?;
-        let is_whole = matches!(kind, Kind::Parquet | Kind::Arrow);
-        let known = !(is_whole && compression.is_compressed());
-        known.then(|| Self { text: path[before.len()..].to_owned(), kind: *kind, compression })
+        let (_, kind) = FORMATS.iter().find(|(known, _)| last.eq_ignore_ascii_case(known))?;
+        // Parquet and Arrow files are compressed internally.
+        let is_binary = matches!(kind, FileKind::Parquet | FileKind::Arrow);
+        let is_known = !(is_binary && compression.is_compressed());
+        is_known.then(|| Self { text: path[before.len()..].to_owned(), kind: *kind, compression })
     }
 
-    /// How such files are read, in the order in which it is tried.
+    /// Returns the formats for reading such files, in the order in which they are tried.
     fn formats(&self, state: &SessionState) -> Vec<Arc<dyn FileFormat>> {
         match self.kind {
-            Kind::Parquet => {
+            FileKind::Parquet => {
                 vec![Arc::new(ParquetFormat::default().with_options(state.default_table_options().parquet))]
             }
-            Kind::Arrow => vec![Arc::new(ArrowFormat)],
-            Kind::Separated(separator) => {
+            FileKind::Arrow => vec![Arc::new(ArrowFormat)],
+            FileKind::Separated(separator) => {
                 let format = CsvFormat::default().with_has_header(true).with_delimiter(separator);
                 let format = format.with_newlines_in_values(true);
                 vec![Arc::new(format.with_file_compression_type(self.compression))]
             }
-            Kind::Json => {
+            FileKind::Json => {
                 let json = |by_line| {
                     let format = JsonFormat::default().with_newline_delimited(by_line);
                     Arc::new(format.with_file_compression_type(self.compression)) as Arc<dyn FileFormat>
@@ -106,31 +107,31 @@ impl Ending {
     }
 }
 
-/// The table that `name` stands for; none where it does not look like a file's name.
+/// Returns the file or files called `name` as a table, or `None` if `name` does not look like a file name.
 ///
 /// # Errors
-/// [`Query`](ErrorKind::Query) where there is no such file, or it cannot be read as what its ending says;
-/// [`Settings`](ErrorKind::Settings) and [`Unreachable`](ErrorKind::Unreachable) where a store cannot be reached.
+/// [`Query`](ErrorKind::Query) if there is no such file, or its content does not match its extension;
+/// [`Settings`](ErrorKind::Settings) and [`Unreachable`](ErrorKind::Unreachable) if a store cannot be reached.
 pub(super) async fn table(state: &SessionState, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-    if !is_file(name) {
+    if !looks_like_file(name) {
         return Ok(None);
     }
     let url = url_of(name).map_err(|error| unreadable(name, &chain(&error)))?;
     open_store(state, &url, name)?;
-    let ending = ending(state, &url, name).await?;
+    let extension = extension(state, &url, name).await?;
     let mut first_failure = None;
-    for format in ending.formats(state) {
-        match table_of(state, &url, &ending.text, format).await {
+    for format in extension.formats(state) {
+        match table_of(state, &url, &extension.text, format).await {
             Ok(table) => return Ok(Some(table)),
             Err(error) => first_failure = first_failure.or(Some(error)),
         }
     }
-    Err(first_failure.map_or_else(|| Error::bug("a file of no kind"), |error| unreadable(name, &chain(&error))))
+    Err(first_failure.map_or_else(|| Error::bug("no reader for the file"), |error| unreadable(name, &chain(&error))))
 }
 
-/// The place that `name` stands for, with the pattern that it may end with.
+/// Returns the URL for `name`, with the pattern that `name` may end with.
 fn url_of(name: &str) -> Result<ListingTableUrl, DataFusionError> {
-    // DataFusion looks for patterns in paths alone.
+    // DataFusion finds patterns in paths only, not in URLs.
     let pattern = name.contains("://").then(|| name.find(['*', '?', '['])).flatten();
     match pattern.and_then(|at| name[..at].rfind('/')) {
         Some(end) => ListingTableUrl::parse(&name[..=end])?.with_glob(&name[end + 1..]),
@@ -138,17 +139,18 @@ fn url_of(name: &str) -> Result<ListingTableUrl, DataFusionError> {
     }
 }
 
-/// Whether `text` says that a table is not found whose name looks like a file's, taken apart at its dot.
-pub(super) fn is_named_in(text: &str) -> bool {
-    KINDS.iter().any(|(ending, _)| text.contains(&format!(".{ending}' not found")))
+/// Returns whether the error `text` is about an unquoted file name: it says that a table was not found, and the table's
+/// name ends with a file extension.
+pub(super) fn is_unquoted_file(text: &str) -> bool {
+    FORMATS.iter().any(|(extension, _)| text.contains(&format!(".{extension}' not found")))
 }
 
-/// Whether `name` looks like a file's: a path, a URL or a pattern, or a known ending.
-fn is_file(name: &str) -> bool {
-    name.contains('/') || Ending::of(name).is_some()
+/// Returns whether `name` looks like a file: it contains a slash, or has a known extension.
+fn looks_like_file(name: &str) -> bool {
+    name.contains('/') || Extension::of(name).is_some()
 }
 
-/// Lets `state` read from the store that `url` leads to.
+/// Registers the store of `url`, so that `state` can read from it.
 fn open_store(state: &SessionState, url: &ListingTableUrl, name: &str) -> Result<()> {
     let runtime = state.runtime_env();
     if runtime.object_store(url).is_ok() {
@@ -156,58 +158,60 @@ fn open_store(state: &SessionState, url: &ListingTableUrl, name: &str) -> Result
     }
     if url.scheme() != "s3" {
         return Err(Error::new(ErrorKind::Query, format!("{name:?} is neither on disk nor on S3"))
-            .with_hint("give a path, or s3://bucket/path; download what is elsewhere"));
+            .with_hint("give a path or s3://bucket/path; download files from other places first"));
     }
     Location::of_file(name)?.open_in(runtime);
     Ok(())
 }
 
-/// The ending of the files at `url`.
-async fn ending(state: &SessionState, url: &ListingTableUrl, name: &str) -> Result<Ending> {
-    let refused = |error: &DataFusionError| lake::store_error(&format!("the file {name:?} cannot be read"), error);
-    let store = state.runtime_env().object_store(url).map_err(|error| refused(&error))?;
+/// Returns the extension of the files at `url`.
+async fn extension(state: &SessionState, url: &ListingTableUrl, name: &str) -> Result<Extension> {
+    let failed = |error: &DataFusionError| lake::store_error(&format!("the file {name:?} cannot be read"), error);
+    let store = state.runtime_env().object_store(url).map_err(|error| failed(&error))?;
     let log = url.prefix().clone().join("_delta_log");
     if matches!(store.list(Some(&log)).next().await, Some(Ok(_))) {
         return Err(Error::new(ErrorKind::Query, format!("{name:?} holds a Delta table, not plain files"))
-            .with_hint("a lake's tables go by their names; ask another lake with --lake"));
+            .with_hint("refer to tables of the lake by their names; query another lake with --lake"));
     }
-    let listed = url.list_all_files(state, store.as_ref(), "").await.map_err(|error| refused(&error))?;
+    let listed = url.list_all_files(state, store.as_ref(), "").await.map_err(|error| failed(&error))?;
     let paths = listed.map_ok(|file| file.location.to_string());
-    let mut paths: Vec<String> = paths.try_collect().await.map_err(|error| refused(&error))?;
+    let mut paths: Vec<String> = paths.try_collect().await.map_err(|error| failed(&error))?;
     paths.sort();
-    common_ending(name, &paths)
+    common_extension(name, &paths)
 }
 
-/// The one ending that those of `paths` have that are not hidden; others than the first may have none that is known.
-fn common_ending(name: &str, paths: &[String]) -> Result<Ending> {
+/// Returns the common extension of `paths`. Hidden files are ignored. A file with an unknown extension is an error if
+/// it is the first, and is ignored otherwise.
+fn common_extension(name: &str, paths: &[String]) -> Result<Extension> {
     let is_hidden = |path: &str| path.rsplit('/').next().is_some_and(|file| file.starts_with(['.', '_']));
     let mut paths = paths.iter().filter(|path| !is_hidden(path));
     let Some(first) = paths.next() else {
         return Err(Error::new(ErrorKind::Query, format!("there is no file {name:?}"))
-            .with_hint("a path is relative to where clerk-lake runs"));
+            .with_hint("paths are relative to the directory in which clerk-lake runs"));
     };
-    let ending = Ending::of(first).ok_or_else(|| {
-        let known: Vec<_> = KINDS.iter().map(|(ending, _)| format!(".{ending}")).collect();
-        Error::new(ErrorKind::Query, format!("what {first:?} holds is not known by its ending"))
-            .with_hint(format!("known are {}, the text files among them also with .gz", known.join(" ")))
+    let extension = Extension::of(first).ok_or_else(|| {
+        let known: Vec<_> = FORMATS.iter().map(|(extension, _)| format!(".{extension}")).collect();
+        Error::new(ErrorKind::Query, format!("unknown file extension: {first:?}"))
+            .with_hint(format!("known are {}; text files may be compressed (.gz, .bz2, .xz, .zst)", known.join(" ")))
     })?;
-    match paths.filter_map(|path| Ending::of(path)).find(|other| other.text != ending.text) {
-        Some(other) => {
-            Err(Error::new(ErrorKind::Query, format!("{name:?} holds both {} and {} files", ending.text, other.text))
-                .with_hint("tell which with a pattern, such as 'exports/*.csv'"))
-        }
-        None => Ok(ending),
+    match paths.filter_map(|path| Extension::of(path)).find(|other| other.text != extension.text) {
+        Some(other) => Err(Error::new(
+            ErrorKind::Query,
+            format!("{name:?} holds both {} and {} files", extension.text, other.text),
+        )
+        .with_hint("select one format with a pattern, such as 'exports/*.csv'")),
+        None => Ok(extension),
     }
 }
 
-/// The files at `url` with this ending as a table; folders called `key=value` give it a column each.
+/// Returns the files at `url` with this extension as a table. Directories named `key=value` become columns.
 async fn table_of(
     state: &SessionState,
     url: &ListingTableUrl,
-    ending: &str,
+    extension: &str,
     format: Arc<dyn FileFormat>,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let mut options = ListingOptions::new(format).with_file_extension(ending);
+    let mut options = ListingOptions::new(format).with_file_extension(extension);
     if url.is_collection() {
         let keys = options.infer_partitions(state, url).await?;
         options = options.with_table_partition_cols(keys.into_iter().map(|key| (key, DataType::Utf8)).collect());
@@ -218,46 +222,46 @@ async fn table_of(
 
 fn unreadable(name: &str, why: &str) -> Error {
     Error::new(ErrorKind::Query, format!("the file {name:?} cannot be read: {why}"))
-        .with_hint("a file must hold what its ending says")
+        .with_hint("the content of a file must match its extension")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn kind(path: &str) -> Option<(Kind, bool, String)> {
-        Ending::of(path).map(|ending| (ending.kind, ending.compression.is_compressed(), ending.text))
+    fn kind(path: &str) -> Option<(FileKind, bool, String)> {
+        Extension::of(path).map(|it| (it.kind, it.compression.is_compressed(), it.text))
     }
 
     #[test]
-    fn files_are_known_by_their_endings() {
+    fn the_format_is_inferred_from_the_extension() {
         let text = |text: &str| text.to_owned();
-        assert_eq!(kind("a.b/people.csv"), Some((Kind::Separated(b','), false, text(".csv"))));
-        assert_eq!(kind("people.TSV.gz"), Some((Kind::Separated(b'\t'), true, text(".TSV.gz"))));
-        assert_eq!(kind("x.ndjson.zst"), Some((Kind::Json, true, text(".ndjson.zst"))));
-        assert_eq!(kind("x.parquet"), Some((Kind::Parquet, false, text(".parquet"))));
+        assert_eq!(kind("a.b/people.csv"), Some((FileKind::Separated(b','), false, text(".csv"))));
+        assert_eq!(kind("people.TSV.gz"), Some((FileKind::Separated(b'\t'), true, text(".TSV.gz"))));
+        assert_eq!(kind("x.ndjson.zst"), Some((FileKind::Json, true, text(".ndjson.zst"))));
+        assert_eq!(kind("x.parquet"), Some((FileKind::Parquet, false, text(".parquet"))));
         for path in ["x.parquet.gz", "x", "x.gz", "x.txt", "csv", "clerk_user"] {
             assert_eq!(kind(path), None, "{path}");
         }
     }
 
     #[test]
-    fn a_folder_holds_files_of_one_kind() {
-        let ending = |paths: &[&str]| {
+    fn a_directory_must_hold_files_of_one_format() {
+        let extension = |paths: &[&str]| {
             let paths: Vec<_> = paths.iter().map(|path| (*path).to_owned()).collect();
-            common_ending("folder/", &paths).map(|ending| ending.text).map_err(|error| error.to_string())
+            common_extension("directory/", &paths).map(|it| it.text).map_err(|error| error.to_string())
         };
-        assert_eq!(ending(&["a/_SUCCESS", "a/x.csv", "a/README", "a/y.csv"]).as_deref(), Ok(".csv"));
-        assert!(ending(&["a/x.csv", "a/y.parquet"]).is_err_and(|why| why.contains(".csv and .parquet")));
-        assert!(ending(&["a/.hidden"]).is_err_and(|why| why.contains("no file")));
-        assert!(ending(&["a/README"]).is_err_and(|why| why.contains("README")));
+        assert_eq!(extension(&["a/_SUCCESS", "a/x.csv", "a/README", "a/y.csv"]).as_deref(), Ok(".csv"));
+        assert!(extension(&["a/x.csv", "a/y.parquet"]).is_err_and(|why| why.contains(".csv and .parquet")));
+        assert!(extension(&["a/.hidden"]).is_err_and(|why| why.contains("no file")));
+        assert!(extension(&["a/README"]).is_err_and(|why| why.contains("README")));
     }
 
     #[test]
-    fn names_of_tables_do_not_look_like_files() {
-        assert!(["people.csv", "./people", "s3://bucket/people/", "exports/*.csv"].into_iter().all(is_file));
-        assert!(!["clerk_user", "people", "people.v2", "users"].into_iter().any(is_file));
-        assert!(is_named_in("table 'datafusion.people.csv' not found"));
-        assert!(!is_named_in("table 'people' not found"));
+    fn table_names_do_not_look_like_files() {
+        assert!(["people.csv", "./people", "s3://bucket/people/", "exports/*.csv"].into_iter().all(looks_like_file));
+        assert!(!["clerk_user", "people", "people.v2", "users"].into_iter().any(looks_like_file));
+        assert!(is_unquoted_file("table 'datafusion.people.csv' not found"));
+        assert!(!is_unquoted_file("table 'people' not found"));
     }
 }

@@ -1,36 +1,36 @@
-//! A query's header: what its file says of it, in the comment lines at its top, `-- key: value`.
+//! The header of a query file: comment lines of the form `-- key: value` at the top of the file.
 //!
-//! Keys that are not known mean nothing here, so that a file may be read by an older program, or hold remarks.
+//! Unknown keys are ignored, so that older versions of the program can read newer files, and files can contain remarks.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-/// Names that every query may use: no parameter can have one.
-const ALWAYS: [&str; 2] = ["today", "now"];
+/// Names with a predefined value in every query. No parameter can have one of these names.
+const RESERVED: [&str; 2] = ["today", "now"];
 
-/// How a query's rows are best drawn.
+/// How the rows of a query are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Chart {
-    /// One figure.
+    /// A single number.
     Stat,
-    /// Lines over the first column.
+    /// Lines, with the first column as the horizontal axis.
     Line,
-    /// Bars, one for each row.
+    /// One bar per row.
     Bar,
-    /// Bars of parts.
+    /// Stacked bars.
     Stacked,
-    /// A field of shades.
+    /// A heat map.
     Heatmap,
-    /// The rows as they are.
+    /// A table of the rows.
     #[default]
     Table,
 }
 
 impl Chart {
-    /// All charts, in the order in which they are told.
+    /// All charts, in the order in which messages list them.
     pub const ALL: [Self; 6] = [Self::Stat, Self::Line, Self::Bar, Self::Stacked, Self::Heatmap, Self::Table];
 
-    /// The word for it in a header.
+    /// Returns the chart's name in a header.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -46,19 +46,20 @@ impl Chart {
     fn parse(word: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|chart| chart.word() == word).ok_or_else(|| {
             let words: Vec<_> = Self::ALL.into_iter().map(Self::word).collect();
-            format!("there is no chart {word:?}: it is one of {}", words.join(", "))
+            format!("there is no chart {word:?}; the charts are {}", words.join(", "))
         })
     }
 }
 
-/// What is wrong with a header, and in which line of the file.
+/// An invalid line of a header.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(super) struct HeaderError {
+    /// Line number in the file, from 1.
     pub line: usize,
-    pub what: String,
+    pub message: String,
 }
 
-/// What a header says.
+/// A parsed header.
 #[derive(Debug, Default)]
 pub(super) struct Header {
     pub title: Option<String>,
@@ -72,13 +73,13 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads the comment and empty lines with which `text` begins.
-    pub(super) fn read(text: &str) -> Result<Self, Wrong> {
+    /// Parses the comment lines at the start of `text`. Empty lines are skipped.
+    pub(super) fn read(text: &str) -> Result<Self, HeaderError> {
         let mut header = Self::default();
         let top = text.lines().take_while(|line| line.trim().is_empty() || line.starts_with("--"));
         for (line, content) in (1..).zip(top) {
             let Some((key, value)) = content.trim_start_matches('-').split_once(':') else { continue };
-            header.take(key.trim(), value.trim()).map_err(|what| Wrong { line, what })?;
+            header.take(key.trim(), value.trim()).map_err(|message| HeaderError { line, message })?;
         }
         Ok(header)
     }
@@ -92,7 +93,7 @@ impl Header {
             "section" => self.section = text(),
             "chart" => self.chart = Chart::parse(value)?,
             "order" => {
-                let order: i64 = value.parse().map_err(|_| format!("the order {value:?} is not a whole number"))?;
+                let order: i64 = value.parse().map_err(|_| format!("order {value:?} is not a whole number"))?;
                 self.order = Some(order);
             }
             "parameter" => self.take_parameter(value)?,
@@ -103,18 +104,18 @@ impl Header {
 
     fn take_parameter(&mut self, text: &str) -> Result<(), String> {
         let parameter = Parameter::parse(text).ok_or_else(|| {
-            format!("{text:?} is no parameter: it is `name = number`, or `name = number (least to most)`")
+            format!("{text:?} is not a parameter; write `name = number` or `name = number (min to max)`")
         })?;
         let Parameter { name, default, range } = parameter;
-        if ALWAYS.contains(&name.as_str()) {
-            return Err(format!("a query always has ${name}: no parameter can be called so"));
+        if RESERVED.contains(&name.as_str()) {
+            return Err(format!("${name} is predefined; give the parameter another name"));
         }
         if self.parameters.iter().any(|(known, _)| *known == name) {
-            return Err(format!("the parameter {name} is there twice"));
+            return Err(format!("parameter {name} is declared twice"));
         }
         if let Some(range) = range {
             if !range.contains(&default) {
-                return Err(format!("the default of {name} is {default}, which is not {}", shown(&range)));
+                return Err(format!("the default {default} of {name} is not in the range {}", range_text(&range)));
             }
             self.ranges.push((name.clone(), range));
         }
@@ -123,7 +124,7 @@ impl Header {
     }
 }
 
-/// A parameter, as a header tells it.
+/// A parameter as declared in a header.
 struct Parameter {
     name: String,
     default: i64,
@@ -131,40 +132,40 @@ struct Parameter {
 }
 
 impl Parameter {
-    /// Reads `name = number`, or `name = number (least to most)`.
+    /// Parses `name = number` or `name = number (min to max)`.
     fn parse(text: &str) -> Option<Self> {
         let (name, value) = text.split_once('=')?;
         let name = Some(name.trim()).filter(|name| is_name(name))?;
         let (default, range) = match value.split_once('(') {
             None => (value, None),
             Some((default, range)) => {
-                let (least, most) = range.trim_end().strip_suffix(')')?.split_once(" to ")?;
-                let (least, most) = (least.trim().parse().ok()?, most.trim().parse().ok()?);
-                (default, Some(least..=most))
+                let (min, max) = range.trim_end().strip_suffix(')')?.split_once(" to ")?;
+                let (min, max) = (min.trim().parse().ok()?, max.trim().parse().ok()?);
+                (default, Some(min..=max))
             }
         };
         Some(Self { name: name.to_owned(), default: default.trim().parse().ok()?, range })
     }
 }
 
-/// A range in words.
-pub(super) fn shown(range: &RangeInclusive<i64>) -> String {
+/// Returns the range as text, such as `1 to 90`.
+pub(super) fn range_text(range: &RangeInclusive<i64>) -> String {
     format!("{} to {}", range.start(), range.end())
 }
 
-/// Whether SQL can use `text` as `$text`.
+/// Returns whether `text` is a valid parameter name, which SQL can use as `$text`.
 fn is_name(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && text.chars().all(is_in_names)
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && text.chars().all(is_name_char)
 }
 
-/// Whether a name may go on with `c`.
-fn is_in_names(c: char) -> bool {
+/// Returns whether `c` may occur in a parameter name after the first character.
+fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// The `$name`s in `sql`, without their sign.
+/// Returns the names of the parameters `$name` in `sql`, without the `$`.
 pub(super) fn names_in(sql: &str) -> BTreeSet<&str> {
-    let ends = |rest: &str| rest.find(|c: char| !is_in_names(c)).unwrap_or(rest.len());
+    let ends = |rest: &str| rest.find(|c: char| !is_name_char(c)).unwrap_or(rest.len());
     let rests = sql.split('$').skip(1);
     rests.map(|rest| &rest[..ends(rest)]).filter(|name| !name.is_empty()).collect()
 }
@@ -173,13 +174,13 @@ pub(super) fn names_in(sql: &str) -> BTreeSet<&str> {
 mod tests {
     use super::*;
 
-    fn wrong(text: &str) -> (usize, String) {
-        let wrong = Header::read(text).expect_err("a header that is wrong");
-        (wrong.line, wrong.what)
+    fn error(text: &str) -> (usize, String) {
+        let error = Header::read(text).expect_err("an invalid header");
+        (error.line, error.message)
     }
 
     #[test]
-    fn a_header_ends_where_the_query_begins() {
+    fn a_header_ends_at_the_first_line_of_the_query() {
         let text = "-- title: Sign-ups: all of them\n\n--chart: line\n-- a remark\n-- unit:  users\n-- order: -3\n\
             -- parameter: days = 30 (1 to 90)\n-- parameter: least=2\nSELECT 1 -- chart: bar\n-- title: no more\n";
         let header = Header::read(text).expect("a header");
@@ -191,21 +192,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
-        assert_eq!(wrong("\n-- chart: pie\n").0, 2);
-        assert!(wrong("-- chart: pie").1.contains("stat, line, bar, stacked, heatmap, table"));
-        assert!(wrong("-- order: first").1.contains("first"));
+    fn an_error_names_the_line_and_the_problem() {
+        assert_eq!(error("\n-- chart: pie\n").0, 2);
+        assert!(error("-- chart: pie").1.contains("stat, line, bar, stacked, heatmap, table"));
+        assert!(error("-- order: first").1.contains("first"));
         for parameter in ["days", "days = many", "days = 3 (1)", "days = 3 (1 to many)", "days = 3 (1 to 9", "2 = 2"] {
-            let (line, what) = wrong(&format!("-- title: t\n-- parameter: {parameter}\n"));
-            assert!(line == 2 && what.contains("name = number"), "{parameter}: {what}");
+            let (line, message) = error(&format!("-- title: t\n-- parameter: {parameter}\n"));
+            assert!(line == 2 && message.contains("name = number"), "{parameter}: {message}");
         }
-        assert!(wrong("-- parameter: today = 3").1.contains("$today"));
-        assert!(wrong("-- parameter: days = 3 (4 to 9)").1.contains("4 to 9"));
-        assert!(wrong("-- parameter: days = 3\n-- parameter: days = 4").1.contains("twice"));
+        assert!(error("-- parameter: today = 3").1.contains("$today"));
+        assert!(error("-- parameter: days = 3 (4 to 9)").1.contains("4 to 9"));
+        assert!(error("-- parameter: days = 3\n-- parameter: days = 4").1.contains("twice"));
     }
 
     #[test]
-    fn names_are_found_whole() {
+    fn names_are_read_to_their_end() {
         let names = names_in("SELECT $days + $days_more, $today FROM t WHERE cost = '5$' AND $");
         assert_eq!(names.into_iter().collect::<Vec<_>>(), ["days", "days_more", "today"]);
     }

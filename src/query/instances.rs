@@ -1,4 +1,4 @@
-//! Several instances, each with a lake of its own, asked together: every row says which instance it comes from.
+//! Queries over several instances, each in its own lake. Every row states the instance that it comes from.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,18 +24,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{At, Lake, Location, Table};
 use crate::resource;
 
-/// The column that says which instance a row comes from, where there are several.
+/// Name of the column that holds the instance of a row, if there are several instances.
 pub const INSTANCE: &str = "instance";
 
-/// An instance's lake, open at one moment.
+/// The lake of one instance, opened at fixed table versions.
 #[derive(Clone)]
 pub struct Instance {
-    /// Clerk's id of the instance; the lake's location where no table tells it.
+    /// Clerk's id of the instance, or the lake's location if no table states the id.
     pub name: String,
-    /// The tables of its lake.
+    /// The context with the tables of the lake.
     pub session: SessionContext,
     lake: Lake,
-    /// The tables of its lake that have been written, at the versions that the session reads.
+    /// The tables of the lake that have been written, at the versions that the context reads.
     tables: Arc<[Table]>,
 }
 
@@ -46,19 +46,20 @@ impl fmt::Debug for Instance {
 }
 
 impl Instance {
-    /// Where its lake is.
+    /// Returns the location of the lake.
     #[must_use]
     pub fn location(&self) -> &Location {
         self.lake.location()
     }
 
-    /// The tables of its lake that have been written, at the versions that the session reads.
+    /// Returns the tables of the lake that have been written, at the versions that the context reads.
     #[must_use]
     pub fn tables(&self) -> &[Table] {
         &self.tables
     }
 
-    /// The damage that `error` comes from, if it comes from a data file that is gone or cannot be read.
+    /// Returns the error that names the damaged data file, if `error` was caused by a missing or unreadable file.
+    /// Otherwise returns `error`.
     pub async fn damage_behind(&self, error: Error) -> Error {
         if error.kind() != ErrorKind::Conflict && !error.message().contains("Parquet") {
             return error;
@@ -71,31 +72,31 @@ impl Instance {
         error
     }
 
-    /// Lets SQL name the queries of `catalogue`, at their defaults as of `now`, and files beside the lake.
+    /// Lets SQL use the queries of `catalogue`, with default parameters as of `now`, and files as tables.
     pub fn open_names(&self, catalogue: &Catalogue, now: DateTime<Utc>) {
         names::open(&self.session, catalogue.clone(), Parameters::at(now));
     }
 }
 
-/// Opens `lakes`, each as it is now, or was `at` an earlier version or moment. If `only` names tables, others need not be
-/// opened.
+/// Opens `lakes` in their current state, or in that of `at`, an earlier version or time. If `only` names tables, other
+/// tables need not be opened.
 ///
 /// # Errors
-/// As [`Engine::session`], and [`Settings`](crate::ErrorKind::Settings) where a lake is there twice.
+/// The errors of [`Engine::session`], and [`Settings`](crate::ErrorKind::Settings) if a lake is given twice.
 pub async fn instances(
     lakes: &[Lake],
     at: Option<At>,
     engine: &Engine,
     only: Option<&[&str]>,
 ) -> Result<Vec<Instance>> {
-    for (place, lake) in lakes.iter().enumerate() {
-        if let Some(twice) = lakes[..place].iter().find(|other| other.location().is(lake.location())) {
+    for (position, lake) in lakes.iter().enumerate() {
+        if let Some(twice) = lakes[..position].iter().find(|other| other.location().is(lake.location())) {
             return Err(Error::settings(format!("the lake {} is given twice", twice.location()))
-                .with_hint("give each lake once: its rows would count double"));
+                .with_hint("give each lake once, or its rows are counted twice"));
         }
     }
     let mut opened = try_join_all(lakes.iter().map(|lake| open(lake, at, engine, only))).await?;
-    tell_apart(&mut opened);
+    make_names_unique(&mut opened);
     Ok(opened)
 }
 
@@ -103,12 +104,12 @@ async fn open(lake: &Lake, at: Option<At>, engine: &Engine, only: Option<&[&str]
     let lake = lake.for_run().await?;
     let tables = tables(&lake, at, only).await?;
     let name = tables.iter().find_map(Table::instance).unwrap_or_else(|| lake.location().to_string());
-    let session = engine.session_of(&lake, &tables).await?;
-    Ok(Instance { name, session, lake, tables: tables.into() })
+    let context = engine.context_of(&lake, &tables).await?;
+    Ok(Instance { name, session: context, lake, tables: tables.into() })
 }
 
-/// Adds the lake's location to the names of those that are lakes of one instance.
-fn tell_apart(instances: &mut [Instance]) {
+/// Appends the lake's location to names that occur several times, because several lakes hold the same instance.
+fn make_names_unique(instances: &mut [Instance]) {
     let names: Vec<String> = instances.iter().map(|instance| instance.name.clone()).collect();
     for instance in instances {
         if names.iter().filter(|name| **name == instance.name).count() > 1 {
@@ -117,9 +118,11 @@ fn tell_apart(instances: &mut [Instance]) {
     }
 }
 
-/// A session in which every table has the rows of all instances, with [`INSTANCE`] as its first column; so have the
-/// queries of `catalogue`, whose figures are each instance's own.
-pub(super) async fn together(instances: &[Instance], catalogue: &Catalogue) -> Result<SessionContext> {
+/// Returns a context in which every table holds the rows of all instances, with [`INSTANCE`] as its first column.
+///
+/// The queries of `catalogue` are run per instance, because their metrics are defined per instance. Their rows are
+/// combined in the same way.
+pub(super) async fn combined_context(instances: &[Instance], catalogue: &Catalogue) -> Result<SessionContext> {
     let Some(first) = instances.first() else { return Err(Error::bug("no instance is open")) };
     let state = first.session.state();
     let config = state.config().clone();
@@ -127,9 +130,9 @@ pub(super) async fn together(instances: &[Instance], catalogue: &Catalogue) -> R
         .with_config(config)
         .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
         .build();
-    let session = SessionContext::new_with_state(state);
+    let context = SessionContext::new_with_state(state);
     for instance in instances {
-        instance.lake.open_to(&session);
+        instance.lake.open_to(&context);
     }
     for spec in resource::TABLES {
         let mut parts = Vec::new();
@@ -138,27 +141,28 @@ pub(super) async fn together(instances: &[Instance], catalogue: &Catalogue) -> R
                 parts.push((instance.name.as_str(), instance.session.table(spec.name).await));
             }
         }
-        if let Some(table) = united(parts).map_err(|error| failed(&error))? {
-            session.register_table(spec.name, table.into_view()).map_err(|error| failed(&error))?;
+        if let Some(table) = union_of(parts).map_err(|error| failed(&error))? {
+            context.register_table(spec.name, table.into_view()).map_err(|error| failed(&error))?;
         }
     }
-    let names = NamesOfAll { instances: instances.to_vec(), catalogue: catalogue.clone(), state: session.state() };
+    let names =
+        CombinedNameResolver { instances: instances.to_vec(), catalogue: catalogue.clone(), state: context.state() };
     let tables = Arc::clone(names.state.catalog_list());
-    session.register_catalog_list(Arc::new(DynamicFileCatalog::new(tables, Arc::new(names))));
-    Ok(session)
+    context.register_catalog_list(Arc::new(DynamicFileCatalog::new(tables, Arc::new(names))));
+    Ok(context)
 }
 
-/// The names of a session of several instances: a query of the catalogue is asked of each, a file is what it is.
+/// Resolves names in a context of several instances. A query is run on each instance; a file is read once.
 #[derive(Debug)]
-struct NamesOfAll {
+struct CombinedNameResolver {
     instances: Vec<Instance>,
     catalogue: Catalogue,
-    /// The session without these names.
+    /// The state of the context without this resolver.
     state: SessionState,
 }
 
 #[async_trait]
-impl UrlTableFactory for NamesOfAll {
+impl UrlTableFactory for CombinedNameResolver {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         if self.catalogue.get(name).is_none() {
             let found = files::table(&self.state, name).await;
@@ -168,11 +172,11 @@ impl UrlTableFactory for NamesOfAll {
         for instance in &self.instances {
             parts.push((instance.name.as_str(), instance.session.table(TableReference::bare(name)).await));
         }
-        Ok(united(parts)?.map(DataFrame::into_view))
+        Ok(union_of(parts)?.map(DataFrame::into_view))
     }
 }
 
-/// The rows of `frame` with the instance's name in front of each.
+/// Returns `frame` with the instance's name as its first column.
 pub(super) fn with_instance(frame: DataFrame, instance: &str) -> Result<DataFrame, DataFusionError> {
     let columns = frame.schema().iter().map(|(relation, field)| {
         let column = Expr::Column(Column::from((relation, field)));
@@ -182,9 +186,11 @@ pub(super) fn with_instance(frame: DataFrame, instance: &str) -> Result<DataFram
     frame.select(columns)
 }
 
-/// All rows of `parts`, each with its instance's name in front; none where there are no parts. Columns go by name, as
-/// lakes of other versions may have more or fewer of them: what one lacks is null there.
-fn united(parts: Vec<(&str, Result<DataFrame, DataFusionError>)>) -> Result<Option<DataFrame>, DataFusionError> {
+/// Returns the rows of all `parts`, with the instance's name as the first column. `None` if there are no parts.
+///
+/// Columns are matched by name, because lakes written by other versions may have more or fewer columns. A missing
+/// column is null.
+fn union_of(parts: Vec<(&str, Result<DataFrame, DataFusionError>)>) -> Result<Option<DataFrame>, DataFusionError> {
     let mut frames = Vec::new();
     for (instance, frame) in parts {
         frames.push(with_instance(frame?, instance)?);
@@ -195,18 +201,18 @@ fn united(parts: Vec<(&str, Result<DataFrame, DataFusionError>)>) -> Result<Opti
             all.push((field.name().clone(), field.data_type().clone()));
         }
     }
-    let mut united: Option<DataFrame> = None;
+    let mut union: Option<DataFrame> = None;
     for frame in frames {
         let frame = with_columns(frame, &all)?;
-        united = Some(match united {
+        union = Some(match union {
             Some(before) => before.union(frame)?,
             None => frame,
         });
     }
-    Ok(united)
+    Ok(union)
 }
 
-/// `frame` with exactly these columns.
+/// Returns `frame` with exactly the columns `all`. Missing columns are null.
 fn with_columns(frame: DataFrame, all: &[(String, DataType)]) -> Result<DataFrame, DataFusionError> {
     let column = |(name, kind): &(String, DataType)| {
         let own = frame.schema().fields().iter().find(|field| field.name() == name);

@@ -1,7 +1,7 @@
-//! Questions to the lake: DataFusion over snapshots, here or on a cluster, and the catalogue of ready-made queries.
+//! Queries: DataFusion over snapshots of the lake, in this process or on a cluster, and the built-in queries.
 //!
-//! It reads what is committed and nothing else, and files of the user's that a question names; it knows neither HTTP
-//! nor how tables are written.
+//! Queries read only committed data, and files that the SQL names. This module does not depend on HTTP or on how tables
+//! are written.
 
 pub mod catalogue;
 mod changes;

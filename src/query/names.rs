@@ -1,8 +1,9 @@
-//! What a name means in SQL that no table of the lake has: a query of the catalogue, as a view at its parameters'
-//! defaults, or else a file beside the lake.
+//! Resolves table names in SQL that are not tables of the lake: queries, as views with the default parameters, and
+//! files.
 //!
-//! Both are looked up when a question names them, so that nothing is planned or read that nobody asked for. Tables go
-//! before queries, queries before files. They are not listed in the information schema, which would plan them all.
+//! A name is resolved as a table of the lake first, then as a query, then as a file. Queries and files are resolved
+//! when a statement names them, so no others are planned or read. They are not listed in the information schema: that
+//! would plan every query.
 
 use std::sync::Arc;
 
@@ -18,34 +19,34 @@ use super::files;
 use super::parameters::Parameters;
 use crate::error::Result;
 
-/// Lets SQL in `session` name the queries of `catalogue`, with `parameters`, and files.
-pub(super) fn open(session: &SessionContext, catalogue: Catalogue, parameters: Parameters) {
-    let names = Names { catalogue, parameters, state: session.state() };
+/// Lets SQL in `context` use the queries of `catalogue`, with `parameters`, and files as tables.
+pub(super) fn open(context: &SessionContext, catalogue: Catalogue, parameters: Parameters) {
+    let names = NameResolver { catalogue, parameters, state: context.state() };
     let tables = Arc::clone(names.state.catalog_list());
-    session.register_catalog_list(Arc::new(DynamicFileCatalog::new(tables, Arc::new(names))));
+    context.register_catalog_list(Arc::new(DynamicFileCatalog::new(tables, Arc::new(names))));
 }
 
-/// The names of one lake's session.
+/// Resolves names in the context of one lake.
 #[derive(Debug)]
-struct Names {
+struct NameResolver {
     catalogue: Catalogue,
     parameters: Parameters,
-    /// The session without these names.
+    /// The state of the context without this resolver.
     state: SessionState,
 }
 
-impl Names {
-    /// What `query` gives. It may name other queries, but not itself, nor those that name it.
+impl NameResolver {
+    /// Returns `query` as a view. The query may use other queries, but not itself or one that uses it.
     async fn view(&self, query: &Query) -> Result<Arc<dyn TableProvider>> {
-        let session = SessionContext::new_with_state(self.state.clone());
-        open(&session, self.catalogue.clone().without(&query.name), self.parameters.clone());
-        let plan = query.plan(&session, &self.parameters).await?;
+        let context = SessionContext::new_with_state(self.state.clone());
+        open(&context, self.catalogue.clone().without(&query.name), self.parameters.clone());
+        let plan = query.plan(&context, &self.parameters).await?;
         Ok(Arc::new(ViewTable::new(plan.into_unoptimized_plan(), None)))
     }
 }
 
 #[async_trait]
-impl UrlTableFactory for Names {
+impl UrlTableFactory for NameResolver {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         let found = match self.catalogue.get(name) {
             Some(query) => self.view(query).await.map(Some),

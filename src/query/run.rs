@@ -1,4 +1,4 @@
-//! Running SQL over a lake's tables.
+//! Runs SQL over the tables of a lake.
 
 use std::sync::Arc;
 
@@ -20,54 +20,56 @@ use crate::lake::{self, At, Lake, Table};
 use crate::resource::{self, REJECTED_ROWS, Resource};
 use crate::table::TableSpec;
 
-/// A session with every table of the lake that has been written, each at its newest version.
+/// Returns a context with every table of the lake that has been written, each at its newest version.
 ///
 /// # Errors
-/// [`Settings`](ErrorKind::Settings) where the lake has no tables yet or one is not this program's;
-/// [`Unreachable`](ErrorKind::Unreachable) where the store fails.
+/// [`Settings`](ErrorKind::Settings) if the lake has no tables yet, or a table was not written by this program;
+/// [`Unreachable`](ErrorKind::Unreachable) if the store fails.
 pub async fn session(lake: &Lake) -> Result<SessionContext> {
     session_at(lake, None).await
 }
 
-/// The same as the lake was `at` an earlier version of its tables, or an earlier moment; tables that had not been
-/// written then are not there.
+/// Returns a context with every table of the lake in the state of `at`, an earlier version or time. Tables that had not
+/// been written at that time are missing.
 ///
 /// # Errors
-/// What [`session`] gives, and [`Query`](ErrorKind::Query) where the lake does not keep its past so far back.
+/// The errors of [`session`], and [`Query`](ErrorKind::Query) if the lake no longer holds that state.
 pub async fn session_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
     let lake = lake.for_run().await?;
-    session_of(&lake, &tables(&lake, at, None).await?).await
+    context_of(&lake, &tables(&lake, at, None).await?).await
 }
 
-/// A session with these tables of the lake, each at the version that it is open at.
-pub(super) async fn session_of(lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
-    let session = lake.session();
+/// Returns a context with `tables`, each at the version at which it was opened.
+pub(super) async fn context_of(lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
+    let context = lake.session();
     for table in tables {
-        register(&session, table.spec(), table.provider().await?)?;
+        register(&context, table.spec(), table.provider().await?)?;
     }
-    Ok(session)
+    Ok(context)
 }
 
-/// Lets `session` ask the table that `provider` reads. A table that was last written by an earlier version lacks the
-/// columns that have come since: they are null, as they will be once it is written again.
-pub(super) fn register(session: &SessionContext, spec: &TableSpec, provider: Arc<dyn TableProvider>) -> Result<()> {
-    let registered = with_new_columns(session, spec, provider)
-        .and_then(|provider| session.register_table(spec.name, provider).map(|_| ()));
+/// Registers the table that `provider` reads with `context`.
+///
+/// A table that was last written by an earlier version of the program lacks the columns that were added since. They are
+/// null, as they will be after the next write.
+pub(super) fn register(context: &SessionContext, spec: &TableSpec, provider: Arc<dyn TableProvider>) -> Result<()> {
+    let registered = with_new_columns(context, spec, provider)
+        .and_then(|provider| context.register_table(spec.name, provider).map(|_| ()));
     registered.map_err(|error| failed(&error))
 }
 
 fn with_new_columns(
-    session: &SessionContext,
+    context: &SessionContext,
     spec: &TableSpec,
     provider: Arc<dyn TableProvider>,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let (own, there) = (spec.schema(), provider.schema());
-    let is_new = |field: &&FieldRef| there.field_with_name(field.name()).is_err();
-    let new: Vec<&FieldRef> = own.fields().iter().filter(is_new).collect();
+    let (schema, stored) = (spec.schema(), provider.schema());
+    let is_new = |field: &&FieldRef| stored.field_with_name(field.name()).is_err();
+    let new: Vec<&FieldRef> = schema.fields().iter().filter(is_new).collect();
     if new.is_empty() {
         return Ok(provider);
     }
-    let mut frame = session.read_table(provider)?;
+    let mut frame = context.read_table(provider)?;
     for field in new {
         let null = ScalarValue::try_from(field.data_type())?;
         frame = frame.with_column(field.name(), Expr::Literal(null, None))?;
@@ -75,29 +77,29 @@ fn with_new_columns(
     Ok(frame.into_view())
 }
 
-/// Every table of the lake that has been written, each at its newest version, or as it was then. If `only` names some that
-/// have been written, these alone.
+/// Opens every table of the lake that has been written, each at its newest version or in the state of `at`. If `only`
+/// names tables that have been written, opens only those.
 pub(super) async fn tables(lake: &Lake, at: Option<At>, only: Option<&[&str]>) -> Result<Vec<Table>> {
     if let Some(only) = only {
-        let named = opened(lake, at, |spec| only.contains(&spec.name)).await?;
+        let named = open_tables(lake, at, |spec| only.contains(&spec.name)).await?;
         if !named.is_empty() {
             return Ok(named);
         }
     }
-    let tables = opened(lake, at, |_| true).await?;
+    let tables = open_tables(lake, at, |_| true).await?;
     if !tables.is_empty() {
         return Ok(tables);
     }
     if at.is_some() {
-        return Err(Error::new(ErrorKind::Query, format!("the lake {} had no tables then", lake.location()))
-            .with_hint("clerk-lake status shows each table's newest version"));
+        return Err(Error::new(ErrorKind::Query, format!("the lake {} had no tables at that time", lake.location()))
+            .with_hint("clerk-lake status shows the newest version of each table"));
     }
     Err(Error::settings(format!("the lake {} has no tables yet", lake.location()))
         .with_hint("run clerk-lake sync first, or point --lake at another lake"))
 }
 
-/// The tables of these that have been written.
-async fn opened(lake: &Lake, at: Option<At>, wanted: impl Fn(&TableSpec) -> bool) -> Result<Vec<Table>> {
+/// Opens the tables that are `wanted` and have been written.
+async fn open_tables(lake: &Lake, at: Option<At>, wanted: impl Fn(&TableSpec) -> bool) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     for spec in resource::TABLES.into_iter().filter(|spec| wanted(spec)) {
         let table = lake.table_to_query(spec, at).await?;
@@ -108,18 +110,19 @@ async fn opened(lake: &Lake, at: Option<At>, wanted: impl Fn(&TableSpec) -> bool
     Ok(tables)
 }
 
-/// Plans `text`, which may read but not change anything, with `values` for its `$name`s.
+/// Plans `text`, with `values` for its parameters `$name`. Statements that change anything are refused.
 ///
 /// # Errors
-/// [`Query`](ErrorKind::Query) where it does not parse, or asks for what is not there.
-pub async fn sql(session: &SessionContext, text: &str, values: Vec<(String, ScalarValue)>) -> Result<DataFrame> {
-    let only_reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let plan = session.sql_with_options(text, only_reading).await.map_err(|error| failed(&error))?;
+/// [`Query`](ErrorKind::Query) if the text cannot be parsed, changes anything, or uses a table, column or parameter
+/// that does not exist.
+pub async fn sql(context: &SessionContext, text: &str, values: Vec<(String, ScalarValue)>) -> Result<DataFrame> {
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let plan = context.sql_with_options(text, read_only).await.map_err(|error| failed(&error))?;
     if text.contains('$') { plan.with_param_values(values).map_err(|error| failed(&error)) } else { Ok(plan) }
 }
 
-/// The users who were active at `active` or later, or signed in or up at `new` or later: the id, the moment of the last
-/// activity in Unix microseconds, and whether the user signed in or up since then.
+/// Returns the users who were active at `active` or later, or signed in or up at `new` or later. For each user: the id,
+/// the time of the last activity in Unix microseconds, and whether the user signed in or up at `new` or later.
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
@@ -132,7 +135,7 @@ pub(crate) async fn active_users(
     let sql = "SELECT id, CAST(last_active_at AS BIGINT), \
                coalesce(last_sign_in_at >= $new, false) OR coalesce(created_at >= $new, false) FROM clerk_user \
                WHERE last_active_at >= $active OR last_sign_in_at >= $new OR created_at >= $new";
-    let values = vec![("active".to_owned(), moment(active)), ("new".to_owned(), moment(new))];
+    let values = vec![("active".to_owned(), timestamp(active)), ("new".to_owned(), timestamp(new))];
     let mut found = Vec::new();
     for batch in batches(lake, users, sql, values).await? {
         let (ids, at) = (text(&batch, 0)?, batch.column(1).as_primitive::<Int64Type>());
@@ -143,21 +146,25 @@ pub(crate) async fn active_users(
     Ok(found)
 }
 
-/// A user who has sessions that Clerk shows, as far as the lake knows.
+/// A user with sessions that, as far as the lake knows, Clerk still lists.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     /// The user's id.
     pub id: String,
-    /// When the newest of the sessions began, Unix microseconds.
+    /// When the newest session began, in Unix microseconds.
     pub newest: Option<i64>,
-    /// Whether one has none of the statuses with which a session has ended: it may still change.
+    /// Whether one of the sessions has none of the statuses of an ended session, so that it may still change.
     pub has_unended: bool,
-    /// When the last of these expires, Unix microseconds.
+    /// Whether one of the sessions has a status that is not in Clerk's contract: nothing is known about its changes.
+    pub has_unknown_status: bool,
+    /// When the last of the sessions that have not ended expires, in Unix microseconds.
     pub open_until: Option<i64>,
 }
 
-/// The owners of sessions that have not ended or began at `recent` or later, without those that Clerk no longer shows, and
-/// without those that had expired by `open_at`, if that is given.
+/// Returns the owners of sessions that have not ended, or that began at `recent` or later.
+///
+/// Ignores sessions that Clerk no longer lists. If `open_at` is given, also ignores sessions that began before `recent`
+/// and had expired by `open_at`.
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
@@ -167,35 +174,38 @@ pub(crate) async fn session_owners(
     recent: DateTime<Utc>,
     open_at: Option<DateTime<Utc>>,
 ) -> Result<Vec<Owner>> {
-    // By this condition files of old sessions are passed over.
-    let of = if open_at.is_some() {
+    // This condition lets the scan skip files of old sessions.
+    let condition = if open_at.is_some() {
         " AND (expire_at IS NULL OR expire_at > $open_at OR created_at >= $recent)"
     } else {
         ""
     };
     let sql = format!(
         "SELECT user_id, CAST(max(created_at) AS BIGINT), bool_or(unended), \
-               max(CASE WHEN unended THEN coalesce(CAST(expire_at AS BIGINT), 9223372036854775807) END) \
-               FROM (SELECT user_id, created_at, expire_at, status IS NULL OR status NOT IN \
+               max(CASE WHEN unended THEN coalesce(CAST(expire_at AS BIGINT), 9223372036854775807) END), \
+               bool_or(unended AND status NOT IN ('active', 'pending')) \
+               FROM (SELECT user_id, created_at, expire_at, status, status IS NULL OR status NOT IN \
                ('ended', 'expired', 'removed', 'abandoned', 'replaced', 'revoked') AS unended FROM clerk_session \
-               WHERE gone_at IS NULL AND user_id IS NOT NULL{of}) \
+               WHERE gone_at IS NULL AND user_id IS NOT NULL{condition}) \
                GROUP BY user_id HAVING bool_or(unended) OR max(created_at) >= $recent"
     );
     let mut owners = Vec::new();
-    let mut values = vec![("recent".to_owned(), moment(recent))];
-    values.extend(open_at.map(|at| ("open_at".to_owned(), moment(at))));
+    let mut values = vec![("recent".to_owned(), timestamp(recent))];
+    values.extend(open_at.map(|at| ("open_at".to_owned(), timestamp(at))));
     for batch in batches(lake, sessions, &sql, values).await? {
         let (ids, newest) = (text(&batch, 0)?, batch.column(1).as_primitive::<Int64Type>());
         let (unended, until) = (batch.column(2).as_boolean(), batch.column(3).as_primitive::<Int64Type>());
+        let unknown = batch.column(4).as_boolean();
         let rows = ids.as_string::<i32>().iter().zip(newest.iter()).zip(unended.iter()).zip(until.iter());
-        owners.extend(rows.filter_map(|(((id, newest), unended), open_until)| {
-            Some(Owner { id: id?.to_owned(), newest, has_unended: unended == Some(true), open_until })
+        owners.extend(rows.zip(unknown.iter()).filter_map(|((((id, newest), unended), open_until), unknown)| {
+            let (has_unended, has_unknown_status) = (unended == Some(true), unknown == Some(true));
+            Some(Owner { id: id?.to_owned(), newest, has_unended, has_unknown_status, open_until })
         }));
     }
     Ok(owners)
 }
 
-/// Calls `take` with the id and the user's id of each session that is not known to be gone.
+/// Calls `take` with the session id and user id of each session that Clerk still lists, as far as the lake knows.
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
@@ -205,10 +215,10 @@ pub(crate) async fn for_each_shown_session(
     take: &mut (dyn FnMut(&str, &str) + Send),
 ) -> Result<()> {
     let unreadable = |error: DataFusionError| lake::store_error("the lake cannot be read", &error);
-    let session = lake.session();
-    session.register_table(sessions.spec().name, sessions.provider().await?).map_err(unreadable)?;
+    let context = lake.session();
+    context.register_table(sessions.spec().name, sessions.provider().await?).map_err(unreadable)?;
     let sql = "SELECT session_id, coalesce(user_id, '') FROM clerk_session WHERE gone_at IS NULL";
-    let mut rows = self::sql(&session, sql, Vec::new()).await?.execute_stream().await.map_err(unreadable)?;
+    let mut rows = self::sql(&context, sql, Vec::new()).await?.execute_stream().await.map_err(unreadable)?;
     while let Some(batch) = rows.try_next().await.map_err(unreadable)? {
         let (ids, users) = (text(&batch, 0)?, text(&batch, 1)?);
         let rows = ids.as_string::<i32>().iter().zip(users.as_string::<i32>().iter());
@@ -217,38 +227,37 @@ pub(crate) async fn for_each_shown_session(
     Ok(())
 }
 
-/// A moment as SQL takes it.
-fn moment(at: DateTime<Utc>) -> ScalarValue {
+/// Returns `at` as a SQL value.
+fn timestamp(at: DateTime<Utc>) -> ScalarValue {
     ScalarValue::TimestampMicrosecond(Some(at.timestamp_micros()), Some("UTC".into()))
 }
 
-/// A column of text, whichever of Arrow's types for it the batch has.
+/// Returns a text column as `Utf8`. The batch may use another of Arrow's string types.
 fn text(batch: &RecordBatch, column: usize) -> Result<ArrayRef> {
     cast(batch.column(column), &DataType::Utf8).map_err(|error| Error::bug(error.to_string()))
 }
 
-/// The ids of `resource`'s rows that have been set aside because they could not be read, whether or not they have been read
-/// since.
+/// Returns the ids of the rejected rows of `resource`, including rows that have been read successfully since.
 ///
 /// # Errors
-/// [`Unreachable`](ErrorKind::Unreachable) where the table cannot be read.
+/// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
 pub(crate) async fn ids_set_aside(lake: &Lake, resource: &Resource) -> Result<Vec<String>> {
     let table = lake.table(&REJECTED_ROWS).await?;
     if !table.exists() {
         return Ok(Vec::new());
     }
     let values = vec![("resource".to_owned(), ScalarValue::Utf8(Some(resource.name.to_owned())))];
-    // A table of an earlier version may not have the column yet: all of its rows were left out.
-    let is_known = table.provider().await?.schema().column_with_name("fields").is_some();
-    let left_out = if is_known { "AND fields IS NULL" } else { "" };
+    // A table written by an earlier version may lack the column `fields`. All of its rows were rejected.
+    let has_fields = table.provider().await?.schema().column_with_name("fields").is_some();
+    let is_rejected = if has_fields { "AND fields IS NULL" } else { "" };
     let sql = format!(
         "SELECT row FROM clerk_rejected_row WHERE resource = $resource AND row NOT LIKE '{{%' \
-         AND row NOT LIKE 'hash:%' {left_out} ORDER BY row"
+         AND row NOT LIKE 'hash:%' {is_rejected} ORDER BY row"
     );
     texts(lake, &table, &sql, values).await
 }
 
-/// The first column of what `sql` gives over `table`, as text, nulls left out.
+/// Runs `sql` over `table` and returns its first column as text, without nulls.
 async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, ScalarValue)>) -> Result<Vec<String>> {
     let mut texts = Vec::new();
     for batch in batches(lake, table, sql, values).await? {
@@ -257,7 +266,7 @@ async fn texts(lake: &Lake, table: &Table, sql: &str, values: Vec<(String, Scala
     Ok(texts)
 }
 
-/// What `sql` gives over `table`.
+/// Runs `sql` over `table` and collects its rows.
 async fn batches(
     lake: &Lake,
     table: &Table,
@@ -265,12 +274,12 @@ async fn batches(
     values: Vec<(String, ScalarValue)>,
 ) -> Result<Vec<RecordBatch>> {
     let unreadable = |error: DataFusionError| lake::store_error("the lake cannot be read", &error);
-    let session = lake.session();
-    session.register_table(table.spec().name, table.provider().await?).map_err(unreadable)?;
-    self::sql(&session, sql, values).await?.collect().await.map_err(unreadable)
+    let context = lake.session();
+    context.register_table(table.spec().name, table.provider().await?).map_err(unreadable)?;
+    self::sql(&context, sql, values).await?.collect().await.map_err(unreadable)
 }
 
-/// Calls `take` with each value of the text column `column` of `table`; NULLs are left out. Memory is that of a batch.
+/// Calls `take` with each value of the text column `column` of `table`, without nulls. Holds one batch in memory.
 ///
 /// # Errors
 /// [`Unreachable`](ErrorKind::Unreachable) if the table cannot be read.
@@ -290,7 +299,7 @@ pub(crate) async fn for_each_text(
     Ok(())
 }
 
-/// A failure of DataFusion's, as the user must see it.
+/// Converts an error of DataFusion to an error with a kind and a hint.
 #[must_use]
 pub fn failed(error: &DataFusionError) -> Error {
     let root = error.find_root();
@@ -301,10 +310,10 @@ pub fn failed(error: &DataFusionError) -> Error {
     }
     if lake::is_missing_file(error) {
         return Error::new(ErrorKind::Conflict, "a sync replaced files while they were being read")
-            .with_hint("ask again: the question itself is fine");
+            .with_hint("run the query again");
     }
     if lake::is_of_store(error) {
-        return lake::store_error("what is asked cannot be read", error);
+        return lake::store_error("the query cannot read its data", error);
     }
     let text = match root {
         DataFusionError::SQL(error, _) => error.to_string(),
@@ -316,14 +325,14 @@ pub fn failed(error: &DataFusionError) -> Error {
         resource::TABLES.iter().find(|spec| text.contains(&format!("'{}' not found", spec.name)))
     {
         if missing.name == REJECTED_ROWS.name {
-            "it is written when a row cannot be read, which has not happened yet"
+            "the table is created when Clerk sends a row that does not match its contract; none has come yet"
         } else {
-            "it has not been synced yet, or not by then: clerk-lake sync writes it"
+            "it has not been synced yet, or not at the time of --at: clerk-lake sync writes it"
         }
-    } else if let Some(resource) = resource::ALL.iter().find(|resource| names(&text, resource.name)) {
+    } else if let Some(resource) = resource::ALL.iter().find(|resource| is_missing(&text, resource.name)) {
         return Error::new(ErrorKind::Query, text).with_hint(format!("the table is called {}", resource.table.name));
     } else if text.contains("not found") && text.contains("table") {
-        if files::is_named_in(&text) {
+        if files::is_unquoted_file(&text) {
             "put a file's path between quotes: SELECT * FROM 'people.csv'"
         } else {
             "clerk-lake status lists the tables of the lake"
@@ -338,7 +347,8 @@ pub fn failed(error: &DataFusionError) -> Error {
     Error::new(ErrorKind::Query, text).with_hint(hint)
 }
 
-/// Whether a failure tells of something that is not in what is called `name`, or of that not being there.
-fn names(text: &str, name: &str) -> bool {
+/// Returns whether the error `text` says that `name` was not found, or that a field was not found among the fields of
+/// `name`.
+fn is_missing(text: &str, name: &str) -> bool {
     text.contains(&format!("'{name}' not found")) || text.contains(&format!("fields are {name}."))
 }

@@ -1,4 +1,4 @@
-//! One or more lakes as they are at one moment, ready to be asked.
+//! A snapshot of one or more lakes, ready for queries.
 
 use chrono::{DateTime, Utc};
 use datafusion::dataframe::DataFrame;
@@ -6,7 +6,7 @@ use datafusion::execution::context::SessionContext;
 
 use super::catalogue::{Catalogue, Query};
 use super::engine::Engine;
-use super::instances::{Instance, instances, together, with_instance};
+use super::instances::{Instance, combined_context, instances, with_instance};
 use super::parameters::Parameters;
 use super::run::failed;
 use crate::error::{Error, Result};
@@ -14,23 +14,24 @@ use crate::lake::{At, Lake};
 use crate::resource;
 use crate::table::TableSpec;
 
-/// One or more lakes as they are at one moment.
+/// A snapshot of one or more lakes.
 ///
-/// SQL may name the lakes' tables, the queries of a catalogue and files beside the lake. Where there are several lakes,
-/// every table has the rows of all, with the [instance](super::INSTANCE) as its first column.
+/// SQL can use the tables of the lakes, the queries of a [`Catalogue`], and files. If there are several lakes, every
+/// table holds the rows of all of them, and its first column is the [instance](super::INSTANCE).
 #[derive(Clone)]
 pub struct Snapshot {
     instances: Vec<Instance>,
-    session: SessionContext,
+    context: SessionContext,
 }
 
 impl Snapshot {
-    /// Opens `lakes` as they are now, or were `at` an earlier version or moment. Queries of `catalogue` that SQL names
-    /// have `now` for the present.
-    /// If `only` names tables, others need not be opened.
+    /// Opens `lakes` in their current state, or in that of `at`, an earlier version or time.
+    ///
+    /// `now` is the value of `$now` in queries of `catalogue` that SQL uses. If `only` names tables, other tables need
+    /// not be opened.
     ///
     /// # Errors
-    /// As [`instances`].
+    /// The errors of [`instances`].
     pub async fn open(
         lakes: &[Lake],
         at: Option<At>,
@@ -43,27 +44,28 @@ impl Snapshot {
         for instance in &instances {
             instance.open_names(catalogue, now);
         }
-        let session = match instances.as_slice() {
-            [] => return Err(Error::bug("no lake to ask")),
+        let context = match instances.as_slice() {
+            [] => return Err(Error::bug("no lake to query")),
             [only] => only.session.clone(),
-            several => together(several, catalogue).await?,
+            several => combined_context(several, catalogue).await?,
         };
-        Ok(Self { instances, session })
+        Ok(Self { instances, context })
     }
 
-    /// What SQL is asked of: the lake's tables, or all lakes' together.
+    /// Returns the context for SQL, with the tables of the lake, or the combined tables of all lakes.
     #[must_use]
     pub fn session(&self) -> &SessionContext {
-        &self.session
+        &self.context
     }
 
-    /// Each lake by itself.
+    /// Returns each lake as a separate instance.
     #[must_use]
     pub fn instances(&self) -> &[Instance] {
         &self.instances
     }
 
-    /// The damage that `error` comes from, if it comes from a data file that is gone or cannot be read.
+    /// Returns the error that names the damaged data file, if `error` was caused by a missing or unreadable file.
+    /// Otherwise returns `error`.
     pub async fn damage_behind(&self, mut error: Error) -> Error {
         for instance in &self.instances {
             error = instance.damage_behind(error).await;
@@ -71,36 +73,38 @@ impl Snapshot {
         error
     }
 
-    /// The tables that there are.
+    /// Returns the tables that exist in the snapshot.
     ///
     /// # Errors
-    /// None that a caller could cause.
+    /// Those of [`failed`], if DataFusion cannot look up a table. A caller cannot cause this.
     pub fn tables(&self) -> Result<Vec<&'static TableSpec>> {
         let mut tables = Vec::new();
         for spec in resource::TABLES {
-            if self.session.table_exist(spec.name).map_err(|error| failed(&error))? {
+            if self.context.table_exist(spec.name).map_err(|error| failed(&error))? {
                 tables.push(spec);
             }
         }
         Ok(tables)
     }
 
-    /// Plans `query`. One that somebody typed is asked of all tables together, and gives one answer. One of the
-    /// catalogue, whose figures are an instance's own, is asked of each instance: its answers are to be put one after
-    /// the other, and say the instance in their first column where there are several.
+    /// Plans `query`.
+    ///
+    /// An ad-hoc query is planned once, over the combined tables of all instances. A query with a name is planned once
+    /// per instance, because its metrics are defined per instance. If there are several instances, the first column of
+    /// each returned frame is the instance. The caller concatenates the rows of the frames.
     ///
     /// # Errors
-    /// As [`Query::plan`].
+    /// The errors of [`Query::plan`].
     pub async fn answers(&self, query: &Query, parameters: &Parameters) -> Result<Vec<DataFrame>> {
         if query.name.is_empty() || self.instances.len() == 1 {
-            return Ok(vec![query.plan(&self.session, parameters).await?]);
+            return Ok(vec![query.plan(&self.context, parameters).await?]);
         }
-        let mut answers = Vec::new();
+        let mut frames = Vec::new();
         for instance in &self.instances {
-            let own = |error: Error| error.context(format!("instance {}", instance.name));
-            let answer = query.plan(&instance.session, parameters).await.map_err(own)?;
-            answers.push(with_instance(answer, &instance.name).map_err(|error| own(failed(&error)))?);
+            let with_name = |error: Error| error.context(format!("instance {}", instance.name));
+            let frame = query.plan(&instance.session, parameters).await.map_err(with_name)?;
+            frames.push(with_instance(frame, &instance.name).map_err(|error| with_name(failed(&error)))?);
         }
-        Ok(answers)
+        Ok(frames)
     }
 }

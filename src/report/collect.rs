@@ -1,9 +1,9 @@
-//! Asks every query of the catalogue, over every lake.
+//! Runs all queries over all lakes.
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 
-use super::figure::{Figure, Part, Rows};
+use super::metric::{Metric, Part, Rows};
 use super::rows::rows;
 use super::{LakeState, Report, TableState};
 use crate::error::{Error, ErrorKind, Result};
@@ -11,15 +11,17 @@ use crate::lake::Lake;
 use crate::query::{Catalogue, Engine, Instance, Parameters, Query, instances};
 use crate::resource::has_watermark;
 
-/// How many queries run at a time: each takes all processors where it can.
-const AT_A_TIME: usize = 2;
+/// Number of queries that run concurrently. Each query uses all processors if it can.
+const CONCURRENCY: usize = 2;
 
-/// Asks all queries of `catalogue` over each of `lakes`, as they are now, on `engine`. Each query takes those of `parameters`
-/// that it has. A query that fails is a figure that says why, and no failure of the report.
+/// Runs all queries of `catalogue` over each of `lakes` in its current state, on `engine`.
+///
+/// Each query receives those of `parameters` that it declares. If a query fails, its metric holds the error, and the
+/// report succeeds.
 ///
 /// # Errors
-/// [`Settings`](ErrorKind::Settings) where a lake has no tables yet or no query has one of the parameters;
-/// [`Unreachable`](ErrorKind::Unreachable) where a lake cannot be opened.
+/// [`Settings`](ErrorKind::Settings) if a lake has no tables yet or no query declares one of the parameters;
+/// [`Unreachable`](ErrorKind::Unreachable) if a lake cannot be opened.
 pub async fn collect(
     lakes: &[Lake],
     engine: &Engine,
@@ -31,30 +33,30 @@ pub async fn collect(
     refuse_unknown(&queries, parameters)?;
     let mut open = open(lakes, engine, catalogue, now).await?;
     let pairs = (0..queries.len()).flat_map(|query| (0..open.len()).map(move |lake| (query, lake)));
-    let asked: Vec<(usize, usize)> = pairs.collect();
-    let mut answers = ask(&queries, &open, &asked, parameters, now).await;
-    let is_conflict = |answer: &Result<Rows>| answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
-    if answers.iter().any(is_conflict) {
-        // A sync has replaced files while they were being read: all is asked once more, of what is there now.
+    let pairs: Vec<(usize, usize)> = pairs.collect();
+    let mut results = run(&queries, &open, &pairs, parameters, now).await;
+    let is_conflict = |result: &Result<Rows>| result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict);
+    if results.iter().any(is_conflict) {
+        // A sync replaced data files while they were read. All queries run again, over the new versions.
         open = self::open(lakes, engine, catalogue, now).await?;
-        answers = ask(&queries, &open, &asked, parameters, now).await;
+        results = run(&queries, &open, &pairs, parameters, now).await;
     }
-    for ((_, lake), answer) in asked.iter().zip(&mut answers) {
-        if let Err(error) = answer {
+    for ((_, lake), result) in pairs.iter().zip(&mut results) {
+        if let Err(error) = result {
             *error = open[*lake].damage_behind(error.clone()).await;
         }
     }
     let names: Vec<String> = open.iter().map(|instance| instance.name.clone()).collect();
-    let mut answers = answers.into_iter();
-    let figures = queries.into_iter().map(|query| Figure {
+    let mut results = results.into_iter();
+    let metrics = queries.into_iter().map(|query| Metric {
         query,
-        parts: names.iter().zip(answers.by_ref()).map(|(name, rows)| Part { instance: name.clone(), rows }).collect(),
+        parts: names.iter().zip(results.by_ref()).map(|(name, rows)| Part { instance: name.clone(), rows }).collect(),
     });
-    let figures = figures.collect();
-    Ok(Report { made_at: now, lakes: states(&open).await?, figures })
+    let metrics = metrics.collect();
+    Ok(Report { made_at: now, lakes: states(&open).await?, metrics })
 }
 
-/// The lakes as they are now; queries may name others of the catalogue.
+/// Opens the lakes in their current state. Queries can name other queries of the catalogue.
 async fn open(lakes: &[Lake], engine: &Engine, catalogue: &Catalogue, now: DateTime<Utc>) -> Result<Vec<Instance>> {
     let open = Box::pin(instances(lakes, None, engine, None)).await?;
     for instance in &open {
@@ -63,22 +65,22 @@ async fn open(lakes: &[Lake], engine: &Engine, catalogue: &Catalogue, now: DateT
     Ok(open)
 }
 
-/// Runs these queries over these instances, a few at a time; the answers in the order of `asked`.
-async fn ask(
+/// Runs pairs of a query and an instance. Returns the results in the order of `pairs`.
+async fn run(
     queries: &[Query],
     open: &[Instance],
-    asked: &[(usize, usize)],
+    pairs: &[(usize, usize)],
     parameters: &[(String, i64)],
     now: DateTime<Utc>,
 ) -> Vec<Result<Rows>> {
-    let answers: Vec<_> =
-        asked.iter().map(|(query, lake)| answer(&queries[*query], &open[*lake], parameters, now)).collect();
-    stream::iter(answers).buffered(AT_A_TIME).collect().await
+    let results: Vec<_> =
+        pairs.iter().map(|(query, lake)| run_one(&queries[*query], &open[*lake], parameters, now)).collect();
+    stream::iter(results).buffered(CONCURRENCY).collect().await
 }
 
-async fn answer(query: &Query, instance: &Instance, given: &[(String, i64)], now: DateTime<Utc>) -> Result<Rows> {
-    let own = given.iter().filter(|(name, _)| has(query, name));
-    let parameters = own.fold(Parameters::at(now), |all, (name, value)| all.with(name, *value));
+async fn run_one(query: &Query, instance: &Instance, given: &[(String, i64)], now: DateTime<Utc>) -> Result<Rows> {
+    let declared = given.iter().filter(|(name, _)| has(query, name));
+    let parameters = declared.fold(Parameters::at(now), |all, (name, value)| all.with(name, *value));
     rows(&Box::pin(query.run(&instance.session, &parameters)).await?)
 }
 
@@ -86,7 +88,7 @@ fn has(query: &Query, parameter: &str) -> bool {
     query.parameters.iter().any(|(name, _)| name == parameter)
 }
 
-/// Refuses a parameter that no query has: it is most likely misspelt.
+/// Refuses a parameter that no query declares: it is probably misspelled.
 fn refuse_unknown(queries: &[Query], parameters: &[(String, i64)]) -> Result<()> {
     let unknown = parameters.iter().find(|(name, _)| !queries.iter().any(|query| has(query, name)));
     let Some((unknown, _)) = unknown else { return Ok(()) };
@@ -94,11 +96,11 @@ fn refuse_unknown(queries: &[Query], parameters: &[(String, i64)]) -> Result<()>
         queries.iter().flat_map(|query| query.parameters.iter().map(|(name, _)| name.as_str())).collect();
     known.sort_unstable();
     known.dedup();
-    Err(Error::settings(format!("no query of the catalogue has a parameter {unknown:?}"))
-        .with_hint(format!("there are: {}", known.join(", "))))
+    Err(Error::settings(format!("no query has a parameter {unknown:?}"))
+        .with_hint(format!("the parameters are: {}", known.join(", "))))
 }
 
-/// What the lakes hold, at the versions that were asked.
+/// Returns the state of the lakes at the versions that the queries read.
 async fn states(open: &[Instance]) -> Result<Vec<LakeState>> {
     let mut states = Vec::new();
     for instance in open {

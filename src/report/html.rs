@@ -1,110 +1,176 @@
-//! The little of HTML that the page is made of: text that cannot be markup, and tables.
+//! HTML building blocks: sanitized text, ids, disclosures and tables.
 
-use super::figure::{Column, Rows, Value};
-use super::words::{clean, label, shortened};
+use std::ops::{Range, RangeInclusive};
 
-/// The longest text that a cell shows, in characters.
-const LONGEST: usize = 160;
+use chrono::NaiveDate;
+use maud::{Markup, Render, html};
 
-/// Writes formatted text at the end of a `String`, which cannot fail.
-macro_rules! put {
-    ($out:expr, $($text:tt)*) => {{
-        use std::fmt::Write as _;
-        let _ = write!($out, $($text)*);
-    }};
-}
-pub(super) use put;
+use super::describe::IN_PROGRESS;
+use super::format::{capitalized, clean, count, shortened};
+use super::labels;
+use super::metric::{Column, Kind, Rows, Value};
+use super::period::{date, in_progress};
 
-/// `text` as the text of an element or of a quoted attribute: nothing in it is markup.
-pub(super) fn escape(text: &str) -> String {
-    let text = clean(text);
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            // A line does not end between a number and its sign.
-            ' ' if rest.peek() == Some(&'%') => out.push_str("&nbsp;"),
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
+/// Maximum number of characters of a table cell.
+const MAX_CELL: usize = 160;
+
+/// Text from outside the program. It is sanitized and escaped when it is rendered.
+pub(super) struct Text<'a>(pub &'a str);
+
+impl Render for Text<'_> {
+    fn render_to(&self, buffer: &mut String) {
+        clean(self.0).render_to(buffer);
     }
-    out
 }
 
-/// `text` as an element's id or a link's target: lower-case letters, digits, `-` and `_`.
+/// Returns `text` as the id of an element: lower-case letters, digits, `-` and `_`.
 pub(super) fn identifier(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' };
     format!("f-{}", text.chars().map(plain).take(60).collect::<String>())
 }
 
-/// Which rows a table shows: the newest where its first ordered column goes up, else the first.
-pub(super) fn shown_rows(rows: &Rows, most: usize) -> (std::ops::Range<usize>, &'static str) {
-    let all = rows.len();
-    if all <= most {
-        return (0..all, "all");
+/// Wraps a table that can be wider than the screen. A fading edge shows that it scrolls.
+pub(super) fn scrollable(label: &str, table: &Markup) -> Markup {
+    html! { div.scroll role="region" aria-label=(Text(label)) tabindex="0" { (table) } }
+}
+
+/// The rows of a table that are shown, and what is special about them.
+#[derive(Clone, Debug)]
+pub(super) struct Table<'a> {
+    rows: &'a Rows,
+    shown: Range<usize>,
+    /// Which of the rows are shown, in a word.
+    which: &'static str,
+    /// Column with bars behind its numbers.
+    bars: Option<usize>,
+    /// Column of dates, and which of them are in progress.
+    running: Option<(usize, RangeInclusive<NaiveDate>)>,
+}
+
+impl<'a> Table<'a> {
+    /// Creates a table of the first `max` rows, with bars behind the last number.
+    pub(super) fn first(rows: &'a Rows, max: usize) -> Self {
+        let bars = rows.columns.iter().rposition(Column::is_numeric).filter(|index| *index > 0);
+        Self { rows, shown: 0..rows.len().min(max), which: "first", bars, running: None }
     }
-    if goes_up(rows) { (all - most..all, "newest") } else { (0..most, "first") }
+
+    /// Creates the table behind a chart: the newest `max` rows if the rows are in the order of time, or else the first.
+    pub(super) fn behind(rows: &'a Rows, max: usize, today: NaiveDate) -> Self {
+        let all = rows.len();
+        let (shown, which) = match all.checked_sub(max) {
+            Some(hidden) if is_by_time(rows) => (hidden..all, "newest"),
+            Some(_) => (0..max, "first"),
+            None => (0..all, "first"),
+        };
+        let axis = rows.columns.iter().position(|column| column.name != "instance");
+        let running = axis.and_then(|index| Some((index, in_progress(&rows.columns[index], today)?)));
+        Self { rows, shown, which, bars: None, running }
+    }
+
+    /// Removes the bars.
+    pub(super) fn without_bars(self) -> Self {
+        Self { bars: None, ..self }
+    }
+
+    /// Whether all rows are shown.
+    pub(super) fn is_complete(&self) -> bool {
+        self.shown.len() == self.rows.len()
+    }
+
+    /// Returns how many rows are shown, in words.
+    pub(super) fn extent(&self) -> String {
+        match (self.shown.len(), self.rows.len()) {
+            (1, 1) => "1 row".to_owned(),
+            (shown, all) if shown == all => format!("{} rows", count(all)),
+            (shown, all) => format!("the {} {} of {} rows", self.which, count(shown), count(all)),
+        }
+    }
+
+    /// Renders the table in a region that scrolls.
+    pub(super) fn render(&self, title: &str) -> Markup {
+        let shares: Vec<bool> = self.rows.columns.iter().map(Column::is_share).collect();
+        let max = self.bars.and_then(|index| self.rows.columns.get(index)).map_or(0.0, max);
+        let table = html! {
+            table.ranked[self.bars.is_some()] {
+                caption { (capitalized(&self.extent())) }
+                thead { tr {
+                    @for column in &self.rows.columns {
+                        th scope="col" class=[class(column)] { (labels::column(&column.name)) }
+                    }
+                } }
+                tbody {
+                    @for row in self.shown.clone() {
+                        tr {
+                            @for (index, column) in self.rows.columns.iter().enumerate() {
+                                (self.cell(index, column, row, shares[index], max))
+                            }
+                        }
+                    }
+                }
+            }
+        };
+        scrollable(&format!("{title}, table"), &table)
+    }
+
+    fn cell(&self, index: usize, column: &Column, row: usize, share: bool, max: f64) -> Markup {
+        let text = shortened(&column.display(row, share), MAX_CELL);
+        let class = class(column);
+        let bar = (self.bars == Some(index)).then(|| bar(column.number(row), max));
+        let is_heading = index == 0 && (!column.is_numeric() || self.rows.columns.len() > 1);
+        html! {
+            @if is_heading {
+                th scope="row" class=[class] { (text) (self.progress(index, column, row)) }
+            } @else {
+                td class=[class] style=[bar] { (text) (self.progress(index, column, row)) }
+            }
+        }
+    }
+
+    fn progress(&self, index: usize, column: &Column, row: usize) -> Markup {
+        let date = column.values.get(row).and_then(date);
+        let running = self.running.as_ref().filter(|(own, _)| *own == index).map(|(_, dates)| dates);
+        let is_running = running.zip(date).is_some_and(|(dates, date)| dates.contains(&date));
+        html! { @if is_running { " " small { (IN_PROGRESS) } } }
+    }
+}
+
+/// Returns the class of the cells of a column: numbers are aligned to the right, and times are not wrapped.
+fn class(column: &Column) -> Option<&'static str> {
+    match column.kind {
+        Kind::Integer | Kind::Float => Some("n"),
+        Kind::Date | Kind::Timestamp => Some("t"),
+        Kind::Text | Kind::Boolean => None,
+    }
 }
 
 /// Whether the rows are in the order of time.
-fn goes_up(rows: &Rows) -> bool {
+fn is_by_time(rows: &Rows) -> bool {
     let time = rows.columns.iter().find(|column| column.name != "instance");
     let Some(time) = time.filter(|column| column.is_ordered() && !column.is_numeric()) else { return false };
-    let places = || time.values.iter().filter_map(Value::place);
-    places().zip(places().skip(1)).all(|(before, after)| before <= after)
+    let positions = || time.values.iter().filter_map(Value::position);
+    positions().zip(positions().skip(1)).all(|(before, after)| before <= after)
 }
 
-/// A table of these rows, with a bar behind each number of the column at `bars`.
-pub(super) fn table(out: &mut String, caption: &str, rows: &Rows, shown: std::ops::Range<usize>, bars: Option<usize>) {
-    put!(out, "<table><caption>{}</caption>\n<thead><tr>", escape(caption));
-    for column in &rows.columns {
-        let class = if column.is_numeric() { " class=\"n\"" } else { "" };
-        put!(out, "<th scope=\"col\"{class}>{}</th>", escape(&label(&column.name)));
-    }
-    out.push_str("</tr></thead>\n<tbody>\n");
-    let shares: Vec<bool> = rows.columns.iter().map(Column::is_share).collect();
-    let heads = rows.columns.first().is_some_and(|column| !column.is_numeric() || rows.columns.len() > 1);
-    let largest = bars.and_then(|at| rows.columns.get(at)).map_or(0.0, largest);
-    for row in shown {
-        out.push_str("<tr>");
-        for (at, column) in rows.columns.iter().enumerate() {
-            let value = column.values.get(row).unwrap_or(&Value::Nothing);
-            let text = escape(&shortened(&value.shown(shares[at]), LONGEST));
-            let bar = if bars == Some(at) { bar(value, largest) } else { String::new() };
-            match (at, column.is_numeric()) {
-                (0, numeric) if heads => {
-                    put!(out, "<th scope=\"row\"{}>{text}</th>", if numeric { " class=\"n\"" } else { "" });
-                }
-                (_, true) => put!(out, "<td class=\"n\"{bar}>{text}</td>"),
-                (_, false) => put!(out, "<td>{text}</td>"),
-            }
-        }
-        out.push_str("</tr>\n");
-    }
-    out.push_str("</tbody></table>\n");
-}
-
-fn largest(column: &Column) -> f64 {
+fn max(column: &Column) -> f64 {
     column.values.iter().filter_map(Value::number).fold(0.0, f64::max)
 }
 
-fn bar(value: &Value, largest: f64) -> String {
-    let share = value.number().filter(|_| largest > 0.0).map_or(0.0, |value| (value / largest).clamp(0.0, 1.0));
-    format!(" style=\"--bar:{:.1}%\"", share * 100.0)
+/// Returns the style of a cell with a bar behind its number.
+fn bar(value: Option<f64>, max: f64) -> String {
+    let share = value.filter(|_| max > 0.0).map_or(0.0, |value| (value / max).clamp(0.0, 1.0));
+    format!("--bar:{:.1}%", share * 100.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, identifier};
+    use maud::html;
+
+    use super::{Text, identifier};
 
     #[test]
     fn text_cannot_be_markup() {
-        assert_eq!(escape("<script>alert(\"1\")</script>"), "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;");
-        assert_eq!(escape("' onload='x & y\u{0}\n"), "&#39; onload=&#39;x &amp; y  ");
+        let markup = html! { p title=(Text("\" onload='x\u{202e}")) { (Text("<script>&\u{0}")) } };
+        assert_eq!(markup.into_string(), "<p title=\"&quot; onload='x\">&lt;script&gt;&amp; </p>");
         assert_eq!(identifier("../Sign ups\"><"), "f----sign-ups---");
     }
 }

@@ -1,85 +1,100 @@
-//! The report: every query of the catalogue as a figure, on one HTML page or in a terminal.
+//! The report: every query of the catalogue as a metric, on one HTML page or in a terminal.
 //!
-//! [`collect()`] asks; what is drawn follows from a query's header and from the columns that it gives, so that a
-//! new query needs no code here. How a figure reads its columns:
+//! [`collect()`] runs the queries. The header of a query and the columns of its rows decide how a metric is drawn, so a
+//! new query needs no code here:
 //!
-//! - **stat**: the first number; `previous`, where there is one, is the number of the period before.
-//! - **line**, **bar**, **stacked**: the first column runs along the axis (days, moments, numbers or names). Each
-//!   further number is a series; shares and numbers of another scale get a small chart of their own. Where another
-//!   column is text, its values are the series, and each number gets a chart. In a stack, a column that is the sum of
-//!   the others is left out, and `churned`, `lost`, `left`, `deleted` and `removed` are drawn below zero.
-//! - **heatmap**: the first column names the lines, the second the columns, the last number fills the cells.
-//! - **table**: the rows as they are.
-//! - Where there are more than eight series, the smallest become one, called other.
-//! - Numbers with places after the point that are all from 0 to 1, or are called `share`, `stickiness`,
-//!   `retention`, `rate` or `ratio`, are shown as percent.
-//! - Where the column `complete` says no, a row's numbers are lower bounds and are drawn as such; `at_most`, or
-//!   `NAME_at_most`, says how large the first number, or `NAME`, can be.
+//! - **stat**: the first number. If there is a column `previous`, it is the number of the preceding period.
+//! - **line**, **bar**, **stacked**: the first column is the axis (dates, timestamps, numbers or names). Each further
+//!   number is a series. Shares and numbers on another scale have their own charts. If another column is text, its
+//!   values are the series, and each number has its own chart. In stacks, a column that is the sum of the others is
+//!   omitted, and `churned`, `lost`, `left`, `deleted` and `removed` are drawn below zero.
+//! - **heatmap**: the first column names the lines, the second names the columns, the last number is the shade.
+//! - **table**: the rows.
 //!
-//! It prints nothing and writes no file; and it holds what the queries give, nothing else of the tables.
+//! These rules hold for all charts:
+//!
+//! - If there are more than eight series, the smallest are combined.
+//! - Numbers with a fractional part are percentages if all are from 0 to 1, or if the column is named `share`,
+//!   `stickiness`, `retention`, `rate` or `ratio`.
+//! - If the column `complete` is false, the numbers of the row are lower bounds. `at_most`, or `NAME_at_most`, is the
+//!   upper bound of the first number, or of the column `NAME`.
+//! - The current UTC day, week or month is drawn as in progress.
+//! - More than 45 daily bars are summed up by calendar week, but only if the numbers count new things: the name of the
+//!   column says so (such as `new_users` or `sign_ups`), or another column is its running total. Otherwise the chart is
+//!   a line.
+//! - Identifiers in text columns are shown as labels: `oauth_google` as Google.
+//!
+//! The module writes nothing to files or to the terminal. A report contains the results of the queries and no other data
+//! of the tables.
 
 mod arrange;
+mod card;
 mod collect;
 mod describe;
-mod drawing;
-mod figure;
-mod grid;
+mod format;
 mod heat;
+mod heat_table;
 mod html;
+mod labels;
+mod legend;
+mod metric;
+mod outcome;
 mod page;
 mod panel;
+mod period;
 mod rows;
 mod scale;
 mod sections;
 mod stat;
 mod svg;
 mod terminal;
-mod words;
+mod weekly;
 
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Result};
+use outcome::Outcome;
 
 pub use collect::collect;
-pub use figure::{Column, Figure, Kind, Part, Rows, Value};
+pub use metric::{Column, Kind, Metric, Part, Rows, Value};
 
-/// All figures over one or several lakes, as they were at one moment.
+/// All metrics of one or several lakes at one time.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// When it was made; `$now` in its queries.
+    /// Time of the report. Its queries see it as `$now`.
     pub made_at: DateTime<Utc>,
-    /// The lakes, in the order in which they were given.
+    /// The lakes, in the order of the arguments.
     pub lakes: Vec<LakeState>,
-    /// The figures; each has one part for each of the lakes.
-    pub figures: Vec<Figure>,
+    /// The metrics. Each has one part per lake.
+    pub metrics: Vec<Metric>,
 }
 
-/// How fresh a lake is.
+/// State of a lake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LakeState {
-    /// The instance that it belongs to.
+    /// The instance that the lake belongs to.
     pub instance: String,
-    /// Where it is, as it was named.
+    /// Location of the lake, as given by the user.
     pub location: String,
-    /// Its tables, those that have been written.
+    /// The tables that have been written.
     pub tables: Vec<TableState>,
 }
 
-/// How fresh a table is.
+/// State of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableState {
-    /// Its name.
+    /// Name of the table.
     pub name: String,
-    /// How many rows it has.
+    /// Number of rows.
     pub rows: u64,
-    /// Its newest version.
+    /// Newest version.
     pub version: u64,
-    /// Up to when it is complete; none for tables that no sync brings up to a moment.
+    /// Time up to which the table is complete; `None` if the table has no watermark.
     pub watermark: Option<DateTime<Utc>>,
 }
 
 impl LakeState {
-    /// Up to when all of its tables are complete.
+    /// Returns the time up to which all tables are complete; `None` if no table has a watermark.
     #[must_use]
     pub fn complete_up_to(&self) -> Option<DateTime<Utc>> {
         self.tables.iter().filter_map(|table| table.watermark).min()
@@ -87,35 +102,51 @@ impl LakeState {
 }
 
 impl Report {
-    /// The report as one HTML page that needs no network and no script; it tells less detail where it would
-    /// otherwise be larger than a megabyte.
+    /// Returns the report as one HTML page without scripts and without network access. The page shows less detail if it
+    /// would otherwise exceed one megabyte.
     #[must_use]
     pub fn html(&self) -> String {
         page::html(self)
     }
 
-    /// The report in block characters, on lines of at most `width` columns (40 to 160), in `colour` or without.
+    /// Returns the report in block characters, in lines of at most `width` columns (40 to 160), with or without `color`.
     #[must_use]
-    pub fn terminal(&self, width: usize, colour: bool) -> String {
-        terminal::text(self, width, colour)
+    pub fn terminal(&self, width: usize, color: bool) -> String {
+        terminal::text(self, width, color)
     }
 
-    /// The parts of figures that could not be made, each with its query's name and the reason.
+    /// Returns the failed parts of the metrics: the name of the query and the error. A metric that needs organizations is
+    /// not a failure if they are not enabled on the instance.
     #[must_use]
     pub fn failures(&self) -> Vec<(&str, &Error)> {
-        let parts = self.figures.iter().flat_map(|figure| figure.parts.iter().map(move |part| (figure, part)));
-        parts.filter_map(|(figure, part)| Some((figure.query.name.as_str(), part.rows.as_ref().err()?))).collect()
+        self.metrics.iter().flat_map(|metric| self.failures_of(metric)).collect()
     }
 
-    /// The report itself, where at least one figure could be made.
+    /// Returns the report if at least one metric has rows.
     ///
     /// # Errors
-    /// Where none could: that of the first, with its kind and reason.
+    /// The error of the first failed query if all queries fail, with its kind and hint.
     pub fn if_any(self) -> Result<Self> {
-        let parts: usize = self.figures.iter().map(|figure| figure.parts.len()).sum();
+        let has_rows = self.metrics.iter().any(|metric| metric.parts.iter().any(|part| part.rows.is_ok()));
         let failures = self.failures();
-        let Some((name, first)) = failures.first().filter(|_| failures.len() == parts) else { return Ok(self) };
-        let error = Error::new(first.kind(), format!("no figure could be made; {name}: {first}"));
-        Err(error.with_hint(first.hint().unwrap_or("clerk-lake status shows what the lake holds")))
+        let Some((name, first)) = failures.first().filter(|_| !has_rows) else { return Ok(self) };
+        let error = Error::new(first.kind(), format!("all queries of the report failed; {name}: {first}"));
+        Err(error.with_hint(first.hint().unwrap_or("clerk-lake status shows the tables of the lake")))
+    }
+
+    /// Returns the outcomes of a metric, one per lake, with the names of the instances.
+    fn outcomes<'a>(&self, metric: &'a Metric) -> Vec<(&'a str, Outcome<'a>)> {
+        let outcome = |(index, part): (usize, &'a Part)| {
+            (part.instance.as_str(), Outcome::of(metric, part, self.lakes.get(index)))
+        };
+        metric.parts.iter().enumerate().map(outcome).collect()
+    }
+
+    fn failures_of<'a>(&self, metric: &'a Metric) -> Vec<(&'a str, &'a Error)> {
+        let failed = |(_, outcome): (&str, Outcome<'a>)| match outcome {
+            Outcome::Failed(error) => Some((metric.query.name.as_str(), error)),
+            _ => None,
+        };
+        self.outcomes(metric).into_iter().filter_map(failed).collect()
     }
 }

@@ -1,185 +1,277 @@
-//! The report as one HTML page that needs nothing else: no network, no script.
+//! The HTML page: one file without scripts and without network access.
 
 use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::drawing::{Detail, figure as draw_figure, tile as draw_tile};
-use super::figure::Figure;
-use super::html::{escape, identifier, put};
+use super::card::{Card, Detail, card, tile};
+use super::format::{MISSING, age, count, timestamp};
+use super::html::{Text, identifier};
+use super::metric::{Metric, Value};
+use super::outcome::Outcome;
 use super::sections::{Section, sections};
-use super::svg::PATTERNS;
-use super::words::{age, moment, whole};
+use super::svg::patterns;
 use super::{LakeState, Report};
 
 const STYLE: &str = include_str!("style.css");
 
-/// How large a page may be, in bytes.
-pub(super) const LARGEST: usize = 1_000_000;
+/// Maximum size of a page in bytes.
+const MAX_SIZE: usize = 1_000_000;
 
-/// What may load: nothing, but the style that the page itself holds.
+/// Maximum number of single numbers in a row.
+const MAX_TILES: usize = 5;
+
+/// The content security policy: nothing may load except the style of the page itself.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
-/// What is tried in turn until the page is small enough.
+/// Levels of detail. The first that fits into [`MAX_SIZE`] is used.
 const DETAILS: [Detail; 5] = [
-    Detail { rows: 400, places: 1500, hover: true },
-    Detail { rows: 100, places: 400, hover: true },
-    Detail { rows: 100, places: 200, hover: false },
-    Detail { rows: 30, places: 100, hover: false },
-    Detail { rows: 10, places: 40, hover: false },
+    Detail { rows: 400, positions: 1500, hover: true },
+    Detail { rows: 100, positions: 400, hover: true },
+    Detail { rows: 100, positions: 200, hover: false },
+    Detail { rows: 30, positions: 100, hover: false },
+    Detail { rows: 10, positions: 40, hover: false },
 ];
 
-/// The page with as much detail as fits into [`LARGEST`] bytes.
+/// Returns the page with as much detail as fits into [`MAX_SIZE`] bytes.
 pub(super) fn html(report: &Report) -> String {
     let mut page = String::new();
     for detail in DETAILS {
-        page = with_detail(report, detail);
-        if page.len() < LARGEST {
+        page = document(report, detail).into_string();
+        if page.len() < MAX_SIZE {
             break;
         }
     }
     page
 }
 
-fn with_detail(report: &Report, detail: Detail) -> String {
-    let mut out = String::new();
-    let sections = sections(&report.figures);
-    let ids = ids(&sections);
-    head(&mut out, report);
-    header(&mut out, report);
-    navigation(&mut out, &sections);
-    out.push_str("<main id=\"figures\">\n");
-    let mut ids = ids.iter();
-    for (number, section) in sections.iter().enumerate() {
-        let (class, title) = (if section.is_glance { "tiles" } else { "figures" }, escape(&section.title));
-        put!(
-            out,
-            "<section aria-labelledby=\"s{number}\"><h2 id=\"s{number}\">{title}</h2>\n<div class=\"{class}\">\n"
-        );
-        for (figure, id) in section.figures.iter().zip(ids.by_ref()) {
-            if section.is_glance {
-                draw_tile(&mut out, figure, id);
-            } else {
-                draw_figure(&mut out, figure, id, detail);
+fn document(report: &Report, detail: Detail) -> Markup {
+    let sections = sections(&report.metrics);
+    let mut ids = ids(&sections).into_iter();
+    let instances: Vec<&str> = report.lakes.iter().map(|lake| lake.instance.as_str()).collect();
+    let title = format!("Report of {}", instances.join(", "));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                link rel="icon" href="data:,";
+                title { (Text(&title)) ", " (report.made_at.date_naive().to_string()) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#metrics" { "Skip to the metrics" }
+                (patterns())
+                (header(report, &title))
+                (navigation(&sections))
+                main #metrics {
+                    @for (number, own) in sections.iter().enumerate() {
+                        @let own_ids: Vec<String> = ids.by_ref().take(own.metrics.len()).collect();
+                        (section(report, own, number, &own_ids, detail))
+                    }
+                    (freshness(report))
+                }
+                footer {
+                    p {
+                        "Each metric is a query of the clerk-lake catalogue. The report contains the results of the "
+                        "queries and no other data of the tables."
+                    }
+                }
             }
         }
-        out.push_str("</div></section>\n");
     }
-    freshness(&mut out, report);
-    out.push_str("</main>\n");
-    footer(&mut out);
-    out
 }
 
-/// An id for each figure, in order; two queries whose names differ only in odd characters get two.
+/// Returns a unique id for each metric, in order.
 fn ids(sections: &[Section<'_>]) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
-    for figure in sections.iter().flat_map(|section| &section.figures) {
-        let id = identifier(&figure.query.name);
+    for metric in sections.iter().flat_map(|section| &section.metrics) {
+        let id = identifier(&metric.query.name);
         let id = if ids.contains(&id) { format!("{id}-{}", ids.len()) } else { id };
         ids.push(id);
     }
     ids
 }
 
-fn head(out: &mut String, report: &Report) {
-    let instances: Vec<&str> = report.lakes.iter().map(|lake| lake.instance.as_str()).collect();
-    put!(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    put!(out, "<meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n");
-    out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    out.push_str(
-        "<meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n",
-    );
-    out.push_str("<link rel=\"icon\" href=\"data:,\">\n");
-    let day = report.made_at.date_naive();
-    put!(out, "<title>Report of {}, {day}</title>\n", escape(&instances.join(", ")));
-    put!(out, "<style>\n{STYLE}</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#figures\">To the figures</a>\n");
-    out.push_str(PATTERNS);
-}
-
-fn header(out: &mut String, report: &Report) {
-    let names: Vec<String> = report.lakes.iter().map(|lake| escape(&lake.instance)).collect();
-    put!(out, "<header><h1>Report of {}</h1>\n", names.join(", "));
-    put!(out, "<p>Made on {} UTC by clerk-lake. All days and times are UTC.</p>\n", moment(report.made_at));
-    for lake in &report.lakes {
-        let (instance, location) = (escape(&lake.instance), escape(&lake.location));
-        let complete = match lake.complete_up_to() {
-            Some(watermark) => format!(
-                "complete up to <b>{}</b>, {} before the report was made",
-                moment(watermark),
-                age((report.made_at - watermark).num_seconds())
-            ),
-            None => "how old it is is not known".to_owned(),
-        };
-        put!(out, "<p class=\"lake\">Instance <b>{instance}</b>, read from the lake {location}: {complete}.</p>\n");
-    }
-    let failures = report.figures.iter().filter(|figure| figure.parts.iter().any(|part| part.rows.is_err())).count();
-    if failures > 0 {
-        let figures = if failures == 1 { "1 figure" } else { &format!("{failures} figures") };
-        put!(out, "<p class=\"failure\">{figures} could not be made; each says why in its place.</p>\n");
-    }
-    if report.figures.iter().any(has_lower_bounds) {
-        out.push_str(
-            "<p>A number that is marked as a lower bound may in truth be larger: activity is known only as far as \
-             syncs have seen it.</p>\n",
-        );
-    }
-    out.push_str("</header>\n");
-}
-
-fn has_lower_bounds(figure: &Figure) -> bool {
-    let rows = figure.parts.iter().filter_map(|part| part.rows.as_ref().ok());
-    rows.filter_map(|rows| rows.column("complete"))
-        .any(|column| column.values.contains(&super::figure::Value::Flag(false)))
-}
-
-fn navigation(out: &mut String, sections: &[Section<'_>]) {
-    out.push_str("<nav aria-label=\"Sections\"><ul>\n");
-    for (number, section) in sections.iter().enumerate() {
-        put!(out, "<li><a href=\"#s{number}\">{}</a></li>\n", escape(&section.title));
-    }
-    out.push_str("<li><a href=\"#freshness\">How fresh the tables are</a></li>\n</ul></nav>\n");
-}
-
-fn freshness(out: &mut String, report: &Report) {
-    out.push_str("<section aria-labelledby=\"freshness\"><h2 id=\"freshness\">How fresh the tables are</h2>\n");
-    out.push_str(
-        "<article class=\"figure\"><p class=\"about\">Each table is complete up to its watermark, by Clerk's clock; ",
-    );
-    out.push_str("the age is the time from there to the making of the report.</p>\n");
-    out.push_str(
-        "<div class=\"scroll\" role=\"region\" aria-labelledby=\"freshness\" tabindex=\"0\"><table>\n<thead><tr>",
-    );
-    let several = report.lakes.len() > 1;
-    if several {
-        out.push_str("<th scope=\"col\">Instance</th>");
-    }
-    out.push_str(
-        "<th scope=\"col\">Table</th><th scope=\"col\" class=\"n\">Rows</th><th scope=\"col\">Complete up to</th>",
-    );
-    out.push_str(
-        "<th scope=\"col\" class=\"n\">Age</th><th scope=\"col\" class=\"n\">Version</th></tr></thead>\n<tbody>\n",
-    );
-    for lake in &report.lakes {
-        tables(out, lake, several, report.made_at);
-    }
-    out.push_str("</tbody></table></div></article></section>\n");
-}
-
-fn tables(out: &mut String, lake: &LakeState, several: bool, now: DateTime<Utc>) {
-    for table in &lake.tables {
-        out.push_str("<tr>");
-        if several {
-            put!(out, "<td>{}</td>", escape(&lake.instance));
+fn section(report: &Report, section: &Section<'_>, number: usize, ids: &[String], detail: Detail) -> Markup {
+    let metrics = || section.metrics.iter().zip(ids);
+    let article = |class: &str, id: &str, title: &str, body: &Markup| {
+        html! {
+            article class=(class) id=(id) aria-labelledby={ (id) "-h" } {
+                h3 id={ (id) "-h" } { (Text(title)) }
+                (body)
+            }
         }
-        let watermark = table.watermark.map_or_else(|| "–".to_owned(), moment);
-        let age = table.watermark.map_or_else(|| "–".to_owned(), |watermark| age((now - watermark).num_seconds()));
-        let rows = i64::try_from(table.rows).map_or_else(|_| table.rows.to_string(), whole);
-        put!(out, "<th scope=\"row\">{}</th><td class=\"n\">{rows}</td>", escape(&table.name));
-        put!(out, "<td>{watermark}</td><td class=\"n\">{age}</td><td class=\"n\">{}</td></tr>\n", table.version);
+    };
+    let tiles = || {
+        html! {
+            div.tiles style={ "--columns:" (columns(section.metrics.len())) } {
+                @for (metric, id) in metrics() { (article("tile", id, &metric.query.title, &tile(report, metric))) }
+            }
+        }
+    };
+    let cards = || {
+        let cards: Vec<Card> = metrics().map(|(metric, id)| card(report, metric, id, detail)).collect();
+        let wide = wide(&cards.iter().map(|card| card.is_wide).collect::<Vec<_>>());
+        html! {
+            div.metrics {
+                @for ((card, (metric, id)), wide) in cards.iter().zip(metrics()).zip(wide) {
+                    (article(if wide { "metric wide" } else { "metric" }, id, &metric.query.title, &card.body))
+                }
+            }
+        }
+    };
+    html! {
+        section aria-labelledby={ "s" (number) } {
+            h2 id={ "s" (number) } { (Text(&section.title)) }
+            @if section.is_glance { (tiles()) } @else { (cards()) }
+        }
     }
 }
 
-fn footer(out: &mut String) {
-    out.push_str("<footer><p>The figures are the queries of clerk-lake's catalogue, asked with SQL over the lake; ");
-    out.push_str("the report holds what they give and nothing else of the tables.</p></footer>\n</body>\n</html>\n");
+/// Returns the number of single numbers in a row, so that all rows are about equally full.
+fn columns(count: usize) -> usize {
+    let rows = count.div_ceil(MAX_TILES).max(1);
+    count.div_ceil(rows).max(1)
+}
+
+/// Returns which of the metrics take a whole row of two: those that need it, and those that would be alone in a row.
+fn wide(needed: &[bool]) -> Vec<bool> {
+    let mut wide = needed.to_vec();
+    // The first metric of a row that is not full yet.
+    let mut alone: Option<usize> = None;
+    for (index, needed) in needed.iter().enumerate() {
+        alone = match alone {
+            Some(first) if *needed => {
+                wide[first] = true;
+                None
+            }
+            None if !*needed => Some(index),
+            _ => None,
+        };
+    }
+    if let Some(last) = alone {
+        wide[last] = true;
+    }
+    wide
+}
+
+fn header(report: &Report, title: &str) -> Markup {
+    let is_failed =
+        |metric: &&Metric| report.outcomes(metric).iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+    let failures = report.metrics.iter().filter(is_failed).count();
+    html! {
+        header {
+            h1 { (Text(title)) }
+            p { "Made on " (timestamp(report.made_at)) " UTC by clerk-lake. All dates and times are UTC." }
+            @for lake in &report.lakes {
+                p.lake {
+                    "Instance " b { (Text(&lake.instance)) } " in the lake " (Text(&lake.location)) ": "
+                    @match lake.complete_up_to() {
+                        Some(watermark) => {
+                            "complete up to " b { (timestamp(watermark)) } ", "
+                            (age((report.made_at - watermark).num_seconds())) " before the report."
+                        }
+                        None => "the age of the data is unknown.",
+                    }
+                }
+            }
+            @if failures > 0 {
+                p.failure {
+                    @if failures == 1 { "1 metric failed. Its place on the page shows the reason." }
+                    @else { (count(failures)) " metrics failed. Their places on the page show the reasons." }
+                }
+            }
+            @if report.metrics.iter().any(has_lower_bounds) {
+                p { "A lower bound (≥ or “at least”) means that syncs have not seen all activity of that time." }
+            }
+        }
+    }
+}
+
+fn has_lower_bounds(metric: &Metric) -> bool {
+    let mut rows = metric.parts.iter().filter_map(|part| part.rows.as_ref().ok());
+    rows.any(|rows| rows.column("complete").is_some_and(|column| column.values.contains(&Value::Boolean(false))))
+}
+
+fn navigation(sections: &[Section<'_>]) -> Markup {
+    html! {
+        nav aria-label="Sections" {
+            ul {
+                @for (number, section) in sections.iter().enumerate() {
+                    li { a href={ "#s" (number) } { (Text(&section.title)) } }
+                }
+                li { a href="#freshness" { "Freshness" } }
+            }
+        }
+    }
+}
+
+fn freshness(report: &Report) -> Markup {
+    let several = report.lakes.len() > 1;
+    html! {
+        section aria-labelledby="freshness" {
+            h2 #freshness { "Freshness" }
+            article.metric {
+                p.about {
+                    "Each table is complete up to its watermark, which is a time of Clerk's clock. "
+                    "The age is the time from the watermark to the report."
+                }
+                div.scroll role="region" aria-labelledby="freshness" tabindex="0" {
+                    table {
+                        thead { tr {
+                            @if several { th scope="col" { "Instance" } }
+                            th scope="col" { "Table" }
+                            th.n scope="col" { "Rows" }
+                            th scope="col" { "Complete up to" }
+                            th.n scope="col" { "Age" }
+                            th.n scope="col" { "Version" }
+                        } }
+                        tbody {
+                            @for lake in &report.lakes { (tables(lake, several, report.made_at)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn tables(lake: &LakeState, several: bool, now: DateTime<Utc>) -> Markup {
+    let or_missing = |text: Option<String>| text.unwrap_or_else(|| MISSING.to_owned());
+    html! {
+        @for table in &lake.tables {
+            tr {
+                @if several { td { (Text(&lake.instance)) } }
+                th scope="row" { (Text(&table.name)) }
+                td.n { (count(usize::try_from(table.rows).unwrap_or(usize::MAX))) }
+                td.t { (or_missing(table.watermark.map(timestamp))) }
+                td.n { (or_missing(table.watermark.map(|watermark| age((now - watermark).num_seconds())))) }
+                td.n { (table.version) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{columns, wide};
+
+    #[test]
+    fn a_metric_that_would_be_alone_in_a_row_is_wide() {
+        assert_eq!(wide(&[false, false]), [false, false]);
+        assert_eq!(wide(&[false]), [true]);
+        assert_eq!(wide(&[false, false, false]), [false, false, true]);
+        assert_eq!(wide(&[false, true, false, false]), [true, true, false, false]);
+        assert_eq!(wide(&[true, false, true]), [true, true, true]);
+    }
+
+    #[test]
+    fn rows_of_single_numbers_are_about_equally_full() {
+        assert_eq!([1, 4, 5, 6, 7, 8, 11].map(columns), [1, 4, 5, 3, 4, 4, 4]);
+    }
 }

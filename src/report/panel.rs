@@ -1,227 +1,291 @@
-//! What is drawn: series over an axis, in panels.
+//! The content of a chart: series over an axis, in panels.
 
-use super::figure::{Column, Kind, Value};
-use super::words::{NOTHING, float_of, label};
+use chrono::NaiveDate;
+
+use super::format::{MISSING, float_of};
+use super::labels;
+use super::metric::{Column, Kind, Value};
+use super::period::{date, in_progress};
 use crate::query::Chart;
 
-/// How many series one panel shows; where there are more, the smallest become one.
-pub(super) const MOST_SERIES: usize = 8;
+/// Maximum number of series of a panel. If there are more, the smallest are combined.
+pub(super) const MAX_SERIES: usize = 8;
 
-/// How many points a line shows.
-const MOST_POINTS: usize = 1500;
+/// Maximum number of points of a line.
+const MAX_POINTS: usize = 1500;
 
-/// How many bars there are along an axis.
-const MOST_BARS: usize = 400;
+/// Maximum number of bars along an axis of dates or numbers.
+const MAX_BARS: usize = 400;
 
-/// How many bars with names there are.
-const MOST_NAMES: usize = 20;
+/// Maximum number of bars with names.
+const MAX_NAMES: usize = 20;
 
-/// Series whose largest values are further apart than this do not share an axis.
-const ONE_SCALE: f64 = 20.0;
+/// Series whose largest values differ by more than this factor do not share an axis.
+const MAX_SCALE_RATIO: f64 = 20.0;
 
-/// The places along an axis.
+/// The horizontal axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Along {
-    /// What the column is called.
+pub(super) struct Axis {
+    /// Label of the column.
     pub name: String,
-    /// What the places are; text stands for names, which have no order.
+    /// Type of the positions. Text means names, which have no order.
     pub kind: Kind,
-    /// Where they are: days since 1970-01-01, numbers, or for names 0, 1, 2, ….
-    pub at: Vec<f64>,
-    /// What they are called.
-    pub shown: Vec<String>,
+    /// The positions: days since 1970-01-01, numbers, or 0, 1, 2, … for names.
+    pub positions: Vec<f64>,
+    /// One label per position.
+    pub labels: Vec<String>,
+    /// Whether the day, week or month at each position is in progress.
+    pub in_progress: Vec<bool>,
 }
 
 /// Numbers along an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
-    /// What they are called.
+    /// Label of the series.
     pub name: String,
-    /// The number at each place; losses of a stack are negative.
+    /// The number at each position. Losses of a stack are negative.
     pub values: Vec<Option<f64>>,
-    /// Whether the number at each place is a lower bound.
+    /// Whether the number at each position is a lower bound.
     pub lower: Vec<bool>,
-    /// How large the number at each place may be at most; empty where nothing is known.
-    pub at_most: Vec<Option<f64>>,
-    /// Which of the colours it has, from 0.
-    pub colour: usize,
+    /// Upper bound of the number at each position; empty if there are none.
+    pub upper: Vec<Option<f64>>,
+    /// Index of the color.
+    pub color: usize,
 }
 
-/// What is drawn over one axis.
+/// Series over one axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Panel {
+    /// How the panel is drawn.
+    pub chart: Chart,
     /// The axis.
-    pub along: Along,
-    /// What is drawn over it.
+    pub axis: Axis,
+    /// The series.
     pub series: Vec<Series>,
-    /// Whether the numbers are shares, shown as percent.
+    /// Whether the numbers are shares, which are formatted as percentages.
     pub share: bool,
-    /// What its numbers are, where the figure has other panels with the same series.
+    /// Label of the numbers if other panels of the metric have the same series.
     pub caption: Option<String>,
-    /// What the numbers above zero of a stack add up to, where the rows name it.
+    /// Label of the sum of the positive numbers of a stack; `None` if the rows do not name it.
     pub total: Option<String>,
-    /// How many places there are, drawn or not.
+    /// Number of positions of the rows, drawn or not.
     pub all: usize,
-    /// What must be said of it, in sentences.
+    /// Sentences for the reader.
     pub notes: Vec<String>,
 }
 
-impl Along {
-    /// How many places there are.
-    pub(super) fn len(&self) -> usize {
-        self.at.len()
-    }
-
-    /// Whether the places are names rather than days or numbers.
-    pub(super) fn is_names(&self) -> bool {
-        self.kind == Kind::Text
-    }
-
-    pub(super) fn of(column: &Column, rows: &[usize]) -> Self {
-        let values = || rows.iter().filter_map(|row| column.values.get(*row));
+impl Axis {
+    /// Creates the axis of the values of `column` in `rows`. `today` is the UTC day of the report.
+    pub(super) fn of(column: &Column, rows: &[usize], today: NaiveDate) -> Self {
         let ordered = column.is_ordered();
-        let place = |(at, value): (usize, &Value)| if ordered { value.place() } else { Some(float_of(at)) };
-        let shown = |value: &Value| match value {
-            Value::Nothing => "(none)".to_owned(),
-            other => other.shown(false),
+        let value = |row: usize| column.values.get(row).unwrap_or(&Value::Null);
+        let position = |(index, row): (usize, &usize)| {
+            if ordered { value(*row).position() } else { Some(float_of(index)) }
+        };
+        let running = in_progress(column, today);
+        let is_running = |row: &usize| {
+            running.as_ref().zip(date(value(*row))).is_some_and(|(running, date)| running.contains(&date))
         };
         Self {
-            name: label(&column.name),
+            name: labels::column(&column.name),
             kind: if ordered { column.kind } else { Kind::Text },
-            at: values().enumerate().filter_map(place).collect(),
-            shown: values().map(shown).collect(),
+            positions: rows.iter().enumerate().filter_map(position).collect(),
+            labels: rows.iter().map(|row| column.name_of(*row)).collect(),
+            in_progress: rows.iter().map(is_running).collect(),
         }
     }
 
+    /// Returns the number of positions.
+    pub(super) fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whether the positions are names rather than dates or numbers.
+    pub(super) fn is_categorical(&self) -> bool {
+        self.kind == Kind::Text
+    }
+
+    /// Whether the positions are dates or timestamps.
+    pub(super) fn is_time(&self) -> bool {
+        matches!(self.kind, Kind::Date | Kind::Timestamp)
+    }
+
+    /// Returns the label of a position, or a placeholder.
+    pub(super) fn label(&self, at: usize) -> &str {
+        self.labels.get(at).map_or(MISSING, String::as_str)
+    }
+
+    /// Whether the day, week or month at a position is in progress.
+    pub(super) fn is_in_progress(&self, at: usize) -> bool {
+        self.in_progress.get(at) == Some(&true)
+    }
+
+    /// Whether any day, week or month is in progress.
+    pub(super) fn has_progress(&self) -> bool {
+        self.in_progress.contains(&true)
+    }
+
     fn keep(&mut self, from: usize, to: usize) {
-        self.at = self.at.drain(from..to).collect();
-        self.shown = self.shown.drain(from..to).collect();
+        self.positions = self.positions.drain(from..to).collect();
+        self.labels = self.labels.drain(from..to).collect();
+        self.in_progress = self.in_progress.drain(from..to).collect();
     }
 }
 
 impl Series {
+    /// Creates a series without values.
     pub(super) fn named(name: String, length: usize) -> Self {
-        Self { name, values: vec![None; length], lower: vec![false; length], at_most: Vec::new(), colour: 0 }
+        Self { name, values: vec![None; length], lower: vec![false; length], upper: Vec::new(), color: 0 }
     }
 
+    /// Creates the series of the values of `column` in `rows`.
     pub(super) fn of(column: &Column, rows: &[usize], complete: Option<&Column>) -> Self {
-        let is_lower = |row: &usize| complete.is_some_and(|it| it.values.get(*row) == Some(&Value::Flag(false)));
+        let is_lower = |row: &usize| complete.is_some_and(|it| it.values.get(*row) == Some(&Value::Boolean(false)));
         Self {
-            name: label(&column.name),
+            name: labels::column(&column.name),
             values: rows.iter().map(|row| column.number(*row)).collect(),
             lower: rows.iter().map(is_lower).collect(),
-            at_most: Vec::new(),
-            colour: 0,
+            upper: Vec::new(),
+            color: 0,
         }
     }
 
     fn keep(&mut self, from: usize, to: usize) {
         self.values = self.values.drain(from..to).collect();
         self.lower = self.lower.drain(from..to).collect();
-        self.at_most = self.at_most.drain(from.min(self.at_most.len())..to.min(self.at_most.len())).collect();
+        self.upper = self.upper.drain(from.min(self.upper.len())..to.min(self.upper.len())).collect();
     }
 
-    /// The largest value, without its sign; 0 where there is none.
-    pub(super) fn most(&self) -> f64 {
-        self.values.iter().flatten().fold(0.0, |most: f64, value| most.max(value.abs()))
+    /// Returns the largest absolute value; 0 if there is none.
+    pub(super) fn max(&self) -> f64 {
+        self.values.iter().flatten().fold(0.0, |max: f64, value| max.max(value.abs()))
     }
 
+    /// Adds a number at a position.
     pub(super) fn add(&mut self, at: usize, value: f64, lower: bool) {
         self.values[at] = Some(self.values[at].unwrap_or(0.0) + value);
         self.lower[at] |= lower;
     }
 
+    /// Returns the sum of the absolute values.
     pub(super) fn total(&self) -> f64 {
         self.values.iter().flatten().map(|value| value.abs()).sum()
     }
 
-    /// Whether any of its numbers is a lower bound.
-    pub(super) fn has_lower_bounds(&self) -> bool {
-        self.values.iter().zip(&self.lower).any(|(value, lower)| value.is_some() && *lower)
+    /// Whether the series has a number at this position that is a lower bound.
+    pub(super) fn is_lower(&self, at: usize) -> bool {
+        self.lower.get(at) == Some(&true) && self.values.get(at).is_some_and(Option::is_some)
+    }
+
+    /// Returns the upper bound at a position where the number is a lower bound; `None` if there is none.
+    pub(super) fn upper_bound(&self, at: usize) -> Option<f64> {
+        self.upper.get(at).copied().flatten().filter(|_| self.is_lower(at))
     }
 }
 
 impl Panel {
-    pub(super) fn new(along: Along, series: Vec<Series>, share: bool) -> Self {
-        Self { all: along.len(), along, series, share, caption: None, total: None, notes: Vec::new() }
+    /// Creates a panel.
+    pub(super) fn new(chart: Chart, axis: Axis, series: Vec<Series>, share: bool) -> Self {
+        Self { chart, all: axis.len(), axis, series, share, caption: None, total: None, notes: Vec::new() }
     }
 
-    /// Gives the series colours from `first` on; the next one is free.
-    pub(super) fn colour_from(&mut self, first: usize) -> usize {
-        for (at, series) in self.series.iter_mut().enumerate() {
-            series.colour = (first + at) % MOST_SERIES;
+    /// Assigns colors to the series, starting with `first`. Returns the next free color.
+    pub(super) fn color_from(&mut self, first: usize) -> usize {
+        for (index, series) in self.series.iter_mut().enumerate() {
+            series.color = (first + index) % MAX_SERIES;
         }
         first + self.series.len()
     }
 
-    /// Whether `series` can be read on this panel's axis.
+    /// Returns the names of the series, in order.
+    pub(super) fn series_names(&self) -> Vec<&str> {
+        self.series.iter().map(|series| series.name.as_str()).collect()
+    }
+
+    /// Whether the panel is drawn as lines.
+    pub(super) fn is_lines(&self) -> bool {
+        matches!(self.chart, Chart::Line) && !self.axis.is_categorical()
+    }
+
+    /// Whether the panel is drawn as stacked bars.
+    pub(super) fn is_stack(&self) -> bool {
+        matches!(self.chart, Chart::Stacked) && !self.share
+    }
+
+    /// Whether the numbers at a position include a lower bound.
+    pub(super) fn is_lower(&self, at: usize) -> bool {
+        self.series.iter().any(|series| series.is_lower(at))
+    }
+
+    /// Whether any number is a lower bound.
+    pub(super) fn has_lower_bounds(&self) -> bool {
+        (0..self.axis.len()).any(|at| self.is_lower(at))
+    }
+
+    /// Whether `series` is readable on the scale of this panel.
     pub(super) fn has_scale_of(&self, series: &Series) -> bool {
-        let (own, most) = (series.most(), self.series.iter().map(Series::most).fold(0.0, f64::max));
-        let (small, large) = (own.min(most), own.max(most));
-        small <= 0.0 || large <= small * ONE_SCALE
+        let (own, max) = (series.max(), self.series.iter().map(Series::max).fold(0.0, f64::max));
+        let (small, large) = (own.min(max), own.max(max));
+        small <= 0.0 || large <= small * MAX_SCALE_RATIO
     }
 
-    /// Keeps as many of the newest places of the axis, or of the first names, as such a chart can show.
-    pub(super) fn limited(self, chart: Chart) -> Self {
-        let most = match chart {
-            _ if self.along.is_names() => MOST_NAMES,
-            Chart::Line => MOST_POINTS,
-            _ => MOST_BARS,
+    /// Cuts the panel to the number of positions that its chart can show. See [`Panel::cut`].
+    pub(super) fn limited(self) -> Self {
+        let max = match self.chart {
+            _ if self.axis.is_categorical() => MAX_NAMES,
+            Chart::Line => MAX_POINTS,
+            _ => MAX_BARS,
         };
-        self.cut(most)
+        self.cut(max)
     }
 
-    /// Keeps at most so many of the newest places, or of the first names.
-    pub(super) fn cut(mut self, most: usize) -> Self {
-        let length = self.along.len();
-        if length > most {
-            let from = if self.along.is_names() { 0 } else { length - most };
-            self.along.keep(from, from + most);
-            self.series.iter_mut().for_each(|series| series.keep(from, from + most));
+    /// Keeps at most `max` positions: the newest, or the first names.
+    pub(super) fn cut(mut self, max: usize) -> Self {
+        let length = self.axis.len();
+        if length > max {
+            let from = if self.axis.is_categorical() { 0 } else { length - max };
+            self.axis.keep(from, from + max);
+            self.series.iter_mut().for_each(|series| series.keep(from, from + max));
         }
         self
     }
 
-    /// Which places are drawn, in a sentence, where not all are.
+    /// Returns a sentence that says which positions are drawn; `None` if all are.
     pub(super) fn extent(&self) -> Option<String> {
-        let which = if self.along.is_names() { "first" } else { "newest" };
-        let sentence = || format!("The {which} {} of {} are drawn.", self.along.len(), self.all);
-        (self.along.len() < self.all).then(sentence)
+        let which = if self.axis.is_categorical() { "first" } else { "newest" };
+        let sentence = || format!("Shows the {which} {} of {}.", self.axis.len(), self.all);
+        (self.axis.len() < self.all).then(sentence)
     }
 
-    /// The places of the largest series, the largest first.
+    /// Returns the indexes of the series, the largest first.
     pub(super) fn ranks(&self) -> Vec<usize> {
         let mut ranks: Vec<usize> = (0..self.series.len()).collect();
         ranks.sort_by(|left, right| self.series[*right].total().total_cmp(&self.series[*left].total()));
         ranks
     }
 
-    /// Where there are more series than can be told apart, keeps the first of `ranks` and makes the others one.
-    pub(super) fn fewer(&mut self, ranks: &[usize]) {
-        if self.series.len() <= MOST_SERIES {
+    /// Combines series if there are too many. The first of `ranks` stay.
+    pub(super) fn combine_smallest(&mut self, ranks: &[usize]) {
+        if self.series.len() <= MAX_SERIES {
             return;
         }
-        let kept = &ranks[..MOST_SERIES - 1];
-        let (most, rest): (Vec<_>, Vec<_>) = self.series.drain(..).enumerate().partition(|(at, _)| kept.contains(at));
-        self.series = most.into_iter().map(|(_, series)| series).collect();
+        let kept = &ranks[..MAX_SERIES - 1];
+        let (largest, rest): (Vec<_>, Vec<_>) =
+            self.series.drain(..).enumerate().partition(|(index, _)| kept.contains(index));
+        self.series = largest.into_iter().map(|(_, series)| series).collect();
         if self.share {
-            self.notes.push(format!("{} more are in the table only.", rest.len()));
+            self.notes.push(format!("{} more are only in the table.", rest.len()));
             return;
         }
-        self.notes.push(format!("“Other” stands for {} more, which are in the table.", rest.len()));
-        let mut other = Series::named("other".to_owned(), self.along.len());
+        self.notes.push(format!("“Others” combines {} more, which are in the table.", rest.len()));
+        let mut others = Series::named("Others".to_owned(), self.axis.len());
         for (_, series) in rest {
             for (at, value) in series.values.iter().enumerate() {
                 if let Some(value) = value {
-                    other.add(at, *value, series.lower[at]);
+                    others.add(at, *value, series.lower[at]);
                 }
             }
         }
-        self.series.push(other);
+        self.series.push(others);
     }
-}
-
-/// What a place is called where it stands alone, such as the newest day.
-pub(super) fn place_shown(along: &Along, at: usize) -> &str {
-    along.shown.get(at).map_or(NOTHING, String::as_str)
 }

@@ -1,4 +1,4 @@
-//! From Arrow batches to the rows of a figure.
+//! Conversion of Arrow record batches to the rows of a metric.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::DateTime;
 
-use super::figure::{Column, Kind, Rows, Value};
-use super::words::day;
+use super::format::date;
+use super::metric::{Column, Kind, Rows, Value};
 use crate::error::{Error, Result};
 
-/// The rows of `batches`, which have one schema.
+/// Converts `batches`, which all have the same schema.
 pub(super) fn rows(batches: &[RecordBatch]) -> Result<Rows> {
     let Some(first) = batches.first() else { return Ok(Rows::default()) };
     let mut columns = Vec::new();
@@ -31,58 +31,61 @@ pub(super) fn rows(batches: &[RecordBatch]) -> Result<Rows> {
 fn kind(data_type: &DataType) -> Kind {
     match data_type {
         DataType::Dictionary(_, values) => kind(values),
-        DataType::Boolean => Kind::Flag,
-        DataType::Date32 | DataType::Date64 => Kind::Day,
-        DataType::Timestamp(..) => Kind::Moment,
-        data_type if data_type.is_integer() => Kind::Whole,
-        data_type if data_type.is_numeric() => Kind::Number,
+        DataType::Boolean => Kind::Boolean,
+        DataType::Date32 | DataType::Date64 => Kind::Date,
+        DataType::Timestamp(..) => Kind::Timestamp,
+        data_type if data_type.is_integer() => Kind::Integer,
+        data_type if data_type.is_numeric() => Kind::Float,
         _ => Kind::Text,
     }
 }
 
 fn append(values: &mut Vec<Value>, kind: Kind, column: &ArrayRef) -> Result<(), ArrowError> {
     match kind {
-        Kind::Whole => {
+        Kind::Integer => {
             let column = cast(column, &DataType::Int64)?;
-            values.extend(column.as_primitive::<Int64Type>().iter().map(|value| of(value, Value::Whole)));
+            values.extend(column.as_primitive::<Int64Type>().iter().map(|value| or_null(value, Value::Integer)));
         }
-        Kind::Number => {
+        Kind::Float => {
             let column = cast(column, &DataType::Float64)?;
-            let finite = column.as_primitive::<Float64Type>().iter().map(|value| value.filter(|it| it.is_finite()));
-            values.extend(finite.map(|value| of(value, Value::Number)));
+            let finite =
+                column.as_primitive::<Float64Type>().iter().map(|value| value.filter(|number| number.is_finite()));
+            values.extend(finite.map(|value| or_null(value, Value::Float)));
         }
-        Kind::Flag => {
+        Kind::Boolean => {
             let column = cast(column, &DataType::Boolean)?;
-            values.extend(column.as_boolean().iter().map(|value| of(value, Value::Flag)));
+            values.extend(column.as_boolean().iter().map(|value| or_null(value, Value::Boolean)));
         }
-        Kind::Day => {
+        Kind::Date => {
             let column = cast(column, &DataType::Date32)?;
-            let days = column.as_primitive::<Date32Type>().iter();
-            values.extend(days.map(|value| of(value, |value| Value::Day(day(i64::from(value))))));
+            let dates = column.as_primitive::<Date32Type>().iter();
+            values.extend(dates.map(|value| or_null(value, |value| Value::Date(date(i64::from(value))))));
         }
-        Kind::Moment => {
+        Kind::Timestamp => {
             let column = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))))?;
-            let moments = column.as_primitive::<TimestampMicrosecondType>().iter();
-            values.extend(moments.map(|value| of(value.and_then(DateTime::from_timestamp_micros), Value::Moment)));
+            let timestamps = column.as_primitive::<TimestampMicrosecondType>().iter();
+            values.extend(
+                timestamps.map(|value| or_null(value.and_then(DateTime::from_timestamp_micros), Value::Timestamp)),
+            );
         }
         Kind::Text => texts(values, column)?,
     }
     Ok(())
 }
 
-fn of<T>(value: Option<T>, make: impl FnOnce(T) -> Value) -> Value {
-    value.map_or(Value::Nothing, make)
+fn or_null<T>(value: Option<T>, make: impl FnOnce(T) -> Value) -> Value {
+    value.map_or(Value::Null, make)
 }
 
 fn texts(values: &mut Vec<Value>, column: &ArrayRef) -> Result<(), ArrowError> {
     let options = FormatOptions::default();
-    let shown = ArrayFormatter::try_new(column.as_ref(), &options)?;
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
     let nulls = column.logical_nulls();
     values.extend((0..column.len()).map(|row| {
         if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-            Value::Nothing
+            Value::Null
         } else {
-            Value::Text(shown.value(row).to_string())
+            Value::Text(formatter.value(row).to_string())
         }
     }));
     Ok(())
@@ -99,31 +102,31 @@ mod tests {
     use arrow::datatypes::Int32Type;
 
     use super::rows;
-    use crate::report::figure::Kind;
+    use crate::report::metric::Kind;
 
-    fn shown(column: ArrayRef) -> (Kind, Vec<String>) {
+    fn converted(column: ArrayRef) -> (Kind, Vec<String>) {
         let batch = RecordBatch::try_from_iter_with_nullable([("x", column, true)]).expect("a batch");
         let mut rows = rows(&[batch.clone(), batch.slice(0, 0)]).expect("rows");
         let column = rows.columns.remove(0);
-        (column.kind, column.values.iter().map(|value| value.shown(false)).collect())
+        (column.kind, column.values.iter().map(|value| value.format(false)).collect())
     }
 
     #[test]
-    fn every_type_becomes_what_is_drawn() {
+    fn every_type_has_a_kind() {
         let cases: [(ArrayRef, Kind, [&str; 2]); 10] = [
-            (Arc::new(Int32Array::from(vec![Some(1234), None])), Kind::Whole, ["1,234", "–"]),
-            (Arc::new(UInt64Array::from(vec![1, 2])), Kind::Whole, ["1", "2"]),
-            (Arc::new(Float64Array::from(vec![0.5, f64::NAN])), Kind::Number, ["0.5", "–"]),
+            (Arc::new(Int32Array::from(vec![Some(1234), None])), Kind::Integer, ["1,234", "–"]),
+            (Arc::new(UInt64Array::from(vec![1, 2])), Kind::Integer, ["1", "2"]),
+            (Arc::new(Float64Array::from(vec![0.5, f64::NAN])), Kind::Float, ["0.5", "–"]),
             (
                 Arc::new(Decimal128Array::from(vec![150, 5]).with_precision_and_scale(5, 2).expect("a decimal")),
-                Kind::Number,
+                Kind::Float,
                 ["1.5", "0.05"],
             ),
-            (Arc::new(BooleanArray::from(vec![Some(true), None])), Kind::Flag, ["yes", "–"]),
-            (Arc::new(Date32Array::from(vec![20_000, -1])), Kind::Day, ["2024-10-04", "1969-12-31"]),
+            (Arc::new(BooleanArray::from(vec![Some(true), None])), Kind::Boolean, ["yes", "–"]),
+            (Arc::new(Date32Array::from(vec![20_000, -1])), Kind::Date, ["2024-10-04", "1969-12-31"]),
             (
                 Arc::new(TimestampMicrosecondArray::from(vec![1_500_000, 0]).with_timezone("UTC")),
-                Kind::Moment,
+                Kind::Timestamp,
                 ["1970-01-01 00:00:01", "1970-01-01 00:00:00"],
             ),
             (Arc::new(StringArray::from(vec![Some("<b>"), None])), Kind::Text, ["<b>", "–"]),
@@ -131,13 +134,13 @@ mod tests {
             (Arc::new(NullArray::new(2)), Kind::Text, ["–", "–"]),
         ];
         for (column, kind, values) in cases {
-            let of = format!("{:?}", column.data_type());
-            assert_eq!(shown(column), (kind, values.map(str::to_owned).to_vec()), "{of}");
+            let name = format!("{:?}", column.data_type());
+            assert_eq!(converted(column), (kind, values.map(str::to_owned).to_vec()), "{name}");
         }
     }
 
     #[test]
-    fn no_batch_is_no_rows() {
+    fn no_batch_means_no_rows() {
         assert!(rows(&[]).expect("rows").is_empty());
     }
 }

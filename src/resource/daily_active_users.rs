@@ -1,4 +1,4 @@
-//! Daily active users: not listed by Clerk, but derived from the users by `queries/daily_active_users.sql`.
+//! Daily active users. Clerk does not list them; `queries/daily_active_users.sql` derives them from the users.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use arrow::array::{Date32Array, Int64Array};
 use super::{Derivation, Reading, Resource};
 use crate::table::{Column, Shape, TableSpec};
 
-/// Users by the day on which they were last active, for the last days: a pure function of the users.
+/// Number of users by last active day, for the most recent days. Depends on the users alone.
 pub static DAILY_ACTIVE_USERS: Resource = Resource {
     name: "daily_active_users",
     table: TableSpec {
         name: "clerk_daily_active_users",
-        meaning: "For each of the last days (UTC, today included) the users whose last activity fell on it; \
-            a past day's figure falls as users come back.",
+        meaning: "Number of users whose last activity fell on each of the most recent UTC days, today included. \
+            The number for a past day falls when its users return.",
         shape: Shape::Metric,
         key: &["date"],
         partition: None,
@@ -30,7 +30,7 @@ fn columns() -> Vec<Column> {
         Column { name: "date", meaning: "The UTC day.", array: Arc::new(Date32Array::from(Vec::<i32>::new())) },
         Column {
             name: "daily_active_users",
-            meaning: "Users whose `last_active_at` falls on that day; 0 where nobody's does.",
+            meaning: "Number of users whose `last_active_at` falls on that day; 0 if there are none.",
             array: Arc::new(Int64Array::from(Vec::<i64>::new())),
         },
     ]

@@ -1,7 +1,8 @@
-//! What Clerk has: one file per resource, and the registry that everything else goes through.
+//! Resources: the kinds of objects that Clerk lists, and the tables derived from them.
 //!
-//! A resource is a value: where it is listed, how it is read, and how a page becomes a batch.
-//! Adding one is a new file here and an entry in [`ALL`]; nothing in this folder asks or stores anything.
+//! There is one file per resource, and the registry [`ALL`]. A [`Resource`] is a value that says where the objects are
+//! listed, how the list is read, and how a page becomes a record batch. To add a resource, add a file here and an entry
+//! in [`ALL`]. This module sends no requests and stores nothing.
 
 mod daily_active_users;
 pub mod json;
@@ -25,11 +26,11 @@ pub use session::{GONE_AT, SESSIONS};
 pub use user::{USER_LIST, USERS};
 pub use user_activity::{ACTIVITY_DAYS, Activity, ActivityDay, USER_ACTIVITY, activity_columns, day_columns};
 
-/// Every resource, in the order in which a sync takes them.
+/// Every resource, in the order in which a sync runs them.
 pub static ALL: [&Resource; 5] = [&USERS, &ORGANIZATIONS, &SESSIONS, &DAILY_ACTIVE_USERS, &USER_ACTIVITY];
 
-/// Every table of a lake: one for each resource, how much of each day the ledger has, and the rows that could not be
-/// read.
+/// Every table of a lake: one per resource, [`ACTIVITY_DAYS`] (how complete the ledger is on each day), and
+/// [`REJECTED_ROWS`].
 pub static TABLES: [&TableSpec; 7] = [
     &USERS.table,
     &ORGANIZATIONS.table,
@@ -40,8 +41,10 @@ pub static TABLES: [&TableSpec; 7] = [
     &REJECTED_ROWS,
 ];
 
-/// Whether a table is complete up to a watermark. Rows that could not be read come and go with other tables' syncs
-/// (earlier versions of this program gave them the watermark of the last such row).
+/// Returns whether the table has a watermark, that is, a time up to which it is complete.
+///
+/// [`REJECTED_ROWS`] has none, because its rows are written by the syncs of other tables. A watermark in that table was
+/// written by an earlier version of this program and means nothing.
 #[must_use]
 pub fn has_watermark(spec: &TableSpec) -> bool {
     spec.name != REJECTED_ROWS.name
@@ -50,96 +53,97 @@ pub fn has_watermark(spec: &TableSpec) -> bool {
 /// How a resource is read.
 #[derive(Clone, Copy, Debug)]
 pub enum Reading {
-    /// From a list by cursor, in which changes can be found.
+    /// Read from a list by cursor that can be filtered for changed rows.
     Cursor(CursorList),
-    /// From a list by offset, whole every time.
+    /// Read from a list by offset. The whole list is read every time.
     Offset(OffsetList),
-    /// From one list where the instance allows it, else from one list for each user.
+    /// Read from one list if the instance allows it, otherwise from one list per user.
     PerUser(PerUserList),
-    /// From another resource's table.
+    /// Computed from another resource's table.
     Derived(Derivation),
-    /// From what the tables of users and sessions tell, and told before they changed.
+    /// Collected from the current and the previous values in the tables of users and sessions.
     Ledger,
 }
 
-/// Turns the body of a page into rows; the error says what the body is instead.
+/// Decodes the body of a page into rows. The error says why the body is not a list.
 pub type Decode = fn(&[u8]) -> Result<Decoded<PageRows>, String>;
 
-/// A list by cursor, oldest row first. Which rows changed is told by two columns, since neither moves with every change.
+/// A list by cursor, oldest row first. Two columns are needed to find the changed rows, because neither of them changes
+/// with every change of a row.
 #[derive(Clone, Copy, Debug)]
 pub struct CursorList {
-    /// The path under `/v1`.
+    /// Path of the list under `/v1`.
     pub path: &'static str,
-    /// The path of the count of all rows.
+    /// Path under `/v1` that returns the number of all rows.
     pub count: &'static str,
-    /// The filter for rows active after a moment; it compares whole days.
+    /// Query parameter that selects rows active after a time. It compares whole days.
     pub active_after: &'static str,
-    /// The column, and the field to order by, that moves with every other change.
+    /// Name of the column, and of the field to order by, that changes with every change other than activity.
     pub changed: &'static str,
-    /// Turns a page into rows.
+    /// Decodes a page into rows.
     pub decode: Decode,
 }
 
-/// A list by offset, oldest row first, with the number of all rows on each page.
+/// A list by offset, oldest row first. Every page states the number of all rows.
 #[derive(Clone, Copy, Debug)]
 pub struct OffsetList {
-    /// The path under `/v1`.
+    /// Path of the list under `/v1`.
     pub path: &'static str,
-    /// A parameter that every page carries.
+    /// Name and value of a query parameter that is sent with every request.
     pub parameter: Option<(&'static str, &'static str)>,
-    /// Turns a page into rows.
+    /// Decodes a page into rows.
     pub decode: Decode,
 }
 
-/// A list by offset, newest row first, which an instance may refuse unless it is asked for one user's rows.
+/// A list by offset, newest row first. An instance may refuse it unless the request selects one user's rows.
 #[derive(Clone, Copy, Debug)]
 pub struct PerUserList {
-    /// The path under `/v1`.
+    /// Path of the list under `/v1`.
     pub path: &'static str,
-    /// Turns a page into rows.
+    /// Decodes a page into rows.
     pub decode: Decode,
 }
 
-/// A table that holds the answer of a query.
+/// A table that holds the result of a built-in query.
 #[derive(Clone, Copy, Debug)]
 pub struct Derivation {
-    /// The query's name in the catalogue.
+    /// Name of the built-in query.
     pub query: &'static str,
 }
 
-/// A page's rows as a batch, and the rows that could not be read.
+/// The rows of one page as a record batch, and the rows that do not match the contract.
 #[derive(Debug)]
 pub struct PageRows {
-    /// The rows, in the table's schema but for `_synced_at`.
+    /// The rows, in the table's schema without `_synced_at`.
     pub batch: RecordBatch,
-    /// Rows set aside.
+    /// Rejected rows.
     pub rejected: Vec<Rejected>,
-    /// Rows of which fields are null because their values have another type than the contract promises.
+    /// Rows with fields that are null because their values do not have the type that the contract states.
     pub odd: Vec<OddRow>,
-    /// Whether the page was `null` instead of a list.
+    /// Whether the page held `null` instead of a list.
     pub is_null: bool,
 }
 
-/// A kind of object that Clerk lists, or a figure derived from one.
+/// A kind of object that Clerk lists, or a table derived from such objects.
 #[derive(Debug)]
 pub struct Resource {
-    /// The name by which `--resource` selects it.
+    /// The resource's name, as given to `--resource`.
     pub name: &'static str,
-    /// Where its rows go.
+    /// The table that holds the resource's rows.
     pub table: TableSpec,
-    /// How it is read.
+    /// How the rows are obtained.
     pub reading: Reading,
 }
 
 impl Resource {
-    /// The resource called `name`.
+    /// Returns the resource called `name`, or `None` if there is none.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.into_iter().find(|resource| resource.name == name)
     }
 }
 
-/// The shape of every kind of row: the fields of Clerk's that have a column.
+/// The field types of every kind of row: the fields of Clerk's objects that have a column.
 static SHAPES: [&FieldTypes; 3] = [user::SHAPE, organization::SHAPE, session::SHAPE];
 
 /// A kind of row that Clerk lists.
@@ -147,7 +151,7 @@ trait ListedRow {
     /// The row, borrowed from a page.
     type Of<'a>: serde::Deserialize<'a>;
 
-    /// The fields that it reads.
+    /// The fields that are read, by type.
     const SHAPE: &'static FieldTypes;
 
     fn key(row: &Self::Of<'_>) -> RowKey;
@@ -155,7 +159,7 @@ trait ListedRow {
     fn columns(rows: &[Self::Of<'_>]) -> Vec<Column>;
 }
 
-/// Reads a page and lays it out in columns: the common part of every resource's `decode`.
+/// Decodes a page of rows of type `R`. This is the `decode` function of every listed resource.
 fn decode_page<R: ListedRow>(body: &[u8]) -> Result<Decoded<PageRows>, String> {
     if let Ok(page) = json::read_page::<R::Of<'_>>(body) {
         return lay_out::<R>(&page, Vec::new(), Vec::new());
@@ -183,14 +187,15 @@ fn lay_out<R: ListedRow>(
     Ok(Decoded { keys, unreadable, total_count: *total_count, rows })
 }
 
-/// The UTC year of a moment in Unix milliseconds; 0 where there is none. A partition key is never null: readers
-/// disagree on what the directory of a null is called.
+/// Returns the UTC year of a time in Unix milliseconds, or 0 if there is no time.
+///
+/// A partition key is never null, because readers disagree on the directory name for null.
 fn year(millis: Option<i64>) -> i32 {
-    millis.and_then(DateTime::from_timestamp_millis).map_or(0, |moment| moment.year())
+    millis.and_then(DateTime::from_timestamp_millis).map_or(0, |time| time.year())
 }
 
-/// The UTC month of a moment in Unix milliseconds, as `2026-11`; `none` where there is none.
+/// Returns the UTC month of a time in Unix milliseconds, such as `2026-11`, or `none` if there is no time.
 fn month(millis: Option<i64>) -> String {
-    let moment = millis.and_then(DateTime::from_timestamp_millis);
-    moment.map_or_else(|| "none".to_owned(), |moment| format!("{:04}-{:02}", moment.year(), moment.month()))
+    let time = millis.and_then(DateTime::from_timestamp_millis);
+    time.map_or_else(|| "none".to_owned(), |time| format!("{:04}-{:02}", time.year(), time.month()))
 }

@@ -10,7 +10,7 @@ use super::{ListedRow, OffsetList, Reading, Resource, decode_page, year};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
-/// Organizations, read whole every time: few, and without any filter on time.
+/// Organizations. The whole list is read every time: it is short, and the endpoint cannot filter it by time.
 pub static ORGANIZATIONS: Resource = Resource {
     name: "organizations",
     table: TableSpec {
@@ -91,34 +91,42 @@ fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
         Column::text("slug", "URL slug (`slug`).", rows.iter().map(|row| row.slug.as_deref())),
         Column::integer(
             "members_count",
-            "Members at the time of the sync (`members_count`).",
+            "Number of members at the time of the sync (`members_count`).",
             rows.iter().map(|row| row.members_count),
         ),
         Column::integer(
             "pending_invitations_count",
-            "Invitations not yet answered (`pending_invitations_count`).",
+            "Number of invitations that are still pending (`pending_invitations_count`).",
             rows.iter().map(|row| row.pending_invitations_count),
         ),
         Column::integer(
             "max_allowed_memberships",
-            "The most members it may have; 0 means no limit (`max_allowed_memberships`).",
+            "Maximum number of members; 0 means no limit (`max_allowed_memberships`).",
             rows.iter().map(|row| row.max_allowed_memberships),
         ),
         Column::flag(
             "admin_delete_enabled",
-            "Whether its admins may delete it (`admin_delete_enabled`).",
+            "Whether admins of the organization may delete it (`admin_delete_enabled`).",
             rows.iter().map(|row| row.admin_delete_enabled),
         ),
         Column::text(
             "created_by",
-            "The user who created it (`created_by`).",
+            "Id of the user who created the organization (`created_by`).",
             rows.iter().map(|row| row.created_by.as_deref()),
         ),
-        Column::time("created_at", "When it was created (`created_at`).", rows.iter().map(|row| row.created_at)),
-        Column::time("updated_at", "When it was last changed (`updated_at`).", rows.iter().map(|row| row.updated_at)),
+        Column::time(
+            "created_at",
+            "When the organization was created (`created_at`).",
+            rows.iter().map(|row| row.created_at),
+        ),
+        Column::time(
+            "updated_at",
+            "When the organization was last changed (`updated_at`).",
+            rows.iter().map(|row| row.updated_at),
+        ),
         Column::time(
             "last_active_at",
-            "When one of its members was last active in it (`last_active_at`).",
+            "When a member was last active in the organization (`last_active_at`).",
             rows.iter().map(|row| row.last_active_at),
         ),
         Column::text(
@@ -128,7 +136,7 @@ fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
         ),
         Column::year(
             "created_year",
-            "The UTC year of `created_at`, 0 where it is not known; the partition.",
+            "UTC year of `created_at`, or 0 if it is unknown. Partition column.",
             rows.iter().map(|row| Some(year(row.created_at))),
         ),
     ]

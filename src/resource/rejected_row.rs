@@ -1,13 +1,13 @@
-//! Rows that could not be read as the contract says: recorded, so that nothing is lost silently and the rest goes on.
+//! Rows that do not match Clerk's contract. They are recorded, so that no row is lost silently and the sync continues.
 
 use super::json::{OddField, OddRow, Rejected};
 use crate::table::{Column, Shape, TableSpec};
 
-/// Rows left out, and rows of which fields are NULL. Filled by every resource, listed by none.
+/// Rejected rows, and rows that were kept with some fields NULL. Every listed resource adds rows to this table.
 pub static REJECTED_ROWS: TableSpec = TableSpec {
     name: "clerk_rejected_row",
-    meaning: "Rows that Clerk sent and that could not be read as its contract says: left out for want of an id, or kept \
-        with NULL in some fields.",
+    meaning: "Rows from Clerk that do not match its API contract. They were rejected because they have no readable id, \
+        or kept with some fields NULL.",
     shape: Shape::Ledger,
     key: &["resource", "row"],
     partition: None,
@@ -17,7 +17,7 @@ pub static REJECTED_ROWS: TableSpec = TableSpec {
     columns: || columns("", &[], &[], 0),
 };
 
-/// The columns of `rejected` and `odd` rows of `resource`, first seen at `at` (Unix milliseconds).
+/// Returns the columns for the `rejected` and `odd` rows of `resource`, first seen at `at` (Unix milliseconds).
 #[must_use]
 pub fn columns(resource: &str, rejected: &[Rejected], odd: &[OddRow], at: i64) -> Vec<Column> {
     let reasons: Vec<_> = odd.iter().map(|row| joined(row, describe)).collect();
@@ -28,19 +28,23 @@ pub fn columns(resource: &str, rejected: &[Rejected], odd: &[OddRow], at: i64) -
     let reason = rejected.iter().map(|row| &row.reason).chain(&reasons);
     let fields = rejected.iter().map(|_| None).chain(fields.iter().map(|fields| Some(fields.as_str())));
     vec![
-        Column::text("resource", "The resource.", all().map(|()| Some(resource))),
-        Column::text("row", "The row's id, or a hash of it if it has none.", names.map(Some)),
+        Column::text("resource", "Name of the resource that the row belongs to.", all().map(|()| Some(resource))),
+        Column::text("row", "The row's id, or a hash of the row if it has no readable id.", names.map(Some)),
         Column::text(
             "raw",
-            "The row's JSON: the fields that have a column, and null for those that are of another type.",
+            "The row's JSON, reduced to the fields that have a column. Fields of the wrong type are null.",
             raw.map(|raw| Some(raw.as_str())),
         ),
-        Column::text("reason", "What is wrong with it; never a value.", reason.map(|reason| Some(reason.as_str()))),
-        Column::time("rejected_at", "When it was first seen, by Clerk's clock.", all().map(|()| Some(at))),
+        Column::text(
+            "reason",
+            "What is wrong with the row. Never includes a value.",
+            reason.map(|reason| Some(reason.as_str())),
+        ),
+        Column::time("rejected_at", "When the row was first seen, by Clerk's clock.", all().map(|()| Some(at))),
         Column::text(
             "fields",
-            "The fields that are NULL in the resource's table because they were of another type; null for a row that \
-                was left out.",
+            "The fields that are NULL in the resource's table because of their wrong type. NULL if the row was \
+                rejected.",
             fields,
         ),
     ]
@@ -51,5 +55,5 @@ fn joined(row: &OddRow, describe: impl Fn(&OddField) -> String) -> String {
 }
 
 fn describe(odd: &OddField) -> String {
-    format!("{} is {} where {} belongs", odd.field, odd.found, odd.expected)
+    format!("{} is {}, expected {}", odd.field, odd.found, odd.expected)
 }

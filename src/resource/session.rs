@@ -10,12 +10,12 @@ use super::{ListedRow, PerUserList, Reading, Resource, decode_page, month};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
-/// Sessions: history. Clerk cleans up old ones; the lake keeps them.
+/// Every session seen so far. Clerk deletes old sessions; the lake keeps them.
 pub static SESSIONS: Resource = Resource {
     name: "sessions",
     table: TableSpec {
         name: "clerk_session",
-        meaning: "Every session seen so far, with its last known state; never removed because Clerk forgot it.",
+        meaning: "Every session seen so far, with its last known state. A session stays after Clerk stops listing it.",
         shape: Shape::Event,
         key: &["session_id"],
         partition: Some("created_month"),
@@ -36,7 +36,7 @@ pub static SESSIONS: Resource = Resource {
     reading: Reading::PerUser(PerUserList { path: "/sessions", decode: decode_page::<SessionRow> }),
 };
 
-/// The column that says since when Clerk does not show a session any more.
+/// Name of the column that holds the time at which Clerk was first found to no longer list a session.
 pub const GONE_AT: &str = "gone_at";
 
 #[derive(Deserialize)]
@@ -64,11 +64,11 @@ struct Session<'a> {
     #[serde(borrow)]
     actor: Option<&'a RawValue>,
     #[serde(borrow)]
-    latest_activity: Option<Activity<'a>>,
+    latest_activity: Option<LatestActivity<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Activity<'a> {
+struct LatestActivity<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
@@ -91,12 +91,12 @@ pub(super) const SHAPE: &FieldTypes = &FieldTypes {
     text: &["id", "user_id", "client_id", "status", "last_active_organization_id"],
     times: &["created_at", "updated_at", "last_active_at", "expire_at", "abandon_at"],
     json: &["actor"],
-    objects: &[("latest_activity", ACTIVITY)],
+    objects: &[("latest_activity", LATEST_ACTIVITY)],
     ..FieldTypes::EMPTY
 };
 
-/// The fields of [`Activity`].
-const ACTIVITY: &FieldTypes = &FieldTypes {
+/// The fields of [`LatestActivity`].
+const LATEST_ACTIVITY: &FieldTypes = &FieldTypes {
     text: &["id", "device_type", "browser_name", "browser_version", "ip_address", "city", "country"],
     flags: &["is_mobile"],
     ..FieldTypes::EMPTY
@@ -122,49 +122,57 @@ fn columns(rows: &[Session<'_>]) -> Vec<Column> {
     let months: Vec<_> = rows.iter().map(|row| month(row.created_at)).collect();
     vec![
         Column::text("session_id", "Clerk's id of the session (`id`).", rows.iter().map(|row| Some(row.id.as_ref()))),
-        Column::text("user_id", "The user it belongs to (`user_id`).", rows.iter().map(|row| row.user_id.as_deref())),
+        Column::text(
+            "user_id",
+            "Id of the user who owns the session (`user_id`).",
+            rows.iter().map(|row| row.user_id.as_deref()),
+        ),
         Column::text(
             "client_id",
-            "The client (device and browser) it belongs to (`client_id`).",
+            "Id of the client (device and browser) that the session runs on (`client_id`).",
             rows.iter().map(|row| row.client_id.as_deref()),
         ),
         Column::text(
             "status",
-            "Status, verbatim; `active` with `expire_at` in the past is not active (`status`).",
+            "Status, verbatim. An `active` session whose `expire_at` is in the past is no longer active (`status`).",
             rows.iter().map(|row| row.status.as_deref()),
         ),
-        Column::time("created_at", "When it began (`created_at`).", rows.iter().map(|row| row.created_at)),
-        Column::time("updated_at", "When it last changed (`updated_at`).", rows.iter().map(|row| row.updated_at)),
+        Column::time("created_at", "When the session began (`created_at`).", rows.iter().map(|row| row.created_at)),
+        Column::time(
+            "updated_at",
+            "When the session was last changed (`updated_at`).",
+            rows.iter().map(|row| row.updated_at),
+        ),
         Column::time(
             "last_active_at",
-            "When it was last active (`last_active_at`).",
+            "When the session was last active (`last_active_at`).",
             rows.iter().map(|row| row.last_active_at),
         ),
-        Column::time("expire_at", "When it expires (`expire_at`).", rows.iter().map(|row| row.expire_at)),
+        Column::time("expire_at", "When the session expires (`expire_at`).", rows.iter().map(|row| row.expire_at)),
         Column::time(
             "abandon_at",
-            "When it counts as abandoned (`abandon_at`).",
+            "When the session counts as abandoned (`abandon_at`).",
             rows.iter().map(|row| row.abandon_at),
         ),
         Column::time(
             GONE_AT,
-            "When Clerk was first found not to show it any more; null while it does.",
+            "When a sync first found that Clerk no longer lists the session; NULL while Clerk lists it.",
             rows.iter().map(|_| None),
         ),
         Column::text(
             "last_active_organization_id",
-            "The organization last active in it (`last_active_organization_id`).",
+            "Id of the organization that was last active in the session (`last_active_organization_id`).",
             rows.iter().map(|row| row.last_active_organization_id.as_deref()),
         ),
         Column::text(
             "actor",
-            "Who impersonates the user, as JSON text; null for the user's own sessions (`actor`).",
+            "Who impersonates the user, as JSON text; NULL if the session is the user's own (`actor`).",
             rows.iter().map(|row| row.actor.map(RawValue::get)),
         ),
         latest_activity(rows),
         Column::text(
             "created_month",
-            "The UTC month of `created_at`, as 2026-11, none where it is not known; the partition.",
+            "UTC month of `created_at`, such as `2026-11`, or `none` if it is unknown. Partition column.",
             months.iter().map(|month| Some(month.as_str())),
         ),
     ]
@@ -172,7 +180,7 @@ fn columns(rows: &[Session<'_>]) -> Vec<Column> {
 
 fn latest_activity(rows: &[Session<'_>]) -> Column {
     let activity = || rows.iter().map(|row| row.latest_activity.as_ref());
-    let part = |name, meaning, of: for<'r> fn(&'r Activity<'_>) -> Option<&'r str>| {
+    let part = |name, meaning, of: for<'r> fn(&'r LatestActivity<'_>) -> Option<&'r str>| {
         Column::text(name, meaning, activity().map(|activity| activity.and_then(of)))
     };
     let children = [
@@ -180,18 +188,18 @@ fn latest_activity(rows: &[Session<'_>]) -> Column {
         part("device_type", "Device type.", |activity| activity.device_type.as_deref()),
         Column::flag(
             "is_mobile",
-            "Whether the device is a mobile one.",
+            "Whether it is a mobile device.",
             activity().map(|activity| activity.and_then(|activity| activity.is_mobile)),
         ),
         part("browser_name", "Browser.", |activity| activity.browser_name.as_deref()),
         part("browser_version", "Browser version.", |activity| activity.browser_version.as_deref()),
         part("ip_address", "IP address.", |activity| activity.ip_address.as_deref()),
-        part("city", "City, from the IP address.", |activity| activity.city.as_deref()),
-        part("country", "Country, from the IP address.", |activity| activity.country.as_deref()),
+        part("city", "City, derived from the IP address.", |activity| activity.city.as_deref()),
+        part("country", "Country, derived from the IP address.", |activity| activity.country.as_deref()),
     ];
     Column::structure(
         "latest_activity",
-        "Device, browser and place of its latest activity (`latest_activity`).",
+        "Device, browser and location of the session's latest activity (`latest_activity`).",
         &children,
         activity().map(|activity| activity.is_some()),
     )
@@ -205,6 +213,6 @@ mod tests {
     #[test]
     fn the_shapes_name_the_fields_that_are_read() {
         assert_eq!(SHAPE.sorted_names(), fields_of::<Session<'_>>());
-        assert_eq!(ACTIVITY.sorted_names(), fields_of::<Activity<'_>>());
+        assert_eq!(LATEST_ACTIVITY.sorted_names(), fields_of::<LatestActivity<'_>>());
     }
 }

@@ -1,7 +1,7 @@
-//! User activity: the ledger of the days on which each user was seen active, and how much of each day it has.
+//! User activity: the activity ledger, with the days on which each user was seen active, and how complete each day is.
 //!
-//! Clerk lists neither: both are filled from the users and sessions in the lake. What the figures mean, and what
-//! makes a day complete, is said in `sync::ledger`, which fills them.
+//! Clerk lists neither. Both are filled from the users and sessions in the lake. See `sync::ledger`, which fills them,
+//! for the definition of the numbers and of a complete day.
 
 use super::{Reading, Resource, month};
 use crate::table::{Column, Shape, TableSpec};
@@ -9,13 +9,13 @@ use crate::table::{Column, Shape, TableSpec};
 /// A day in milliseconds.
 const DAY: i64 = 86_400_000;
 
-/// On which days users were seen active: a set that only grows, so that past days do not fall as users come back.
+/// The days on which each user was seen active. Rows are only added, so past days do not fall when users return.
 pub static USER_ACTIVITY: Resource = Resource {
     name: "user_activity",
     table: TableSpec {
         name: "clerk_user_activity",
-        meaning: "A row for each user and UTC day on which the user was seen active, impersonation left out; rows are \
-            only ever added.",
+        meaning: "The activity ledger: one row for each user and UTC day on which the user was seen active. \
+            Impersonated sessions do not count. Rows are only added.",
         shape: Shape::Ledger,
         key: &["user_id", "date"],
         partition: Some("month"),
@@ -27,11 +27,11 @@ pub static USER_ACTIVITY: Resource = Resource {
     reading: Reading::Ledger,
 };
 
-/// How much of each day the ledger has. Written with [`USER_ACTIVITY`], listed by none.
+/// How complete the ledger is on each day. It is written together with [`USER_ACTIVITY`] and is not a resource.
 pub static ACTIVITY_DAYS: TableSpec = TableSpec {
     name: "clerk_activity_day",
-    meaning: "For each UTC day how many users the ledger has, and how many more may have been active unseen; days \
-        before the first sync are lower bounds for ever.",
+    meaning: "For each UTC day, how many users the activity ledger has, and how many more may have been active without \
+        being seen. Days before the first sync stay lower bounds.",
     shape: Shape::Metric,
     key: &["date"],
     partition: None,
@@ -48,93 +48,98 @@ pub struct Activity<'a> {
     pub user_id: &'a str,
     /// The UTC day, in days since 1970.
     pub date: i32,
-    /// What told of it: `user` or `session`.
+    /// Where the activity was first seen: `user` or `session`.
     pub source: &'static str,
-    /// The watermark of the table that told of it, Unix milliseconds; none where nobody knows it.
+    /// Watermark of the table where the activity was first seen, in Unix milliseconds; `None` if unknown.
     pub first_observed_at: Option<i64>,
 }
 
-/// The columns of the ledger's `rows`.
+/// Returns the columns for `rows` of the ledger.
 #[must_use]
 pub fn activity_columns(rows: &[Activity<'_>]) -> Vec<Column> {
     let months: Vec<_> = rows.iter().map(|row| month(Some(i64::from(row.date) * DAY))).collect();
     vec![
-        Column::text("user_id", "The user's id; deleted users stay.", rows.iter().map(|row| Some(row.user_id))),
+        Column::text(
+            "user_id",
+            "Id of the user. Deleted users stay in the table.",
+            rows.iter().map(|row| Some(row.user_id)),
+        ),
         Column::date("date", "The UTC day on which the user was active.", rows.iter().map(|row| Some(row.date))),
         Column::text(
             "source",
-            "What it was first seen by: `user` (its `last_active_at`) or `session` (`created_at` or `last_active_at` \
-                of one that nobody impersonates the user in).",
+            "Where the activity was first seen: `user` (the user's `last_active_at`) or `session` (`created_at` or \
+                `last_active_at` of a session without impersonation).",
             rows.iter().map(|row| Some(row.source)),
         ),
         Column::time(
             "first_observed_at",
-            "Up to when the users or sessions were complete that it was first seen in.",
+            "Watermark of `clerk_user` or `clerk_session` when the activity was first seen there; NULL if unknown.",
             rows.iter().map(|row| row.first_observed_at),
         ),
         Column::text(
             "month",
-            "The UTC month of `date`, as 2026-11; the partition.",
+            "UTC month of `date`, such as `2026-11`. Partition column.",
             months.iter().map(|month| Some(month.as_str())),
         ),
     ]
 }
 
-/// What is known of a UTC day.
+/// How complete the ledger is on one UTC day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActivityDay {
     /// The day, in days since 1970.
     pub date: i32,
-    /// How many users the ledger has on it.
+    /// Number of users in the ledger on that day.
     pub active_users: i64,
-    /// How many more may have been active on it, at most; none while it is not settled, and where nobody knows.
+    /// Maximum number of further users who may have been active; `None` if the day is not settled or the number is
+    /// unknown.
     pub unknown_users: Option<i64>,
-    /// How many users were deleted while it could still be the day of their last activity; none where nobody knows.
+    /// Number of users who were deleted while they could still be active on that day; `None` if unknown.
     pub deleted_users: Option<i64>,
-    /// The watermark that it was settled at, Unix milliseconds.
+    /// Watermark of the users at which the day was settled, in Unix milliseconds; `None` if it is not settled.
     pub settled_at: Option<i64>,
 }
 
 impl ActivityDay {
-    /// Whether nobody can have been active on it but those whom the ledger has.
+    /// Returns whether the day is settled and no user outside the ledger can have been active on it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.settled_at.is_some() && self.unknown_users == Some(0)
     }
 }
 
-/// The columns of these days.
+/// Returns the columns for `days`.
 #[must_use]
 pub fn day_columns(days: &[ActivityDay]) -> Vec<Column> {
     vec![
         Column::date("date", "The UTC day.", days.iter().map(|day| Some(day.date))),
         Column::integer(
             "active_users",
-            "How many users the ledger has on that day: so many were active at least.",
+            "Number of users in the ledger on that day: a lower bound for the active users.",
             days.iter().map(|day| Some(day.active_users)),
         ),
         Column::integer(
             "unknown_users",
-            "How many more may have been active unseen, at most; null while the day is not settled, and where nobody \
-                can say.",
+            "Maximum number of further users who may have been active without being seen; NULL if the day is not \
+                settled or the number is unknown.",
             days.iter().map(|day| day.unknown_users),
         ),
         Column::flag(
             "complete",
-            "Whether the day is settled and nobody can have been active unseen; it counts only where \
-                `clerk_user_activity` has `active_users` rows of that day, as after every sync that was not cut off.",
+            "Whether the day is settled and no further user can have been active. Valid only if `clerk_user_activity` \
+                has exactly `active_users` rows for that day, as it does after every sync that was not interrupted.",
             days.iter().map(|day| Some(day.is_complete())),
         ),
         Column::time(
             "settled_at",
-            "Up to when the users were complete that the day was settled by: the first ones after it was over; null \
-                before, and for days before the first sync.",
+            "Watermark of `clerk_user` that settled the day: the first one after the end of the day. NULL until then, \
+                and for days before the first sync.",
             days.iter().map(|day| day.settled_at),
         ),
         Column::integer(
             "deleted_users",
-            "How many users were deleted while they could still be active on that day, seen or not; null where \
-                nobody can say.",
+            "Number of users who were deleted while they could still be active on that day, whether or not the ledger \
+                has them; NULL if unknown.",
             days.iter().map(|day| day.deleted_users),
         ),
     ]
@@ -148,7 +153,7 @@ mod tests {
     use crate::table::columns;
 
     #[test]
-    fn a_day_lies_in_the_partition_of_its_month() {
+    fn a_day_is_in_the_partition_of_its_month() {
         let row = |date| Activity { user_id: "user_a", date, source: "user", first_observed_at: None };
         let rows = [row(0), row(30), row(31), row(20_757)];
         let batch = columns::batch(&activity_columns(&rows), rows.len()).unwrap();
@@ -157,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_complete_once_it_is_settled_and_nobody_is_unknown() {
+    fn a_day_is_complete_if_it_is_settled_and_has_no_unknown_users() {
         let day = |unknown_users, settled_at| ActivityDay {
             date: 20_000,
             active_users: 3,

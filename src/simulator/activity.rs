@@ -1,44 +1,46 @@
-//! The truth about activity: on which days each user was active, whatever Clerk shows of it later.
+//! The true activity: the days on which each user was active, even if Clerk no longer shows them.
 //!
-//! What a user's last day of activity and the user's own sessions show has happened. Before a change hides some of
-//! it, [`Model`] writes it down.
+//! The visible days are those of the user's `last_active_at` and of the user's own sessions. Before a change hides some
+//! of them, [`Model`] records them.
 
 use std::collections::BTreeSet;
 
 use super::model::{DAY, Model, Session};
 
 impl Model {
-    /// The UTC days, counted from 1970, on which a user was active, impersonation left out: those that are shown and
-    /// those that no longer are. A user who was deleted keeps them.
+    /// Returns the UTC days on which a user was active, counted from 1970-01-01, visible or not.
+    ///
+    /// Impersonated sessions do not count. The days of a deleted user remain.
     #[must_use]
     pub fn active_days(&self, user: &str) -> BTreeSet<i64> {
-        let mut days = self.past.get(user).cloned().unwrap_or_default();
-        days.extend(self.shown_days(user));
+        let mut days = self.hidden_days.get(user).cloned().unwrap_or_default();
+        days.extend(self.visible_days(user));
         days
     }
 
-    /// The ids of all users that there are or have been active.
+    /// Returns the ids of all users that exist or have ever been active.
     #[must_use]
     pub fn users_ever(&self) -> BTreeSet<&str> {
-        let there = self.users.iter().map(|user| user.id.as_str());
-        there.chain(self.sessions_of.keys().map(String::as_str)).chain(self.past.keys().map(String::as_str)).collect()
+        let existing = self.users.iter().map(|user| user.id.as_str());
+        let with_sessions = self.sessions_of.keys().map(String::as_str);
+        existing.chain(with_sessions).chain(self.hidden_days.keys().map(String::as_str)).collect()
     }
 
-    /// Writes down what is shown of a user's activity, since something of it is about to be hidden.
-    pub(super) fn note_past(&mut self, user: &str) {
-        let days = self.shown_days(user);
+    /// Records the visible days of a user. Call this before a change that hides some of them.
+    pub(super) fn record_visible_days(&mut self, user: &str) {
+        let days = self.visible_days(user);
         if !days.is_empty() {
-            self.past.entry(user.to_owned()).or_default().extend(days);
+            self.hidden_days.entry(user.to_owned()).or_default().extend(days);
         }
     }
 
-    /// The days that the user's row and own sessions show.
-    fn shown_days(&self, user: &str) -> BTreeSet<i64> {
+    /// Returns the days that the user's row and own sessions show.
+    fn visible_days(&self, user: &str) -> BTreeSet<i64> {
         let last = self.users.get(user).and_then(|user| user.last_active_at);
         let sessions = self.sessions_of.get(user).into_iter().flatten().filter_map(|id| self.sessions.get(id));
         let own = sessions.filter(|session: &&Session| session.actor.is_none());
-        let moments = own.flat_map(|session| [session.created_at, session.last_active_at]);
-        last.into_iter().chain(moments).map(|at| at.div_euclid(DAY)).collect()
+        let times = own.flat_map(|session| [session.created_at, session.last_active_at]);
+        last.into_iter().chain(times).map(|at| at.div_euclid(DAY)).collect()
     }
 }
 
@@ -50,7 +52,7 @@ mod tests {
     const NOON: i64 = 20_000 * DAY + DAY / 2;
 
     #[test]
-    fn days_stay_when_users_come_back_lose_their_sessions_or_are_deleted() {
+    fn active_days_remain_after_a_return_a_session_clean_up_and_a_deletion() {
         let mut model = Model::new(1, NOON);
         model.change(ChangeKind::CreateUser);
         let user = model.users.iter().next().map(|user| user.id.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! Answers: bodies, errors in the contract's shape, compression, and bodies that break off.
+//! HTTP responses: bodies, error bodies as in the API contract, compression, and incomplete bodies.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,7 +12,7 @@ use futures::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 
-/// What a handler answers; the server adds headers, compression and faults.
+/// Response of a handler. The server adds headers, compression and faults.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub status: u16,
@@ -40,8 +40,8 @@ impl Reply {
     }
 }
 
-/// An error, as the contract shapes it.
-pub(super) fn refusal(status: u16, code: &str, message: &str) -> Reply {
+/// Returns an error response in the format of the API contract.
+pub(super) fn error_reply(status: u16, code: &str, message: &str) -> Reply {
     let body = serde_json::json!({
         "errors": [{"code": code, "message": message, "long_message": message, "meta": {}}],
         "clerk_trace_id": format!("trace_simulated_{status}"),
@@ -49,22 +49,22 @@ pub(super) fn refusal(status: u16, code: &str, message: &str) -> Reply {
     Reply { status, ..Reply::json(body.to_string()) }
 }
 
-/// Every body that the server sends.
+/// Type of all response bodies.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// A body that comes whole.
+/// Returns a complete body.
 pub(super) fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// Half of a body, then the connection closes.
+/// Returns the first half of a body, after which the connection closes.
 pub(super) fn cut(bytes: &Bytes) -> Body {
     let half = bytes.slice(..bytes.len() / 2);
-    let broken = io::Error::new(io::ErrorKind::ConnectionReset, "cut on purpose");
+    let broken = io::Error::new(io::ErrorKind::ConnectionReset, "body cut off by an injected fault");
     frames(stream::iter([Ok(Frame::data(half)), Err(broken)]))
 }
 
-/// Half of a body, then silence.
+/// Returns the first half of a body, after which nothing is sent for ten minutes.
 pub(super) fn stalled(bytes: &Bytes) -> Body {
     let half = bytes.slice(..bytes.len() / 2);
     frames(stream::unfold(Some(half), |half| async move {
@@ -82,7 +82,9 @@ fn frames(frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + 'static)
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// `body`, compressed as `accepted` allows, with the encoding's name.
+/// Compresses `body` as the `Accept-Encoding` value `accepted` allows. Returns it with the name of the encoding.
+///
+/// A body of less than 512 bytes is not compressed.
 pub(super) fn compressed(body: Vec<u8>, accepted: &str) -> (Bytes, Option<&'static str>) {
     if body.len() < 512 {
         return (body.into(), None);

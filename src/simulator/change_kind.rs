@@ -1,4 +1,4 @@
-//! The kinds of changes, and when they happen while somebody is reading.
+//! Kinds of changes, and the settings for changes between list requests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "each says what happens")]
+#[expect(missing_docs, reason = "the names say what happens")]
 pub enum ChangeKind {
     CreateUser,
     ImportUser,
@@ -61,20 +61,20 @@ impl FromStr for ChangeKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        serde_json::from_value(text.into()).map_err(|_| format!("no change is called {text:?}"))
+        serde_json::from_value(text.into()).map_err(|_| format!("unknown change kind {text:?}"))
     }
 }
 
-/// Changes that happen between two pages.
+/// Random changes made between list requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
-    /// Before every n-th list request.
+    /// The changes are made before every n-th list request; 0 for never.
     pub every: u64,
-    /// How many at a time.
+    /// Number of changes each time.
     pub per_step: usize,
-    /// The kinds to draw from.
+    /// Kinds of changes to draw from.
     pub kinds: Vec<ChangeKind>,
-    /// So many changes, and no more; none for as many as there are lists.
+    /// Maximum total number of changes; `None` for no maximum.
     #[serde(default)]
     pub most: Option<u64>,
 }

@@ -1,14 +1,14 @@
-//! What changes while somebody is reading.
+//! Random changes to the model.
 
 use super::change_kind::ChangeKind;
 use super::generate;
 use super::model::{Model, Session};
 
-/// How often a session is drawn in the hope for an open one.
-const DRAWS: usize = 20;
+/// Maximum number of random draws to find an open session.
+const MAX_DRAWS: usize = 20;
 
 impl Model {
-    /// Makes one change of this kind to something drawn at random; nothing where there is nothing to change.
+    /// Applies one change of this kind to a random object. Does nothing if there is no such object.
     pub fn change(&mut self, kind: ChangeKind) {
         match kind {
             ChangeKind::CreateUser => {
@@ -60,7 +60,7 @@ impl Model {
     fn on_open_session(&mut self, act: impl FnOnce(&mut Self, &str)) {
         let now = self.now();
         let is_open = |session: &&Session| session.status == "active" && session.expire_at > now;
-        for _ in 0..DRAWS {
+        for _ in 0..MAX_DRAWS {
             if let Some(id) = self.sessions.draw(&mut self.random).filter(is_open).map(|session| session.id.clone()) {
                 return act(self, &id);
             }

@@ -1,4 +1,4 @@
-//! What a simulated instance is like.
+//! Settings of a simulated instance.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -7,65 +7,65 @@ use super::change_kind::Changes;
 use super::faults::Faults;
 use super::limit::RateLimit;
 
-/// How many days the activity of users goes back, unless told otherwise.
+/// Default number of days that the activity of users goes back.
 pub(super) const ACTIVITY_DAYS: u32 = 430;
 
-/// How long a request waits that skips more rows than can be skipped in time.
-const NO_ANSWER: Duration = Duration::from_secs(30);
+/// Delay of a request whose offset exceeds `offset_limit`.
+const OVER_LIMIT_LATENCY: Duration = Duration::from_secs(30);
 
 /// Settings of a simulated instance.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "the switches are independent")]
 pub struct SimulatorConfig {
-    /// What everything is drawn from.
+    /// Random seed.
     pub seed: u64,
-    /// How many users there are at first.
+    /// Initial number of users.
     pub users: usize,
-    /// How many organizations there are at first.
+    /// Initial number of organizations.
     pub organizations: usize,
-    /// How many days ago a user may have been active last: how many months of sessions there are.
+    /// Number of days that the activity of users, and therefore their sessions, goes back.
     pub activity_days: u32,
-    /// Where to listen; port 0 takes any that is free.
+    /// Address to listen on. Port 0 picks a free port.
     pub address: SocketAddr,
-    /// The one key that it takes.
+    /// The only secret key that the server accepts.
     pub key: String,
     /// The instance's id.
     pub instance_id: String,
     /// `production` or `development`.
     pub environment_type: String,
-    /// The rate limit, if any.
+    /// Rate limit; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
-    /// Whether sessions are listed without a user.
+    /// Whether `GET /v1/sessions` works without `user_id` and `client_id`.
     pub plain_session_listing: bool,
-    /// Whether lists of users heed the filters on the moment of creation.
+    /// Whether user lists apply the `created_at_*` filters. If not, they ignore them.
     pub creation_filters: bool,
-    /// Whether rows that an order does not tell apart come in another order at each request, in lists by offset.
+    /// Whether the order of rows with equal sort keys differs between requests, in lists paged by offset.
     pub unstable_ties: bool,
-    /// What organization lists answer where the feature is off.
+    /// Error status of organization and membership lists, as if the feature were disabled; `None` if it is enabled.
     pub organizations_status: Option<u16>,
-    /// What `GET /v1/instance` answers where the key may not read it.
+    /// Error status of `GET /v1/instance`, as if the key were not allowed to read it; `None` if it is allowed.
     pub instance_status: Option<u16>,
-    /// The wait before each answer.
+    /// Delay before each response.
     pub latency: Duration,
-    /// What more it takes where users are filtered by their moment of creation.
+    /// Additional delay of requests with a `created_at_after` or `created_at_before` filter.
     pub filter_latency: Duration,
-    /// What more it takes for each row that an offset skips.
+    /// Additional delay per row that an offset skips.
     pub offset_cost: Duration,
-    /// The most rows that an offset can skip in time: a request for more gets no answer within half a minute.
+    /// Largest offset that is answered in time. A request with a larger offset is delayed by 30 seconds.
     pub offset_limit: Option<usize>,
-    /// The largest page, silently, whatever was asked for.
+    /// Maximum page size. A larger `limit` is silently reduced to it.
     pub clamp: Option<usize>,
-    /// Whether bodies are compressed for those who accept it.
+    /// Whether bodies are compressed for clients that accept it.
     pub compression: bool,
-    /// What goes wrong.
+    /// Injected faults.
     pub faults: Faults,
-    /// What changes while somebody reads.
+    /// Changes made between list requests.
     pub changes: Option<Changes>,
-    /// A clock that stands still, Unix milliseconds; none for the real one.
+    /// Time of a fixed clock, Unix milliseconds; `None` for the real clock.
     pub now: Option<i64>,
-    /// How far the server's clock is ahead, milliseconds.
+    /// Milliseconds by which the server's clock is ahead.
     pub clock_offset_ms: i64,
-    /// Whether answers carry `Date`.
+    /// Whether responses have a `Date` header.
     pub date_header: bool,
 }
 
@@ -102,10 +102,12 @@ impl Default for SimulatorConfig {
 }
 
 impl SimulatorConfig {
-    /// The wait before an answer to a request that skips so many rows.
+    /// Returns the delay of a response.
+    ///
+    /// `filtered`: the request filters by creation time; `skipped`: the number of rows that its offset skips.
     pub(super) fn latency_of(&self, filtered: bool, skipped: usize) -> Duration {
         if self.offset_limit.is_some_and(|limit| skipped > limit) {
-            return NO_ANSWER;
+            return OVER_LIMIT_LATENCY;
         }
         let skipping = self.offset_cost * u32::try_from(skipped).unwrap_or(u32::MAX);
         let filtering = if filtered { self.filter_latency } else { Duration::ZERO };

@@ -1,8 +1,8 @@
-//! Rows that no reader can read: what a format that has changed looks like, or a bug on the server's side.
+//! Corrupted rows, as after a format change or a bug on the server.
 
 use serde_json::{Value, json};
 
-/// How a row is broken; whatever else is in it stays.
+/// How a row is corrupted. Its other fields stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Corruption {
     /// `created_at` is text.
@@ -12,7 +12,7 @@ pub enum Corruption {
 }
 
 impl Corruption {
-    /// `row`, broken.
+    /// Returns the JSON object `row`, corrupted.
     fn apply(self, row: &str) -> String {
         let Ok(Value::Object(mut fields)) = serde_json::from_str(row) else { return row.to_owned() };
         let (field, value) = match self {
@@ -24,7 +24,7 @@ impl Corruption {
     }
 }
 
-/// Writes a row by `write`, broken where `corruption` says how.
+/// Writes a row with `write`, and corrupts it if `corruption` is given.
 pub(super) fn render(out: &mut String, corruption: Option<&Corruption>, write: impl FnOnce(&mut String)) {
     let start = out.len();
     write(out);
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broken_row_keeps_everything_else() {
+    fn a_corrupted_row_keeps_its_other_fields() {
         let row = r#"{"id":"user_1","private_metadata":{"note":"x"},"created_at":7}"#;
         for (corruption, broken) in [
             (None, row),

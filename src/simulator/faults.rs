@@ -1,11 +1,11 @@
-//! What goes wrong on purpose, and when.
+//! Injected faults: their kinds, and the requests that they affect.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A way for an answer to go wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
@@ -17,21 +17,21 @@ pub enum FaultKind {
     Unavailable,
     /// 429 with `Retry-After: 1`.
     TooManyRequests,
-    /// 408.
+    /// 408 with Clerk's error body.
     RequestTimeout,
-    /// The connection closes before any answer.
+    /// The connection closes before the response.
     Reset,
     /// The connection closes in the middle of the body.
     CutBody,
-    /// Half the body, then silence.
+    /// The first half of the body, and then nothing more.
     StalledBody,
-    /// 200 with JSON that breaks off.
+    /// 200 with truncated JSON.
     MalformedJson,
     /// 200 with an HTML page.
     Html,
-    /// A page of at most 3 rows, whatever was asked for.
+    /// A page of at most 3 rows, whatever the requested limit.
     ClampedPage,
-    /// 200 with nothing in it.
+    /// 200 with an empty body.
     EmptyBody,
     /// 404 with Clerk's error body.
     NotFound,
@@ -42,7 +42,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Every kind that a client is to survive by asking again.
+    /// The kinds that a client must survive by retrying.
     pub const ALL: [Self; 12] = [
         Self::ServerError,
         Self::BadGatewayHtml,
@@ -58,7 +58,7 @@ impl FaultKind {
         Self::EmptyBody,
     ];
 
-    /// The kinds that are final.
+    /// The kinds that a client must not retry.
     pub const FINAL: [Self; 3] = [Self::NotFound, Self::GatewayForbidden, Self::GatewayNotFound];
 
     const fn name(self) -> &'static str {
@@ -93,11 +93,11 @@ impl FromStr for FaultKind {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut kinds = Self::ALL.into_iter().chain(Self::FINAL);
-        kinds.find(|kind| kind.name() == text).ok_or_else(|| format!("no fault is called {text:?}"))
+        kinds.find(|kind| kind.name() == text).ok_or_else(|| format!("unknown fault kind {text:?}"))
     }
 }
 
-/// What is answered to a cursor that is no row (any more); the contract does not say.
+/// The response to a cursor that is not a user, or no longer one. The API contract does not specify it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownCursor {
@@ -106,49 +106,49 @@ pub enum UnknownCursor {
     NotFound,
     /// 422.
     Unprocessable,
-    /// 200 and an empty page: the trap.
+    /// 200 with an empty page, which looks like the end of the list.
     EmptyPage,
 }
 
-/// Which requests go wrong, and how.
+/// Fault settings: which requests fail, and how.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Faults {
-    /// Every n-th matching request goes wrong; 0 for none.
+    /// Every n-th matching request fails; 0 for none.
     pub every: u64,
-    /// The kinds, taken in turn.
+    /// The kinds of faults, used in turn.
     pub kinds: Vec<FaultKind>,
-    /// At most so many.
+    /// Maximum number of faults; `None` for no maximum.
     pub limit: Option<u64>,
-    /// Only requests whose path contains this.
+    /// Only requests whose path contains this text match; `None` for all requests.
     pub path: Option<String>,
-    /// What is answered to a cursor that is no row.
+    /// Response to a cursor that is not a user.
     pub unknown_cursor: UnknownCursor,
-    /// The user whom every n-th cursor names is deleted right before the answer; 0 for none.
+    /// For every n-th request with a cursor, the user that it points to is deleted before the response; 0 for none.
     pub cursor_deleted_every: u64,
 }
 
 impl Faults {
-    /// Every n-th request goes wrong in one of these ways.
+    /// Creates settings by which every n-th request fails with one of these kinds, in turn.
     #[must_use]
     pub fn every(every: u64, kinds: impl Into<Vec<FaultKind>>) -> Self {
         Self { every, kinds: kinds.into(), ..Self::default() }
     }
 
-    /// Every request goes wrong in this way.
+    /// Creates settings by which every request fails with this kind.
     #[must_use]
     pub fn always(kind: FaultKind) -> Self {
         Self::every(1, [kind])
     }
 
-    /// The same for requests whose path contains `path` only.
+    /// Restricts the faults to requests whose path contains `path`.
     #[must_use]
     pub fn on(self, path: &str) -> Self {
         Self { path: Some(path.to_owned()), ..self }
     }
 }
 
-/// Counts requests and says which go wrong.
+/// Counts requests and decides which ones fail.
 #[derive(Debug, Default)]
 pub(super) struct FaultCounter {
     matching: u64,
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_nth_request_fails_in_turn_up_to_the_limit() {
+    fn every_nth_request_fails_with_the_next_kind_up_to_the_limit() {
         let faults = Faults { limit: Some(3), ..Faults::every(2, [FaultKind::Reset, FaultKind::Html]) };
         let mut counter = FaultCounter::default();
         let got: Vec<_> = (0..10).filter_map(|_| counter.next(&faults, "/v1/users")).collect();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn names_read_back() {
+    fn displayed_names_parse_back() {
         for kind in FaultKind::ALL.into_iter().chain(FaultKind::FINAL) {
             assert_eq!(kind.to_string().parse::<FaultKind>(), Ok(kind));
         }

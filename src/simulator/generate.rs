@@ -1,4 +1,4 @@
-//! A made-up instance: plausible on the whole, with the odd cases that break readers. All of it is invented.
+//! Generates a fictitious instance: plausible on the whole, with the rare cases that break readers.
 
 use rand::RngExt;
 
@@ -52,12 +52,12 @@ const STATUSES: [&str; 12] = [
     "pending",
 ];
 
-/// How far back the oldest user goes.
-const YEARS: i64 = 3 * 365 * DAY;
+/// Age of the oldest user, in milliseconds.
+const HISTORY: i64 = 3 * 365 * DAY;
 
-/// Fills an empty instance with `users` users, `organizations` organizations, and what belongs to them.
+/// Fills an empty instance with `users` users, `organizations` organizations, and their sessions and memberships.
 pub fn fill(model: &mut Model, users: usize, organizations: usize) {
-    let mut previous = model.now - YEARS;
+    let mut previous = model.now - HISTORY;
     for number in 0..users {
         let user = user(model, number, users, &mut previous);
         sessions(model, &user);
@@ -82,7 +82,7 @@ pub fn fill(model: &mut Model, users: usize, organizations: usize) {
     }
 }
 
-/// Somebody signs up now; gives the id.
+/// Signs up a new user now and returns the id.
 pub fn sign_up(model: &mut Model) -> String {
     let mut previous = model.now;
     let number = model.users.len() * 7 + 1;
@@ -100,11 +100,11 @@ pub fn sign_up(model: &mut Model) -> String {
     id
 }
 
-/// Imports a user who signed up elsewhere, with the moment of creation that they had there; returns the id.
+/// Imports a user from another system and returns the id. The user keeps the creation time of that system.
 pub fn import(model: &mut Model) -> String {
     let now = model.now;
     let number = model.users.len() * 7 + 3;
-    let created_at = now - model.random.random_range(1000..YEARS);
+    let created_at = now - model.random.random_range(1000..HISTORY);
     let user = User {
         created_at,
         updated_at: now,
@@ -119,14 +119,14 @@ pub fn import(model: &mut Model) -> String {
 
 fn user(model: &mut Model, number: usize, users: usize, previous: &mut i64) -> User {
     let now = model.now;
-    let slot = YEARS / i64::try_from(users.max(1)).unwrap_or(1);
-    // Every tenth user was created in the same millisecond as the one before: an import.
+    let slot = HISTORY / i64::try_from(users.max(1)).unwrap_or(1);
+    // Every tenth user has the creation time of the previous one, as after a bulk import.
     let created_at = if number % 10 == 9 {
         *previous
     } else {
         (*previous + model.random.random_range(1..=2 * slot.max(1))).min(now - 1000)
     };
-    *previous = created_at.max(now - YEARS + slot * i64::try_from(number).unwrap_or(0)).min(now - 1000);
+    *previous = created_at.max(now - HISTORY + slot * i64::try_from(number).unwrap_or(0)).min(now - 1000);
     let created_at = if number % 10 == 9 { created_at } else { *previous };
     let updated_at = model.random.random_range(created_at..=now);
     let last_active_at = last_active(model, created_at, now);
@@ -159,7 +159,9 @@ fn user(model: &mut Model, number: usize, users: usize, previous: &mut i64) -> U
     }
 }
 
-/// A day of activity: recent days are likelier; most moments are midnight, some are not; a few users never came.
+/// Draws the time of the last activity; `None` for the 8% of users who were never active.
+///
+/// Recent days are more likely. Most times are midnight, as in Clerk; some are not.
 fn last_active(model: &mut Model, created_at: i64, now: i64) -> Option<i64> {
     if model.random.random_bool(0.08) {
         return None;
@@ -172,8 +174,8 @@ fn last_active(model: &mut Model, created_at: i64, now: i64) -> Option<i64> {
     };
     #[expect(clippy::cast_possible_truncation, reason = "whole days")]
     let day = (now.div_euclid(DAY) - days as i64).max(created_at.div_euclid(DAY));
-    let moment = if model.random.random_bool(0.8) { 0 } else { model.random.random_range(0..DAY) };
-    Some((day * DAY + moment).min(now))
+    let time_of_day = if model.random.random_bool(0.8) { 0 } else { model.random.random_range(0..DAY) };
+    Some((day * DAY + time_of_day).min(now))
 }
 
 fn emails(model: &mut Model, number: usize, _created_at: i64) -> (Vec<EmailAddress>, Option<String>) {
@@ -203,19 +205,19 @@ fn phones(model: &mut Model, number: usize) -> Vec<PhoneNumber> {
 }
 
 fn accounts(model: &mut Model, number: usize) -> Vec<ExternalAccount> {
-    let many = [0, 1, 1, 0, 2][number % 5];
-    (0..many).map(|n| ExternalAccount { id: model.id("eac_"), provider: PROVIDERS[(number + n) % 4] }).collect()
+    let count = [0, 1, 1, 0, 2][number % 5];
+    (0..count).map(|n| ExternalAccount { id: model.id("eac_"), provider: PROVIDERS[(number + n) % 4] }).collect()
 }
 
-/// Sessions of a user: up to the last activity, the newest one as old as that.
+/// Adds one to three sessions of a user, the newest from about the last activity. Users without activity have none.
 fn sessions(model: &mut Model, user: &User) {
     let Some(last_active_at) = user.last_active_at else { return };
     let now = model.now;
     let count = model.random.random_range(1..=3);
     for number in 0..count {
-        let begun =
+        let started_at =
             (last_active_at - i64::from(number) * 20 * DAY - model.random.random_range(0..DAY)).max(user.created_at);
-        let active = (begun + model.random.random_range(0..5 * DAY)).min(last_active_at.max(begun));
+        let active = (started_at + model.random.random_range(0..5 * DAY)).min(last_active_at.max(started_at));
         let status = STATUSES[model.random.random_range(0..STATUSES.len())].to_owned();
         let session = Session {
             id: model.id("sess_"),
@@ -228,18 +230,19 @@ fn sessions(model: &mut Model, user: &User) {
             has_activity: model.random.random_bool(0.9),
             last_active_organization_id: None,
             status,
-            created_at: begun,
+            created_at: started_at,
             updated_at: active,
             last_active_at: active,
-            expire_at: if number == 0 { now + 7 * DAY } else { begun + 7 * DAY },
-            abandon_at: begun + 30 * DAY,
+            expire_at: if number == 0 { now + 7 * DAY } else { started_at + 7 * DAY },
+            abandon_at: started_at + 30 * DAY,
+            device: None,
         };
         model.insert_session(session);
     }
 }
 
 fn organization(model: &mut Model, number: usize, users: &[String]) -> Organization {
-    let created_at = model.now - model.random.random_range(DAY..=YEARS);
+    let created_at = model.now - model.random.random_range(DAY..=HISTORY);
     let updated_at = model.random.random_range(created_at..=model.now);
     let owner = (!users.is_empty()).then(|| users[model.random.random_range(0..users.len())].clone());
     Organization {

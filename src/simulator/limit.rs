@@ -1,19 +1,19 @@
-//! A fixed-window rate limit, as Clerk has it.
+//! A fixed-window rate limit, like Clerk's.
 
 use std::time::{Duration, Instant};
 
-/// So many requests per window; more get 429.
+/// A number of requests per window. Requests beyond it get status 429.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
-    /// Requests allowed in a window.
+    /// Number of requests allowed per window.
     pub requests: u32,
-    /// The window's length.
+    /// Length of the window.
     pub window: Duration,
-    /// Whether answers carry `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    /// Whether responses have the headers `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
     pub headers: bool,
 }
 
-/// What the limit says to one request.
+/// The rate limit's decision about one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub allowed: bool,
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_admits_its_share_and_starts_again() {
+    fn a_window_admits_requests_up_to_the_limit_and_then_resets() {
         let limit = RateLimit { requests: 2, window: Duration::from_secs(10), headers: false };
         let (mut window, start) = (Window::default(), Instant::now());
         assert!(window.admit(limit, start).allowed);

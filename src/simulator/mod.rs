@@ -1,11 +1,12 @@
 //! A simulated Clerk instance: a real server with a real model, for the demo, the tests and the benches.
 //!
-//! It is written from the contract: listings with its filters, orders and refusals, counts, error bodies, a rate
-//! limit. It also does what the contract does not promise and networks do: it fails, stalls, cuts bodies, and its
-//! data change between two pages. Everything is drawn from one seed. It knows nothing of syncing or storage.
+//! It implements the API contract: lists with their filters, orders and errors, counts, error bodies and a rate limit.
+//! It can also misbehave as real networks do: it fails, stalls, cuts bodies off, and changes its data between two
+//! pages. One random seed determines all generated data. The simulator does not know about syncing or storage.
 //!
-//! Under `/_simulator` it tells the truth and takes orders, without a key: `GET truth?lookback_days=N`,
-//! `GET users`, `POST faults`, `POST changes`, `POST change?kind=K&count=N`, `POST clock?now=MS|advance=MS`.
+//! The endpoints under `/_simulator` inspect and control the simulator. They need no key:
+//! `GET truth?lookback_days=N`, `GET users`, `POST faults`, `POST changes`, `POST change?kind=K&count=N`,
+//! `POST clock?now=MS|advance=MS`.
 
 mod activity;
 mod answer;
@@ -13,8 +14,10 @@ mod change_kind;
 mod changes;
 mod config;
 mod corruption;
+mod device;
 mod faults;
 mod generate;
+mod life;
 mod limit;
 mod listing;
 pub mod model;
@@ -36,6 +39,7 @@ pub use change_kind::{ChangeKind, Changes};
 pub use config::SimulatorConfig;
 pub use corruption::Corruption;
 pub use faults::{FaultKind, Faults, UnknownCursor};
+pub use life::Life;
 pub use limit::RateLimit;
 pub use model::Model;
 pub use render::PRIVATE_MARKER;
@@ -44,7 +48,7 @@ pub use truth::Truth;
 
 use state::Shared;
 
-/// A simulated instance that listens; dropping it stops it.
+/// A running simulated instance. Dropping it stops the server.
 pub struct Simulator {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -52,10 +56,10 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Makes up an instance and listens.
+    /// Generates an instance and starts the server.
     ///
     /// # Errors
-    /// Where the address cannot be listened on.
+    /// If the server cannot listen on the configured address.
     pub async fn start(config: SimulatorConfig) -> std::io::Result<Self> {
         let listener = TcpListener::bind(config.address).await?;
         let address = listener.local_addr()?;
@@ -64,36 +68,38 @@ impl Simulator {
         Ok(Self { shared, address, server })
     }
 
-    /// Where it listens, for `--api-url`.
+    /// Returns the server's base URL, for `--api-url`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The key that it takes.
+    /// Returns the secret key that the server accepts.
     #[must_use]
     pub fn key(&self) -> String {
         self.shared.settings().key.clone()
     }
 
-    /// What time it is there, Unix milliseconds, if its clock stands still.
+    /// Returns the time of the fixed clock in Unix milliseconds; `None` if the server uses the real clock.
     #[must_use]
     pub fn standing_clock(&self) -> Option<i64> {
         self.shared.settings().now
     }
 
-    /// Looks at the model, or changes it.
+    /// Calls `act` with the locked model, to read or change it.
     pub fn with_model<T>(&self, act: impl FnOnce(&mut Model) -> T) -> T {
         act(&mut self.shared.model())
     }
 
-    /// What a perfect reader would know now.
+    /// Returns the instance's true counts and metrics as of now.
     #[must_use]
     pub fn truth(&self, lookback_days: u32) -> Truth {
         Truth::of(&self.shared.model(), lookback_days)
     }
 
-    /// Changes the settings, from the next request on. Other changes between lists are counted anew.
+    /// Changes the settings. They take effect with the next request.
+    ///
+    /// If `changes` differs afterwards, the counter of list requests restarts at zero.
     pub fn set(&self, change: impl FnOnce(&mut SimulatorConfig)) {
         let mut settings = self.shared.settings();
         let before = settings.changes.clone();
@@ -103,30 +109,32 @@ impl Simulator {
         }
     }
 
-    /// Lets these requests go wrong, counted from the next one.
+    /// Replaces the fault settings. Requests are counted from the next one.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.settings().faults = faults;
         self.shared.reset_fault_counter();
     }
 
-    /// The requests that came in so far, the simulator's own left out.
+    /// Returns the latest API requests, oldest first, up to 100,000.
+    ///
+    /// Requests to `/_simulator` are not recorded.
     #[must_use]
     pub fn requests(&self) -> Vec<RequestRecord> {
         self.shared.records()
     }
 
-    /// How many came in so far.
+    /// Returns the number of API requests so far.
     #[must_use]
     pub fn request_count(&self) -> u64 {
         self.shared.record_count()
     }
 
-    /// Forgets the requests that came in so far.
+    /// Clears the recorded requests and their count.
     pub fn clear_requests(&self) {
         self.shared.clear_records();
     }
 
-    /// Ends when the server does, which it does not by itself.
+    /// Waits until the server ends. The server never ends by itself.
     pub async fn stopped(&self) {
         while !self.server.is_finished() {
             tokio::time::sleep(Duration::from_secs(1)).await;

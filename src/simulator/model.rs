@@ -1,46 +1,49 @@
-//! The instance itself: users, sessions, organizations and memberships that can be created, changed and deleted
-//! between two requests. It knows nothing of HTTP.
+//! The data of the instance: users, sessions, organizations and memberships. They can be created, changed and deleted
+//! between two requests. The model does not know about HTTP.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
+pub use super::device::Device;
 pub use super::ordered::Ordered;
 
-/// A day in milliseconds.
+/// Milliseconds per day.
 pub const DAY: i64 = 86_400_000;
 
 /// An e-mail address of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailAddress {
-    /// Its id.
+    /// The id.
     pub id: String,
     /// The address.
     pub address: String,
-    /// The verification's status; none where it has no verification.
+    /// Status of the verification; `None` if the address has no verification.
     pub verification: Option<&'static str>,
 }
 
 /// A phone number of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhoneNumber {
-    /// Its id.
+    /// The id.
     pub id: String,
     /// The number.
     pub number: String,
 }
 
-/// An account of a user elsewhere.
+/// A user's account at another provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalAccount {
-    /// Its id.
+    /// The id.
     pub id: String,
     /// The provider, such as `oauth_google`.
     pub provider: &'static str,
 }
 
-/// A user. All times are Unix milliseconds. What is bulky and says nothing is made up when it is rendered.
+/// A user. All times are Unix milliseconds.
+///
+/// Fields that only add bulk to a response are not stored; rendering generates them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, clippy::struct_excessive_bools, reason = "the fields are Clerk's")]
 pub struct User {
@@ -81,25 +84,8 @@ pub struct Session {
     pub last_active_at: i64,
     pub expire_at: i64,
     pub abandon_at: i64,
-}
-
-/// Where sessions are active.
-const PLACES: [(&str, &str); 7] = [
-    ("Aarhus", "DK"),
-    ("Berlin", "DE"),
-    ("Chicago", "US"),
-    ("Kraków", "PL"),
-    ("New York", "US"),
-    ("São Paulo", "BR"),
-    ("Zürich", "CH"),
-];
-
-impl Session {
-    /// City and country of its latest activity.
-    #[must_use]
-    pub fn place(&self) -> (&'static str, &'static str) {
-        PLACES[usize::try_from(self.created_at.unsigned_abs()).unwrap_or(0) % PLACES.len()]
-    }
+    /// The device and browser; `None` for one that follows from the id.
+    pub device: Option<Device>,
 }
 
 /// An organization. All times are Unix milliseconds.
@@ -117,7 +103,7 @@ pub struct Organization {
     pub last_active_at: i64,
 }
 
-/// That a user is a member of an organization.
+/// The membership of a user in an organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are Clerk's")]
 pub struct Membership {
@@ -128,33 +114,33 @@ pub struct Membership {
     pub created_at: i64,
 }
 
-/// Everything that an instance knows.
+/// All data of an instance.
 #[derive(Debug)]
 pub struct Model {
     /// Users, oldest first.
     pub users: Ordered<User>,
     /// Sessions, oldest first.
     pub sessions: Ordered<Session>,
-    /// Ids of a user's sessions.
+    /// Session ids by user id.
     pub sessions_of: HashMap<String, Vec<String>>,
     /// Organizations, oldest first.
     pub organizations: Ordered<Organization>,
     /// Memberships, oldest first.
     pub memberships: Ordered<Membership>,
-    /// How many members each organization has.
+    /// Number of members by organization id.
     pub members: HashMap<String, i64>,
-    /// Users, organizations and sessions that are listed broken, by the id that they have.
+    /// How users, organizations and sessions are corrupted in lists, by original id.
     pub corrupt: HashMap<String, super::Corruption>,
-    /// The days on which users were active and that nothing shows any more, by user: days since 1970.
-    pub(super) past: BTreeMap<String, BTreeSet<i64>>,
-    /// How many days ago a user may have been active last.
+    /// Days of activity that no row shows any more, by user id. Days are counted from 1970-01-01.
+    pub(super) hidden_days: BTreeMap<String, BTreeSet<i64>>,
+    /// Number of days that the activity of users goes back.
     pub(super) activity_days: u32,
     pub(super) random: ChaCha8Rng,
     pub(super) now: i64,
 }
 
 impl Model {
-    /// An empty instance at `now`, its changes drawn from `seed`.
+    /// Creates an empty instance at the time `now` (Unix milliseconds). `seed` determines its random changes.
     #[must_use]
     pub fn new(seed: u64, now: i64) -> Self {
         Self {
@@ -165,20 +151,20 @@ impl Model {
             memberships: Ordered::default(),
             members: HashMap::new(),
             corrupt: HashMap::new(),
-            past: BTreeMap::new(),
+            hidden_days: BTreeMap::new(),
             activity_days: super::config::ACTIVITY_DAYS,
             random: ChaCha8Rng::seed_from_u64(seed),
             now,
         }
     }
 
-    /// What time it is, Unix milliseconds.
+    /// Returns the instance's time in Unix milliseconds.
     #[must_use]
     pub fn now(&self) -> i64 {
         self.now
     }
 
-    /// A random id with Clerk's look: not in the order of creation.
+    /// Returns a random id in Clerk's format. Ids do not sort by creation time.
     pub fn id(&mut self, prefix: &str) -> String {
         const LETTERS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let mut id = String::with_capacity(prefix.len() + 27);
@@ -189,19 +175,19 @@ impl Model {
         id
     }
 
-    /// Adds a session that has been made up elsewhere.
+    /// Adds a session as it is.
     pub fn insert_session(&mut self, session: Session) {
         self.sessions_of.entry(session.user_id.clone()).or_default().push(session.id.clone());
         self.sessions.insert(session.created_at, &session.id.clone(), session);
     }
 
-    /// Adds a membership; does nothing where organization or user are not there.
+    /// Adds a membership as it is, without checking that its organization and user exist.
     pub fn insert_membership(&mut self, membership: Membership) {
         *self.members.entry(membership.organization_id.clone()).or_default() += 1;
         self.memberships.insert(membership.created_at, &membership.id.clone(), membership);
     }
 
-    /// Changes the profile of a user: moves `updated_at`, not the activity.
+    /// Changes a user's profile. This updates `updated_at`, but not `last_active_at`.
     pub fn update_profile(&mut self, id: &str) {
         let number: u32 = self.random.random_range(0..100_000);
         let now = self.now;
@@ -212,7 +198,7 @@ impl Model {
         }
     }
 
-    /// Gives a user another primary address.
+    /// Adds an e-mail address to a user and makes it the primary one.
     pub fn change_email(&mut self, id: &str) {
         let email_id = self.id("idn_");
         let now = self.now;
@@ -224,7 +210,7 @@ impl Model {
         }
     }
 
-    /// Bans a user, or lifts the ban: moves `updated_at`, not the activity.
+    /// Bans or unbans a user. This updates `updated_at`, but not `last_active_at`.
     pub fn ban(&mut self, id: &str, banned: bool) {
         let now = self.now;
         if let Some(user) = self.users.get_mut(id) {
@@ -233,9 +219,9 @@ impl Model {
         }
     }
 
-    /// Deletes a user with sessions and memberships.
+    /// Deletes a user together with the user's sessions and memberships.
     pub fn delete_user(&mut self, id: &str) {
-        self.note_past(id);
+        self.record_visible_days(id);
         self.users.remove(id);
         for session in self.sessions_of.remove(id).unwrap_or_default() {
             self.sessions.remove(&session);
@@ -247,8 +233,9 @@ impl Model {
         }
     }
 
-    /// A user is active now, in the session that began last or in a new one: the day of activity moves, `updated_at` does
-    /// not.
+    /// Makes a user active now, in the user's newest session or in a new one, with equal chances.
+    ///
+    /// This updates the user's `last_active_at`, but not the user's `updated_at`. Impersonated sessions are not used.
     pub fn record_activity(&mut self, id: &str) {
         let is_own = |session: &&String| self.sessions.get(session).is_some_and(|session| session.actor.is_none());
         let newest = self.sessions_of.get(id).and_then(|sessions| sessions.iter().rev().find(is_own)).cloned();
@@ -258,18 +245,18 @@ impl Model {
         }
     }
 
-    /// A user signs in now.
+    /// Signs a user in now.
     pub fn sign_in(&mut self, id: &str) {
-        if self.be_active(id) {
+        if self.mark_active(id) {
             self.create_session(id);
         }
     }
 
-    /// The user of a session is active in it now.
+    /// Makes the user of a session active in it now. Does nothing for an impersonated session.
     pub fn use_session(&mut self, id: &str) {
         let now = self.now;
         let user = self.sessions.get(id).filter(|session| session.actor.is_none()).map(|it| it.user_id.clone());
-        if user.is_some_and(|user| self.be_active(&user))
+        if user.is_some_and(|user| self.mark_active(&user))
             && let Some(session) = self.sessions.get_mut(id)
         {
             session.last_active_at = now;
@@ -277,30 +264,30 @@ impl Model {
         }
     }
 
-    /// Stamps a user with the day; whether there is one.
-    fn be_active(&mut self, id: &str) -> bool {
+    /// Sets a user's `last_active_at` to the current day. Returns `false` if there is no such user.
+    fn mark_active(&mut self, id: &str) -> bool {
         let now = self.now;
-        self.note_past(id);
+        self.record_visible_days(id);
         let Some(user) = self.users.get_mut(id) else { return false };
         user.last_active_at = Some(now.max(user.created_at).div_euclid(DAY) * DAY);
         true
     }
 
-    /// Begins a session of a user now.
+    /// Starts a session of a user now and returns its id.
     pub fn create_session(&mut self, user: &str) -> String {
         let now = self.now;
         if let Some(user) = self.users.get_mut(user) {
             user.last_sign_in_at = Some(now);
         }
-        self.begin_session(user, None)
+        self.start_session(user, None)
     }
 
-    /// Somebody begins a session as a user now: the user is not active by that.
+    /// Starts a session in which someone impersonates a user, and returns its id. The user does not become active.
     pub fn impersonate(&mut self, user: &str) -> String {
-        self.begin_session(user, Some("{\"sub\":\"user_support\",\"iss\":\"https://support.example\"}".to_owned()))
+        self.start_session(user, Some("{\"sub\":\"user_support\",\"iss\":\"https://support.example\"}".to_owned()))
     }
 
-    fn begin_session(&mut self, user: &str, actor: Option<String>) -> String {
+    fn start_session(&mut self, user: &str, actor: Option<String>) -> String {
         let (id, client_id, now) = (self.id("sess_"), self.id("client_"), self.now);
         self.insert_session(Session {
             id: id.clone(),
@@ -315,11 +302,12 @@ impl Model {
             last_active_at: now,
             expire_at: now + 7 * DAY,
             abandon_at: now + 30 * DAY,
+            device: None,
         });
         id
     }
 
-    /// Gives a session another status.
+    /// Sets the status of a session.
     pub fn end_session(&mut self, id: &str, status: &str) {
         let now = self.now;
         if let Some(session) = self.sessions.get_mut(id) {
@@ -328,10 +316,10 @@ impl Model {
         }
     }
 
-    /// Clerk forgets a session.
+    /// Removes a session, as Clerk's clean-up does.
     pub fn clean_up_session(&mut self, id: &str) {
         if let Some(user) = self.sessions.get(id).map(|session| session.user_id.clone()) {
-            self.note_past(&user);
+            self.record_visible_days(&user);
         }
         if let Some(session) = self.sessions.remove(id)
             && let Some(sessions) = self.sessions_of.get_mut(&session.user_id)
@@ -340,7 +328,7 @@ impl Model {
         }
     }
 
-    /// Founds an organization now.
+    /// Creates an organization now and returns its id.
     pub fn create_organization(&mut self) -> String {
         let (id, now) = (self.id("org_"), self.now);
         let number = self.organizations.len();
@@ -359,7 +347,7 @@ impl Model {
         id
     }
 
-    /// Gives an organization another name.
+    /// Renames an organization.
     pub fn rename_organization(&mut self, id: &str) {
         let now = self.now;
         let number: u32 = self.random.random_range(0..100_000);
@@ -369,7 +357,7 @@ impl Model {
         }
     }
 
-    /// Deletes an organization with its memberships.
+    /// Deletes an organization together with its memberships.
     pub fn delete_organization(&mut self, id: &str) {
         self.organizations.remove(id);
         let memberships: Vec<_> =
@@ -380,7 +368,7 @@ impl Model {
         self.members.remove(id);
     }
 
-    /// Makes a user a member of an organization now.
+    /// Adds a user to an organization now. Does nothing if either does not exist.
     pub fn add_member(&mut self, organization: &str, user: &str) {
         if self.organizations.get(organization).is_none() || self.users.get(user).is_none() {
             return;
@@ -395,7 +383,7 @@ impl Model {
         });
     }
 
-    /// Ends a membership.
+    /// Removes a membership.
     pub fn remove_member(&mut self, id: &str) {
         if let Some(membership) = self.memberships.remove(id)
             && let Some(members) = self.members.get_mut(&membership.organization_id)

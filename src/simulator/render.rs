@@ -1,13 +1,14 @@
-//! Rows as JSON, in full: every field that the contract names, with the bulk that real rows have.
+//! Renders rows as JSON, with every field of the API contract and the size of real rows.
 
 use std::fmt::Write;
 
+use super::device::Device;
 use super::model::{EmailAddress, Membership, Organization, Session, User};
 
-/// What stands in private metadata; it must never be found in a lake.
+/// The content of all private metadata. It must never appear in a lake.
 pub const PRIVATE_MARKER: &str = "private-marker-do-not-store";
 
-/// Writes a JSON string, quotes included.
+/// Writes a JSON string, including the quotes.
 pub fn string(out: &mut String, text: &str) {
     out.push('"');
     let mut clean = 0;
@@ -23,7 +24,7 @@ pub fn string(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// A string, or null.
+/// Writes a JSON string, or null.
 fn optional(out: &mut String, text: Option<&str>) {
     match text {
         Some(text) => string(out, text),
@@ -40,7 +41,7 @@ fn number(out: &mut String, number: Option<i64>) {
     }
 }
 
-/// `"name":`, with a comma before it.
+/// Writes `,"name":` and then the value.
 macro_rules! field {
     ($out:expr, $name:literal, $write:expr) => {{
         $out.push_str(concat!(",\"", $name, "\":"));
@@ -48,7 +49,7 @@ macro_rules! field {
     }};
 }
 
-/// A user, as `GET /v1/users` lists it.
+/// Writes a user as `GET /v1/users` lists it.
 pub fn user(out: &mut String, user: &User) {
     out.push_str("{\"object\":\"user\"");
     field!(out, "id", string(out, &user.id));
@@ -185,7 +186,7 @@ fn accounts(out: &mut String, user: &User) {
     });
 }
 
-/// A session, as `GET /v1/sessions` lists it.
+/// Writes a session as `GET /v1/sessions` lists it.
 pub fn session(out: &mut String, session: &Session) {
     let _ = write!(
         out,
@@ -198,15 +199,13 @@ pub fn session(out: &mut String, session: &Session) {
     string(out, &session.status);
     field!(out, "last_active_organization_id", optional(out, session.last_active_organization_id.as_deref()));
     if session.has_activity {
-        let mobile = session.id.ends_with(|c: char| c.is_ascii_digit());
+        let Device { device_type, is_mobile, browser } = session.device();
         let (city, country) = session.place();
         let _ = write!(
             out,
-            ",\"latest_activity\":{{\"object\":\"session_activity\",\"id\":\"sess_activity_{}\",\"device_type\":\"{}\",\"is_mobile\":{mobile},\
-             \"browser_name\":\"{}\",\"browser_version\":\"141.0\",\"ip_address\":\"192.0.2.{}\",\"city\":\"{}\",\"country\":\"{}\"}}",
+            ",\"latest_activity\":{{\"object\":\"session_activity\",\"id\":\"sess_activity_{}\",\"device_type\":\"{device_type}\",\"is_mobile\":{is_mobile},\
+             \"browser_name\":\"{browser}\",\"browser_version\":\"141.0\",\"ip_address\":\"192.0.2.{}\",\"city\":\"{}\",\"country\":\"{}\"}}",
             session.id,
-            if mobile { "iPhone" } else { "Macintosh" },
-            if mobile { "Mobile Safari" } else { "Firefox" },
             session.id.len(),
             city,
             country
@@ -219,7 +218,7 @@ pub fn session(out: &mut String, session: &Session) {
     );
 }
 
-/// An organization, as `GET /v1/organizations` lists it; `members` is there only where it was asked for.
+/// Writes an organization as `GET /v1/organizations` lists it. If `members` is `None`, `members_count` is left out.
 pub fn organization(out: &mut String, organization: &Organization, members: Option<i64>) {
     let _ = write!(out, "{{\"object\":\"organization\",\"id\":\"{}\"", organization.id);
     field!(out, "name", string(out, &organization.name));
@@ -245,16 +244,16 @@ pub fn organization(out: &mut String, organization: &Organization, members: Opti
     out.push('}');
 }
 
-/// A membership, as `GET /v1/organization_memberships` lists it, with its organization and user.
-pub fn membership(out: &mut String, membership: &Membership, of: Option<&Organization>, user: Option<&User>) {
+/// Writes a membership as `GET /v1/organization_memberships` lists it, with its organization and user.
+pub fn membership(out: &mut String, membership: &Membership, parent: Option<&Organization>, user: Option<&User>) {
     let _ = write!(
         out,
         "{{\"object\":\"organization_membership\",\"id\":\"{}\",\"role\":\"{}\",\"role_name\":\"Member\",\"permissions\":[\"org:sys_profile:manage\"],\
          \"public_metadata\":{{}},\"private_metadata\":{{\"note\":\"{PRIVATE_MARKER}\"}},\"created_at\":{},\"updated_at\":{},\"organization\":",
         membership.id, membership.role, membership.created_at, membership.created_at
     );
-    match of {
-        Some(of) => organization(out, of, None),
+    match parent {
+        Some(parent) => organization(out, parent, None),
         None => out.push_str("null"),
     }
     let _ = write!(out, ",\"public_user_data\":{{\"user_id\":\"{}\"", membership.user_id);
@@ -268,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_are_escaped_as_json_wants_it() {
+    fn escaped_strings_parse_back_as_json() {
         for text in ["", "plain", "a \"quoted\" \\ back", "new\nline", "Zoë 🦀"] {
             let mut out = String::new();
             string(&mut out, text);

@@ -1,20 +1,20 @@
-//! Clerk's endpoints, and the simulator's own under `/_simulator`.
+//! Clerk's endpoints, and the simulator's control endpoints under `/_simulator`.
 
-use super::answer::{Reply, refusal};
+use super::answer::{Reply, error_reply};
 use super::change_kind::{ChangeKind, Changes};
 use super::faults::Faults;
-use super::listing::{self, Parameters, Part, Ties};
+use super::listing::{self, PageRange, Parameters, TieOrder};
 use super::model::Model;
 use super::state::Shared;
 use super::truth::Truth;
 use super::{corruption, generate, render};
 
-/// Whether `path` is a list that changes may happen before.
+/// Returns whether a request to `path` counts as a list request. Changes are made before list requests only.
 pub(super) fn is_list(path: &str) -> bool {
     matches!(path, "/v1/users" | "/v1/sessions" | "/v1/organizations" | "/v1/organization_memberships")
 }
 
-/// Answers a request to Clerk's API.
+/// Returns the response to a request to Clerk's API.
 pub(super) fn clerk(shared: &Shared, path: &str, parameters: &Parameters, clamp: Option<usize>) -> Reply {
     let result = match path {
         "/v1/users" => users(shared, parameters, clamp),
@@ -23,13 +23,13 @@ pub(super) fn clerk(shared: &Shared, path: &str, parameters: &Parameters, clamp:
         "/v1/organizations" => organizations(shared, parameters, clamp),
         "/v1/organization_memberships" => memberships(shared, parameters, clamp),
         "/v1/instance" => Ok(instance(shared)),
-        "/v1/clients" => Err(refusal(410, "endpoint_gone", "This endpoint is no longer available")),
+        "/v1/clients" => Err(error_reply(410, "endpoint_gone", "This endpoint is no longer available")),
         _ => match path.strip_prefix("/v1/users/") {
             Some(id) => user(shared, id),
-            None => Err(refusal(404, "resource_not_found", "Resource not found")),
+            None => Err(error_reply(404, "resource_not_found", "Resource not found")),
         },
     };
-    result.unwrap_or_else(|refused| refused)
+    result.unwrap_or_else(|error| error)
 }
 
 fn total(count: usize) -> String {
@@ -39,7 +39,7 @@ fn total(count: usize) -> String {
 fn instance(shared: &Shared) -> Reply {
     let settings = shared.settings();
     if let Some(status) = settings.instance_status {
-        return refusal(status, "resource_not_found", "This key may not read the instance");
+        return error_reply(status, "resource_not_found", "This key is not allowed to read the instance");
     }
     let body = serde_json::json!({
         "object": "instance", "id": settings.instance_id, "environment_type": settings.environment_type,
@@ -49,43 +49,43 @@ fn instance(shared: &Shared) -> Reply {
 }
 
 fn users(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
-    let part = listing::part(parameters, clamp)?;
+    let range = listing::page_range(parameters, clamp)?;
     let unknown_cursor = shared.settings().faults.unknown_cursor;
-    let heeded = shared.settings().creation_filters;
-    let parameters = &if heeded { parameters.clone() } else { parameters.without("created_at_") };
+    let filters_apply = shared.settings().creation_filters;
+    let parameters = &if filters_apply { parameters.clone() } else { parameters.without("created_at_") };
     if let Some(cursor) = parameters.get("starting_after") {
         shared.delete_cursor(cursor);
     }
-    let ties = ties(shared);
+    let ties = tie_order(shared);
     let model = shared.model();
-    let rows = listing::users(&model, parameters, part, unknown_cursor, ties)?;
+    let rows = listing::users(&model, parameters, range, unknown_cursor, ties)?;
     let rows = array(&rows, 3000, |out, row| {
         corruption::render(out, model.corrupt.get(&row.id), |out| render::user(out, row));
     });
     Ok(Reply::json(rows))
 }
 
-fn ties(shared: &Shared) -> Ties {
-    if shared.settings().unstable_ties { Ties::Shuffled(shared.record_count()) } else { Ties::Stable }
+fn tie_order(shared: &Shared) -> TieOrder {
+    if shared.settings().unstable_ties { TieOrder::Shuffled(shared.record_count()) } else { TieOrder::Stable }
 }
 
 fn user(shared: &Shared, id: &str) -> Result<Reply, Reply> {
     let model = shared.model();
     let user =
-        model.users.get(id).ok_or_else(|| refusal(404, "resource_not_found", "No user was found with this id"))?;
+        model.users.get(id).ok_or_else(|| error_reply(404, "resource_not_found", "No user was found with this id"))?;
     let mut body = String::new();
     render::user(&mut body, user);
     Ok(Reply::json(body))
 }
 
 fn sessions(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
-    let part = listing::part(parameters, clamp)?;
+    let range = listing::page_range(parameters, clamp)?;
     let plain = parameters.get("user_id").is_none() && parameters.get("client_id").is_none();
     if plain && !shared.settings().plain_session_listing {
-        return Err(refusal(422, "form_param_missing", "user_id or client_id must be provided"));
+        return Err(error_reply(422, "form_param_missing", "user_id or client_id must be provided"));
     }
     let model = shared.model();
-    let (rows, count) = listing::sessions(&model, parameters, part);
+    let (rows, count) = listing::sessions(&model, parameters, range);
     let rows = array(&rows, 700, |out, row| {
         corruption::render(out, model.corrupt.get(&row.id), |out| render::session(out, row));
     });
@@ -93,40 +93,40 @@ fn sessions(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> R
 }
 
 fn organizations(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
-    let part = organization_part(shared, parameters, clamp)?;
-    let ties = ties(shared);
+    let range = organization_page_range(shared, parameters, clamp)?;
+    let ties = tie_order(shared);
     let model = shared.model();
-    let rows = listing::organizations(&model, parameters, part, ties)?;
-    let counted = parameters.flag("include_members_count");
+    let rows = listing::organizations(&model, parameters, range, ties)?;
+    let with_members = parameters.flag("include_members_count");
     let rows = array(&rows, 800, |out, row| {
-        let members = counted.then(|| model.members.get(&row.id).copied().unwrap_or(0));
+        let members = with_members.then(|| model.members.get(&row.id).copied().unwrap_or(0));
         corruption::render(out, model.corrupt.get(&row.id), |out| render::organization(out, row, members));
     });
     Ok(Reply::json(envelope(&rows, model.organizations.len())))
 }
 
 fn memberships(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
-    let part = organization_part(shared, parameters, clamp)?;
+    let range = organization_page_range(shared, parameters, clamp)?;
     let model = shared.model();
     let mut rows: Vec<_> = model.memberships.iter().collect();
     if parameters.get("order_by").is_some_and(|order| order.starts_with('-')) {
         rows.reverse();
     }
-    let rows: Vec<_> = rows.into_iter().skip(part.offset).take(part.limit).collect();
+    let rows: Vec<_> = rows.into_iter().skip(range.offset).take(range.limit).collect();
     let rows = array(&rows, 1200, |out, row| {
         render::membership(out, row, model.organizations.get(&row.organization_id), model.users.get(&row.user_id));
     });
     Ok(Reply::json(envelope(&rows, model.memberships.len())))
 }
 
-fn organization_part(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Part, Reply> {
+fn organization_page_range(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<PageRange, Reply> {
     match shared.settings().organizations_status {
-        Some(status) => Err(refusal(
+        Some(status) => Err(error_reply(
             status,
             "organization_not_enabled_in_instance",
             "The organizations feature is not enabled for this instance",
         )),
-        None => listing::part(parameters, clamp),
+        None => listing::page_range(parameters, clamp),
     }
 }
 
@@ -147,7 +147,7 @@ fn envelope(rows: &str, total: usize) -> String {
     format!("{{\"data\":{rows},\"total_count\":{total}}}")
 }
 
-/// Answers a request to the simulator itself: no key, no limit, no faults.
+/// Returns the response to a control request. No key, rate limit or faults apply.
 pub(super) fn simulator(shared: &Shared, path: &str, parameters: &Parameters, body: &[u8]) -> Reply {
     let days = parameters.get("lookback_days").and_then(|days| days.parse().ok()).unwrap_or(30);
     match path {
@@ -157,11 +157,11 @@ pub(super) fn simulator(shared: &Shared, path: &str, parameters: &Parameters, bo
         "/_simulator/changes" => set(body, |changes: Option<Changes>| shared.settings().changes = changes),
         "/_simulator/change" => change(shared, parameters),
         "/_simulator/clock" => clock(shared, parameters),
-        _ => refusal(404, "resource_not_found", "The simulator has no such endpoint"),
+        _ => error_reply(404, "resource_not_found", "Unknown simulator endpoint"),
     }
 }
 
-/// All users as they are listed, one to a line.
+/// Returns all users as the API lists them, one per line.
 fn all_users(model: &Model) -> String {
     let mut out = String::new();
     for user in model.users.iter() {
@@ -181,7 +181,7 @@ fn set<T: serde::de::DeserializeOwned>(body: &[u8], set: impl FnOnce(T)) -> Repl
             set(value);
             Reply::json("{}".to_owned())
         }
-        Err(error) => refusal(422, "form_param_format_invalid", &error.to_string()),
+        Err(error) => error_reply(422, "form_param_format_invalid", &error.to_string()),
     }
 }
 
@@ -194,7 +194,7 @@ fn change(shared: &Shared, parameters: &Parameters) -> Reply {
         Err(_) if kind == "sign-up" => (0..count).for_each(|_| {
             generate::sign_up(&mut model);
         }),
-        Err(error) => return refusal(422, "form_param_value_invalid", &error),
+        Err(error) => return error_reply(422, "form_param_value_invalid", &error),
     }
     Reply::json("{}".to_owned())
 }

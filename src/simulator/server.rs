@@ -1,4 +1,4 @@
-//! HTTP: one connection after the other, each request held to the key, the limit, the faults and the changes.
+//! The HTTP server. Each request passes the rate limit, the injected faults, the key check and the changes.
 
 use std::io;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::answer::{Body, Reply, compressed, cut, refusal, stalled, whole};
+use super::answer::{Body, Reply, compressed, cut, error_reply, stalled, whole};
 use super::faults::FaultKind;
 use super::limit::{RateLimit, Verdict};
 use super::listing::Parameters;
 use super::routes;
 use super::state::{RequestRecord, Shared};
 
-/// Takes connections until it is aborted; its connections end with it.
+/// Accepts connections until the task is aborted. Its open connections end with it.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
@@ -72,7 +72,7 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
     let reply = answer(shared, &path, &parameters, &headers, limit, fault);
     shared.record(record(path, parameters, &headers, &reply, fault));
     if fault == Some(FaultKind::Reset) {
-        return Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset on purpose"));
+        return Err(io::Error::new(io::ErrorKind::ConnectionReset, "connection reset by an injected fault"));
     }
     Ok(send(shared, reply, &headers, limit, fault))
 }
@@ -87,15 +87,15 @@ fn answer(
 ) -> Reply {
     if let Some((_, verdict)) = limit.filter(|(_, verdict)| !verdict.allowed) {
         let wait = verdict.until_reset.as_secs() + u64::from(verdict.until_reset.subsec_nanos() > 0);
-        return refusal(429, "too_many_requests", "Too many requests, retry later").after(wait.max(1));
+        return error_reply(429, "too_many_requests", "Too many requests, retry later").after(wait.max(1));
     }
-    if let Some(reply) = fault.and_then(faulty) {
+    if let Some(reply) = fault.and_then(fault_reply) {
         return reply;
     }
     let expected = format!("Bearer {}", shared.settings().key);
     if headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) != Some(expected.as_str()) {
         let message = "The provided Clerk Secret Key is invalid. Make sure that your Clerk Secret Key is correct.";
-        return refusal(401, "clerk_key_invalid", message);
+        return error_reply(401, "clerk_key_invalid", message);
     }
     if routes::is_list(path) {
         shared.change_before_list();
@@ -105,21 +105,21 @@ fn answer(
     routes::clerk(shared, path, parameters, clamp)
 }
 
-/// The answer that takes the place of the right one.
-fn faulty(fault: FaultKind) -> Option<Reply> {
+/// Returns the response that a fault sends instead of the regular one; `None` if the regular one is sent.
+fn fault_reply(fault: FaultKind) -> Option<Reply> {
     match fault {
         FaultKind::ServerError => {
-            Some(refusal(500, "internal_clerk_error", "There was an internal error on our servers"))
+            Some(error_reply(500, "internal_clerk_error", "There was an internal error on our servers"))
         }
         FaultKind::BadGatewayHtml => Some(Reply::html(502)),
-        FaultKind::Unavailable => Some(refusal(503, "service_unavailable", "Try again").after(1)),
+        FaultKind::Unavailable => Some(error_reply(503, "service_unavailable", "Try again").after(1)),
         FaultKind::TooManyRequests => {
-            Some(refusal(429, "too_many_requests", "Too many requests, retry later").after(1))
+            Some(error_reply(429, "too_many_requests", "Too many requests, retry later").after(1))
         }
-        FaultKind::RequestTimeout => Some(refusal(408, "request_timeout", "The request took too long")),
+        FaultKind::RequestTimeout => Some(error_reply(408, "request_timeout", "The request took too long")),
         FaultKind::Html => Some(Reply::html(200)),
         FaultKind::EmptyBody => Some(Reply::json(String::new())),
-        FaultKind::NotFound => Some(refusal(404, "resource_not_found", "Resource not found")),
+        FaultKind::NotFound => Some(error_reply(404, "resource_not_found", "Resource not found")),
         FaultKind::GatewayForbidden => Some(Reply::text(403, "RBAC: access denied")),
         FaultKind::GatewayNotFound => Some(Reply::text(404, "404 page not found")),
         _ => None,

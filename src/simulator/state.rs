@@ -1,4 +1,5 @@
-//! What all connections share: settings that may change while it runs, the model, the clock and the records.
+//! State that all connections share: the settings, which may change at any time, the model, the clock and the
+//! request records.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,27 +12,27 @@ use super::faults::{FaultCounter, FaultKind};
 use super::limit::{Verdict, Window};
 use super::model::Model;
 
-/// How many requests are remembered.
-const REMEMBERED: usize = 100_000;
+/// Maximum number of recorded requests.
+const MAX_RECORDS: usize = 100_000;
 
-/// A request that came in. The key itself is never kept.
+/// Record of one API request. It never contains the key.
 #[derive(Clone, Debug)]
 pub struct RequestRecord {
-    /// The path.
+    /// The URL path.
     pub path: String,
-    /// The parameters, decoded.
+    /// The query parameters, decoded.
     pub query: Vec<(String, String)>,
-    /// The status that was sent; 0 where the connection was closed instead.
+    /// The response status; 0 if the connection was closed instead.
     pub status: u16,
-    /// What went wrong on purpose.
+    /// The injected fault, if any.
     pub fault: Option<FaultKind>,
-    /// `Clerk-API-Version`.
+    /// The `Clerk-API-Version` header.
     pub api_version: Option<String>,
-    /// `User-Agent`.
+    /// The `User-Agent` header.
     pub user_agent: Option<String>,
-    /// `Accept-Encoding`.
+    /// The `Accept-Encoding` header.
     pub accept_encoding: Option<String>,
-    /// Whether there was an `Authorization` header.
+    /// Whether the request had an `Authorization` header.
     pub authorized: bool,
 }
 
@@ -40,8 +41,8 @@ pub(super) struct Shared {
     model: Mutex<Model>,
     window: Mutex<Window>,
     counter: Mutex<FaultCounter>,
-    lists: Mutex<u64>,
-    cursors: Mutex<u64>,
+    list_requests: Mutex<u64>,
+    cursor_requests: Mutex<u64>,
     records: Mutex<(u64, VecDeque<RequestRecord>)>,
 }
 
@@ -59,8 +60,8 @@ impl Shared {
             model: Mutex::new(model),
             window: Mutex::default(),
             counter: Mutex::default(),
-            lists: Mutex::default(),
-            cursors: Mutex::default(),
+            list_requests: Mutex::default(),
+            cursor_requests: Mutex::default(),
             records: Mutex::default(),
         }
     }
@@ -69,7 +70,7 @@ impl Shared {
         lock(&self.settings)
     }
 
-    /// The model, its clock brought up to now.
+    /// Locks the model and sets its clock to now.
     pub(super) fn model(&self) -> MutexGuard<'_, Model> {
         let now = self.now_ms();
         let mut model = lock(&self.model);
@@ -81,7 +82,7 @@ impl Shared {
         now_ms(&self.settings())
     }
 
-    /// Asks the rate limit, where there is one.
+    /// Counts a request against the rate limit; `None` if there is no limit.
     pub(super) fn admit(&self) -> Option<(super::limit::RateLimit, Verdict)> {
         let limit = self.settings().rate_limit?;
         Some((limit, lock(&self.window).admit(limit, Instant::now())))
@@ -92,18 +93,18 @@ impl Shared {
         lock(&self.counter).next(&faults, path)
     }
 
-    /// Deletes the user whom a cursor names, if it is that cursor's turn.
+    /// Deletes the user that a cursor points to, if `cursor_deleted_every` applies to this request.
     pub(super) fn delete_cursor(&self, cursor: &str) {
         let every = self.settings().faults.cursor_deleted_every;
-        let mut cursors = lock(&self.cursors);
-        *cursors += 1;
-        if every > 0 && cursors.is_multiple_of(every) {
+        let mut requests = lock(&self.cursor_requests);
+        *requests += 1;
+        if every > 0 && requests.is_multiple_of(every) {
             self.model().delete_user(cursor);
         }
     }
 
     pub(super) fn reset_list_counter(&self) {
-        *lock(&self.lists) = 0;
+        *lock(&self.list_requests) = 0;
     }
 
     pub(super) fn reset_fault_counter(&self) {
@@ -114,11 +115,11 @@ impl Shared {
     pub(super) fn change_before_list(&self) {
         let Some(changes) = self.settings().changes.clone() else { return };
         let due = {
-            let mut lists = lock(&self.lists);
-            *lists += 1;
-            let steps = *lists / changes.every.max(1);
+            let mut requests = lock(&self.list_requests);
+            *requests += 1;
+            let steps = *requests / changes.every.max(1);
             let left = changes.most.is_none_or(|most| steps * changes.per_step as u64 <= most);
-            changes.every > 0 && lists.is_multiple_of(changes.every) && left
+            changes.every > 0 && requests.is_multiple_of(changes.every) && left
         };
         if due && !changes.kinds.is_empty() {
             let mut model = self.model();
@@ -132,7 +133,7 @@ impl Shared {
     pub(super) fn record(&self, record: RequestRecord) {
         let mut records = lock(&self.records);
         records.0 += 1;
-        if records.1.len() == REMEMBERED {
+        if records.1.len() == MAX_RECORDS {
             records.1.pop_front();
         }
         records.1.push_back(record);
@@ -151,7 +152,7 @@ impl Shared {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the simulated server's own clock")]
+#[expect(clippy::disallowed_methods, reason = "the clock of the simulated server")]
 fn now_ms(config: &SimulatorConfig) -> i64 {
     config.now.unwrap_or_else(|| Utc::now().timestamp_millis()) + config.clock_offset_ms
 }

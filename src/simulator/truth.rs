@@ -1,4 +1,4 @@
-//! What a perfect reader would know: for tests to compare with.
+//! The true counts and metrics of the instance, which tests compare with the lake.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use serde::Serialize;
 
 use super::model::{DAY, Model};
 
-/// Counts and figures of the instance as it is now.
+/// Counts and metrics of the instance at one time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Truth {
     /// The server's clock, Unix milliseconds.
     pub now_ms: i64,
-    /// How many users there are.
+    /// Number of users.
     pub users: usize,
-    /// How many of them are not banned.
+    /// Number of users who are not banned.
     pub users_not_banned: usize,
-    /// How many organizations there are.
+    /// Number of organizations.
     pub organizations: usize,
-    /// How many memberships there are.
+    /// Number of memberships.
     pub memberships: usize,
-    /// How many sessions Clerk shows.
+    /// Number of sessions that the API lists.
     pub sessions: usize,
-    /// How many of them are active and not past their expiry.
+    /// Number of sessions that are active and have not expired.
     pub active_sessions: usize,
-    /// The last days, oldest first, with the users whose last activity fell on each.
+    /// For each of the last days, oldest first: the number of users whose last activity was on that day.
     pub daily_active_users: Vec<(NaiveDate, i64)>,
-    /// The last days, oldest first, with the users who were active on each, deleted ones included.
+    /// For each of the last days, oldest first: the number of users active on that day, including deleted users.
     pub active_users: Vec<(NaiveDate, i64)>,
 }
 
 impl Truth {
-    /// The truth about `model`, with the daily active users of the last `lookback_days`, today included.
+    /// Computes the values from `model`. The daily metrics cover the last `lookback_days` days, including today.
     #[must_use]
     pub fn of(model: &Model, lookback_days: u32) -> Self {
         let today = model.now().div_euclid(DAY);

@@ -1,5 +1,5 @@
-//! Lakes that an earlier version wrote what must never be stored into: rejected rows kept more of their JSON than they do
-//! now. The first sync of this version cleans them once, old versions and resume points included.
+//! Cleans lakes written by an earlier version, which stored more of the JSON of rejected rows than is allowed now. The
+//! first sync by this version cleans them once, including old table versions and resume points.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,12 +16,11 @@ use crate::resource::json::storable;
 use crate::resource::{REJECTED_ROWS, TABLES};
 use crate::table::conform;
 
-/// The position that says that a table of rejected rows holds nothing that must not be stored, by the rules of the
-/// version that this number stands for.
+/// The commit position which marks the table of rejected rows as clean, by the rules of the version with this number.
 pub(super) const CLEANED: (&str, i64) = ("clerk-lake.cleaned", 1);
 
 impl Run<'_> {
-    /// Cleans the rejected rows that the lake has, and the resume points of interrupted runs.
+    /// Cleans the rejected rows in the lake and in the resume points of interrupted runs.
     pub(super) async fn clean_rejected_rows(&self) -> Result<()> {
         let is_unclean = |set_aside: &Value| {
             let rows = set_aside.as_array().into_iter().flatten();
@@ -41,9 +40,9 @@ impl Run<'_> {
 
     async fn rewrite_rejected_rows(&self) -> Result<()> {
         let mut table = self.open(&REJECTED_ROWS).await?;
-        let session = self.lake.session();
-        session.register_table(REJECTED_ROWS.name, table.provider().await?).map_err(|error| query::failed(&error))?;
-        let frame = session.table(REJECTED_ROWS.name).await.map_err(|error| query::failed(&error))?;
+        let context = self.lake.session();
+        context.register_table(REJECTED_ROWS.name, table.provider().await?).map_err(|error| query::failed(&error))?;
+        let frame = context.table(REJECTED_ROWS.name).await.map_err(|error| query::failed(&error))?;
         let mut rows = frame.execute_stream().await.map_err(|error| query::failed(&error))?;
         let (mut writer, mut counts, mut seen) = (table.writer()?, Counts::default(), HashSet::new());
         while let Some(batch) = rows.try_next().await.map_err(|error| query::failed(&error))? {
@@ -59,8 +58,8 @@ impl Run<'_> {
         if !is_clean {
             table.purge_past().await?;
             self.sync.progress.warn(&format!(
-                "{}: {} rows that an earlier version wrote held fields that are never stored; they were cleaned, and \
-                 their old versions deleted",
+                "{}: {} rows written by an earlier version held fields that must not be stored; they were cleaned, and \
+                 the old table versions deleted",
                 REJECTED_ROWS.name, counts.updated
             ));
         }
@@ -68,12 +67,12 @@ impl Run<'_> {
     }
 }
 
-/// The rows of `batch` without what is never stored, each key once, and how many of them differ.
+/// Returns the rows of `batch` without the parts that must not be stored, each key once, and how many of them changed.
 fn cleaned(batch: &RecordBatch, seen: &mut HashSet<(String, String)>) -> Result<(RecordBatch, u64)> {
     let batch = conform(batch, &REJECTED_ROWS.schema())?;
     let column = |name: &str| -> Result<Vec<String>> {
         let text = batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
-        let text = text.ok_or_else(|| Error::bug(format!("rejected rows without {name}")))?;
+        let text = text.ok_or_else(|| Error::bug(format!("the rejected rows have no column {name}")))?;
         Ok(text.iter().map(|text| text.unwrap_or_default().to_owned()).collect())
     };
     let (resources, old) = (column("resource")?, [column("row")?, column("raw")?, column("reason")?]);
@@ -97,7 +96,7 @@ fn cleaned(batch: &RecordBatch, seen: &mut HashSet<(String, String)>) -> Result<
     Ok((clean, changed as u64))
 }
 
-/// `reason` without the values of the row that it quotes.
+/// Returns `reason` without the values that it quotes from the row.
 fn without_values(reason: &str) -> String {
     match (reason.find('"'), reason.rfind('"')) {
         (Some(first), Some(last)) if first < last => format!("{}…{}", &reason[..first], &reason[last + 1..]),
@@ -110,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_quotes_no_value() {
+    fn quoted_values_are_removed_from_a_reason() {
         let reason = "invalid type: string \"123-45\", expected a boolean at line 1 column 9";
         assert_eq!(without_values(reason), "invalid type: string …, expected a boolean at line 1 column 9");
         assert_eq!(without_values("missing field `id`"), "missing field `id`");

@@ -1,4 +1,4 @@
-//! Figures that are derived: a query of the catalogue over a table, written to a table of its own.
+//! Derived tables: the result of a built-in query over one table, written to another table.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ use crate::resource::{Derivation, USER_LIST, USERS};
 use crate::table;
 
 impl Task<'_, Derivation> {
-    pub(super) async fn derived(&self, mut table: Table, tally: &mut Tally) -> Result<()> {
+    pub(super) async fn sync_derived(&self, mut table: Table, tally: &mut Tally) -> Result<()> {
         self.run.sync.progress.started(self.resource.name, None);
         let users = self.users_for_derived(tally).await?;
-        let session = self.run.lake.session();
-        session
+        let context = self.run.lake.session();
+        context
             .register_table(USERS.table.name, users)
-            .map_err(|error| Error::bug(format!("the users cannot be queried: {error}")))?;
+            .map_err(|error| Error::bug(format!("cannot register the users table: {error}")))?;
         let parameters =
             Parameters::at(self.run.now).with("lookback_days", i64::from(self.run.sync.options.dau_lookback_days));
         let query = catalogue::builtin(self.list.query)?;
-        let batches = query.run(&session, &parameters).await.map_err(not_read)?;
+        let batches = query.run(&context, &parameters).await.map_err(as_read_error)?;
         let columns = table::columns::schema(&(self.resource.table.columns)());
         let mut writer = table.writer()?;
         for batch in batches {
@@ -40,11 +40,11 @@ impl Task<'_, Derivation> {
         tally.prepared = diff.counts();
         self.run.claim_lake(&table).await?;
         let outcome = table.commit_diff(diff, self.run.change(tally)).await?;
-        self.run.settle(outcome, self.run.watermark, &mut table, tally).await
+        self.run.record_commit(outcome, self.run.watermark, &mut table, tally).await
     }
 
-    /// The users that the figure is taken from: the table where this run has just brought it up to date, else
-    /// the active ones from Clerk, staged and never committed: they are not all users.
+    /// Returns the users to query: the users table if this run has synced it. Otherwise, the active users from Clerk:
+    /// they are staged but never committed, because they are not all users.
     async fn users_for_derived(&self, tally: &mut Tally) -> Result<Arc<dyn TableProvider>> {
         if self.run.fresh.contains(&USERS.table.name) {
             return self.run.lake.table(&USERS.table).await?.provider().await;
@@ -55,18 +55,18 @@ impl Task<'_, Derivation> {
         let request = request.until(self.run.watermark.timestamp_millis());
         let table = Table::open(&self.run.lake, &USERS.table, Some(&self.run.area)).await?;
         let mut staging = Staging::new(self.run, &USERS, &table)?;
-        let read = staging.take_all(list(self.client.clone(), request, USER_LIST.decode)).await;
+        let read = staging.stage_all(list(self.client.clone(), request, USER_LIST.decode)).await;
         read.map_err(|failure: ListingFailure| Error::from(failure))?;
         tally.rows_rejected = staging.rejected();
         staging.finish().await?.provider(&self.run.lake, &USERS.table)
     }
 }
 
-/// A query of the program's own has failed: what fails is the reading.
-pub(super) fn not_read(error: Error) -> Error {
+/// Converts the error of an internal query. Its SQL is correct, so reading its tables failed.
+pub(super) fn as_read_error(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Query => {
-            Error::new(ErrorKind::Unreachable, error.message()).with_hint("run again: nothing half-done was written")
+            Error::new(ErrorKind::Unreachable, error.message()).with_hint("run again: no partial result was written")
         }
         _ => error,
     }

@@ -3,7 +3,7 @@
 use crate::api::ApiError;
 use crate::error::{Error, ErrorKind};
 
-/// Why a listing stopped: an answer of Clerk's may mean that the resource is not there; anything else is an error.
+/// Why a listing stopped. An API error may mean that the instance lacks the resource; any other error is a failure.
 #[derive(Debug)]
 pub(super) enum ListingFailure {
     Api(ApiError),
@@ -32,8 +32,8 @@ impl From<Error> for ListingFailure {
 }
 
 impl ListingFailure {
-    /// Whether another run can go on where this one failed.
-    pub(super) fn passes(&self) -> bool {
+    /// Returns whether another run can resume the listing after this failure.
+    pub(super) fn is_resumable(&self) -> bool {
         let kind = match self {
             Self::Api(error) => Error::from(error.clone()).kind(),
             Self::Other(error) => error.kind(),

@@ -1,16 +1,21 @@
-//! A run: from Clerk to the lake, one resource after the other.
+//! Runs a sync: copies each resource from Clerk to the lake, one after the other.
 //!
-//! A full sync reads all of a resource and replaces its table. An incremental one, the default once there is a
-//! watermark, takes in what changed: users by activity, by change and by count, deleted ones by the ranks of others, and
-//! all of them if these do not explain each other; organizations whole, since they are few; new sessions at each sync,
-//! and the others in turns. What was read again and is the same is not written.
-//! Besides, each incremental sync reads a slice of the users again, since some changes show in no list.
-//! Two figures come from what is in the lake then: the users by their last day of activity, and the ledger of all
-//! days on which they were seen active.
+//! A full sync reads all rows of a resource and replaces its table. An incremental sync, the default once the table has
+//! a watermark, applies only what changed:
+//! - Users are listed by activity and by last change, and compared with Clerk's count. Deleted users are found by the
+//!   ranks of the remaining ones. If the changes and deletions do not explain the count, all users are read. Each
+//!   incremental sync also re-reads a slice of the users, because some changes appear in no list.
+//! - Organizations are always read completely, because there are few.
+//! - New sessions are read at each sync, other sessions in turns.
 //!
-//! Each resource is read as a stream of pages, staged as it comes, checked for completeness and committed once,
-//! together with its watermark. One resource's failure does not stop the others; a refused key does. It
-//! deliberately prints nothing: whoever runs it passes a [`Progress`].
+//! Rows that were read again and did not change are not written.
+//!
+//! Two tables are then derived from the data in the lake: the users by their last day of activity, and the activity
+//! ledger of all days on which each user was seen active.
+//!
+//! Each resource is read as a stream of pages, staged page by page, checked for completeness, and committed once,
+//! together with its watermark. The failure of one resource does not stop the others; a refused key does. This module
+//! prints nothing: the caller passes a [`Progress`].
 
 mod arrivals;
 mod clean;
@@ -57,26 +62,26 @@ pub use summary::{ResourceStatus, ResourceSummary, Status, Summary};
 pub use tokio_util::sync::CancellationToken;
 pub use verify::VERIFIED_TO;
 
-/// What a run works with.
+/// A sync, ready to run.
 #[derive(Clone)]
 pub struct Sync {
-    /// The way to Clerk.
+    /// The Clerk client.
     pub client: Client,
-    /// Where the tables are.
+    /// The lake that holds the tables.
     pub lake: Lake,
-    /// The local clock: for the summary's times, and for what day it is where Clerk does not say.
+    /// The local clock: for the times in the summary, and for the current time if Clerk's responses carry none.
     pub clock: Clock,
-    /// What to do.
+    /// The options of the run.
     pub options: SyncOptions,
-    /// Who watches.
+    /// Receives progress, notes and warnings.
     pub progress: Arc<dyn Progress>,
-    /// Cancel it to stop the run: what is being read is dropped, what is being committed is finished.
+    /// Cancel this token to stop the run. A read in progress is abandoned; a commit in progress is finished.
     pub stop: CancellationToken,
 }
 
 impl Sync {
-    /// Runs it. What was committed stays committed, whatever fails afterwards; dropping the future between two
-    /// awaits leaves every table at its last commit.
+    /// Runs the sync. Committed data stays committed even if something fails afterwards. Dropping the future at an
+    /// await point leaves every table at its last commit.
     pub async fn run(&self) -> Summary {
         let started_at = self.clock.now();
         let mut selected: Vec<_> = resource::ALL.to_vec();
@@ -84,7 +89,7 @@ impl Sync {
         let run = Run::begin(self).await;
         let began = run.is_ok();
         let resources = match run {
-            Ok(run) => run.all(&selected).await,
+            Ok(run) => run.sync_all(&selected).await,
             Err(error) => selected.iter().map(|it| ResourceSummary::not_begun(it.name, error.clone())).collect(),
         };
         Summary::new(started_at, self.clock.now(), self.lake.location().to_string(), resources, began)

@@ -1,4 +1,4 @@
-//! Fields that are NULL because Clerk sent another type than its contract promises: counted, named and recorded.
+//! Fields stored as NULL because Clerk sent another type than its contract promises: counts and records them.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use crate::api::Fingerprints;
 use crate::resource::json::OddRow;
 
-/// How many rows are recorded one by one; more are only counted.
-const MOST_RECORDED: usize = 1000;
+/// At most this many rows are recorded individually; more are only counted.
+const MAX_RECORDED: usize = 1000;
 
-/// How often a field was NULL for the wrong type of its value.
+/// How often a field was stored as NULL because its value had the wrong type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NulledField {
-    /// What belongs there, such as "a boolean".
+    /// The expected type, such as "a boolean".
     pub expected: String,
-    /// In how many rows something else was there.
+    /// The number of rows with another type.
     pub rows: u64,
 }
 
-/// The fields of a listing, by name.
+/// The NULL fields of a listing, by name.
 pub type NulledFields = BTreeMap<String, NulledField>;
 
-/// What a listing has brought of them so far. A row counts once, however often it is listed.
+/// The odd fields of a listing so far. A row counts once, however often it is listed.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct OddFields {
     pub(super) counts: NulledFields,
@@ -32,7 +32,7 @@ pub(super) struct OddFields {
 }
 
 impl OddFields {
-    pub(super) fn take(&mut self, rows: Vec<OddRow>) {
+    pub(super) fn add(&mut self, rows: Vec<OddRow>) {
         for row in rows {
             if !self.seen.insert(&row.id) {
                 continue;
@@ -41,14 +41,14 @@ impl OddFields {
                 let new = NulledField { expected: odd.expected.to_string(), rows: 0 };
                 self.counts.entry(odd.field.clone()).or_insert(new).rows += 1;
             }
-            if self.rows.len() < MOST_RECORDED {
+            if self.rows.len() < MAX_RECORDED {
                 self.rows.push(row);
             }
         }
     }
 }
 
-/// One line for people about a field of `resource`.
+/// Describes a field of `resource` in one line of text.
 pub(super) fn describe(resource: &str, field: &str, nulled: &NulledField) -> String {
     let NulledField { expected, rows } = nulled;
     let row = if *rows == 1 { "row" } else { "rows" };

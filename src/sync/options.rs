@@ -1,4 +1,4 @@
-//! What a run is to do.
+//! The options of a run.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,37 +8,37 @@ use crate::resource::{self, Resource};
 /// How much of each resource a run reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extent {
-    /// What changed since the table's watermark; everything where there is none yet.
+    /// What changed since the table's watermark; everything if the table has no watermark yet.
     #[default]
     Changes,
-    /// What changed since this moment, if it is before the watermark.
+    /// What changed since this time, or since the watermark if that is earlier.
     Since(DateTime<Utc>),
     /// Everything.
     Full,
 }
 
-/// What a run is to do.
+/// The options of a run.
 #[derive(Clone, Debug)]
 pub struct SyncOptions {
     /// How much of each resource to read.
     pub extent: Extent,
-    /// How many lanes walk a listing by cursor.
+    /// How many lanes read a listing by cursor in parallel.
     pub lanes: Lanes,
-    /// Whether to forget what an interrupted run had staged instead of going on with it.
+    /// Whether to discard the staged rows of an interrupted run instead of resuming its listing.
     pub fresh: bool,
-    /// The resources to sync; the order of the registry is kept, whatever order they are given in.
+    /// The resources to sync. They are synced in the order of the registry, whatever their order here.
     pub resources: Vec<&'static Resource>,
-    /// How many days `clerk_daily_active_users` covers, today included: 1 to 90.
+    /// How many days `clerk_daily_active_users` covers, including today: 1 to 90.
     pub dau_lookback_days: u32,
-    /// Users active in that many last days are asked for their sessions at the first sync.
+    /// The first sync reads the sessions of users who were active in this many last days.
     pub session_lookback_days: u32,
-    /// Within what time the sessions of an active user are read again; zero for at each sync.
+    /// The period within which the sessions of an active user are read again; zero means at each sync.
     pub session_refresh: TimeDelta,
-    /// Within what time every user is read again, whether or not a list shows a change; zero for never.
+    /// The period within which every user is read again, whether or not a list shows a change; zero means never.
     pub verify_every: TimeDelta,
-    /// The largest share of a table's rows, 0 to 1, that a replacement may remove.
+    /// The largest share of a table's rows, 0 to 1, that a commit may delete.
     pub max_shrink: f64,
-    /// The largest share of a listing's rows, 0 to 1, that may be unreadable.
+    /// The largest share of a listing's rows, 0 to 1, that may be rejected.
     pub max_rejected: f64,
 }
 

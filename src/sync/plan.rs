@@ -1,58 +1,59 @@
-//! What a sync does for one resource, decided before anything is read. Nothing in this file asks or writes.
+//! Plans what a sync does for one resource, before anything is read. Pure functions: nothing here sends requests or
+//! writes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::options::Extent;
 use crate::resource::{CursorList, Derivation, OffsetList, PerUserList, Reading};
 
-/// How far the clocks of Clerk's servers may be apart.
-pub(super) const CLOCKS_APART: TimeDelta = TimeDelta::minutes(5);
+/// The largest difference expected between the clocks of Clerk's servers.
+pub(super) const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// What a sync does for one resource.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     /// Reads all rows of a list by cursor.
     AllByCursor(CursorList),
-    /// Reads what changed since a moment in a list by cursor.
+    /// Reads what changed since a time from a list by cursor.
     Changes(CursorList, DateTime<Utc>),
     /// Reads all rows of a list by offset.
     AllByOffset(OffsetList),
-    /// Reads the sessions that may have changed since a moment; without one, those of all users active lately.
+    /// Reads the sessions that may have changed since a time; without one, the sessions of all recently active users.
     Sessions(PerUserList, Option<DateTime<Utc>>),
-    /// Asks a query.
+    /// Runs a query and stores its result.
     Derive(Derivation),
-    /// Adds to the ledger what may be new since a moment; without one, everything.
+    /// Adds to the activity ledger what may be new since a time; without one, everything.
     Ledger(Option<DateTime<Utc>>),
 }
 
 /// What is known of a table before its resource is read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Known {
-    /// Up to when it is complete; `None` if it has not been filled yet.
+pub(super) struct TableState {
+    /// The table's watermark; `None` if the table has never been filled.
     pub(super) watermark: Option<DateTime<Utc>>,
-    /// Whether a complete listing is staged whose commit was refused, and which this run may commit.
+    /// Whether a complete listing is staged whose commit was refused before and is allowed in this run.
     pub(super) has_refused_listing: bool,
 }
 
-/// What time it is at Clerk.
+/// The time at Clerk when the run started.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Present {
-    /// The moment up to which this run's rows will be complete.
+pub(super) struct ServerTime {
+    /// The watermark of this run's commits.
     pub(super) watermark: DateTime<Utc>,
-    /// Whether Clerk itself said what time it is.
-    pub(super) is_dated: bool,
+    /// Whether the time comes from Clerk's own clock.
+    pub(super) is_from_clerk: bool,
 }
 
-impl Present {
-    /// Whether `watermark` is later than Clerk's own clock, by more than its servers' clocks may be apart.
+impl ServerTime {
+    /// Returns whether `watermark` is later than Clerk's own clock by more than `MAX_CLOCK_SKEW`.
     pub(super) fn is_before(self, watermark: DateTime<Utc>) -> bool {
-        self.is_dated && watermark > self.watermark + CLOCKS_APART
+        self.is_from_clerk && watermark > self.watermark + MAX_CLOCK_SKEW
     }
 
-    /// From when on changes are to be read; `None` if everything is.
+    /// Returns the time since which changes are to be read; `None` if everything is.
     ///
-    /// A moment after the watermark would leave out what changed in between, so the watermark counts then. A watermark
-    /// that lies in the future is no watermark.
+    /// The result is never later than the watermark: a later time would skip the changes in between. A watermark in the
+    /// future counts as no watermark.
     fn since(self, watermark: Option<DateTime<Utc>>, extent: Extent) -> Option<DateTime<Utc>> {
         let watermark = watermark.filter(|watermark| !self.is_before(*watermark))?.min(self.watermark);
         match extent {
@@ -63,11 +64,11 @@ impl Present {
     }
 }
 
-/// What a run of this `extent` does for a resource that is read like this.
-pub(super) fn plan(reading: Reading, known: Known, present: Present, extent: Extent) -> Step {
-    let since = present.since(known.watermark, extent);
+/// Plans the step of a run with this `extent` for a resource with this `reading`.
+pub(super) fn plan(reading: Reading, state: TableState, server_time: ServerTime, extent: Extent) -> Step {
+    let since = server_time.since(state.watermark, extent);
     match reading {
-        Reading::Cursor(list) => match since.filter(|_| !known.has_refused_listing) {
+        Reading::Cursor(list) => match since.filter(|_| !state.has_refused_listing) {
             Some(since) => Step::Changes(list, since),
             None => Step::AllByCursor(list),
         },
@@ -78,8 +79,8 @@ pub(super) fn plan(reading: Reading, known: Known, present: Present, extent: Ext
     }
 }
 
-/// What is left to do after a run has committed rows that an interrupted run had begun to read at `begun`: to read what
-/// changed since then. `None` if the resource is read whole anyway.
+/// Plans the step that follows the commit of a resumed listing: it reads what changed since the interrupted run started
+/// the listing (`begun`). `None` if the resource is always read completely.
 pub(super) fn catch_up(reading: Reading, begun: DateTime<Utc>) -> Option<Step> {
     match reading {
         Reading::Cursor(list) => Some(Step::Changes(list, begun)),
@@ -97,15 +98,15 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minutes)
     }
 
-    /// A run at minute 0 by Clerk's clock.
-    const NOW: fn() -> Present = || Present { watermark: at(0), is_dated: true };
+    /// A run that starts at minute 0 by Clerk's clock.
+    const NOW: fn() -> ServerTime = || ServerTime { watermark: at(0), is_from_clerk: true };
 
-    fn complete_to(minutes: i64) -> Known {
-        Known { watermark: Some(at(minutes)), has_refused_listing: false }
+    fn complete_to(minutes: i64) -> TableState {
+        TableState { watermark: Some(at(minutes)), has_refused_listing: false }
     }
 
-    /// In one word what a step does, and since when (minutes).
-    fn said(step: Step) -> (&'static str, Option<i64>) {
+    /// Returns a name for the step, and the minutes since when it reads.
+    fn describe(step: Step) -> (&'static str, Option<i64>) {
         let minutes = |since: DateTime<Utc>| (since - at(0)).num_minutes();
         match step {
             Step::AllByCursor(_) => ("all by cursor", None),
@@ -118,33 +119,33 @@ mod tests {
     }
 
     #[test]
-    fn users_are_read_by_changes_once_there_is_a_watermark() {
-        let refused = Known { has_refused_listing: true, ..complete_to(-60) };
-        let undated = Present { is_dated: false, ..NOW() };
-        for (known, present, extent, expected) in [
-            (Known::default(), NOW(), Extent::Changes, ("all by cursor", None)),
+    fn users_are_synced_incrementally_once_there_is_a_watermark() {
+        let refused = TableState { has_refused_listing: true, ..complete_to(-60) };
+        let not_from_clerk = ServerTime { is_from_clerk: false, ..NOW() };
+        for (state, server_time, extent, expected) in [
+            (TableState::default(), NOW(), Extent::Changes, ("all by cursor", None)),
             (complete_to(-60), NOW(), Extent::Changes, ("changes", Some(-60))),
             (complete_to(-60), NOW(), Extent::Full, ("all by cursor", None)),
             (complete_to(-60), NOW(), Extent::Since(at(-90)), ("changes", Some(-90))),
-            // A later moment would leave out an hour.
+            // A later time would skip 30 minutes of changes.
             (complete_to(-60), NOW(), Extent::Since(at(-30)), ("changes", Some(-60))),
-            (Known::default(), NOW(), Extent::Since(at(-30)), ("all by cursor", None)),
+            (TableState::default(), NOW(), Extent::Since(at(-30)), ("all by cursor", None)),
             (refused, NOW(), Extent::Changes, ("all by cursor", None)),
-            // Clerk's servers differ by a little; more than that is a wrong clock.
+            // Clerk's servers differ by up to 5 minutes; more than that is a wrong clock.
             (complete_to(3), NOW(), Extent::Changes, ("changes", Some(0))),
             (complete_to(60), NOW(), Extent::Changes, ("all by cursor", None)),
-            (complete_to(60), undated, Extent::Changes, ("changes", Some(0))),
+            (complete_to(60), not_from_clerk, Extent::Changes, ("changes", Some(0))),
         ] {
-            let step = plan(USERS.reading, known, present, extent);
-            assert_eq!(said(step), expected, "{known:?} {present:?} {extent:?}");
+            let step = plan(USERS.reading, state, server_time, extent);
+            assert_eq!(describe(step), expected, "{state:?} {server_time:?} {extent:?}");
         }
     }
 
     #[test]
-    fn every_resource_has_a_first_step_and_a_later_one() {
-        let steps = |known| resource::ALL.map(|it| said(plan(it.reading, known, NOW(), Extent::Changes)));
+    fn each_resource_has_a_first_step_and_an_incremental_step() {
+        let steps = |state| resource::ALL.map(|it| describe(plan(it.reading, state, NOW(), Extent::Changes)));
         assert_eq!(
-            steps(Known::default()),
+            steps(TableState::default()),
             [("all by cursor", None), ("all by offset", None), ("sessions", None), ("query", None), ("ledger", None)]
         );
         assert_eq!(
@@ -160,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_resumed_is_caught_up_unless_it_is_read_whole() {
-        let step = |reading| catch_up(reading, at(-10)).map(said);
+    fn a_resumed_listing_is_followed_by_its_changes_unless_the_resource_is_read_completely() {
+        let step = |reading| catch_up(reading, at(-10)).map(describe);
         assert_eq!(step(USERS.reading), Some(("changes", Some(-10))));
         assert_eq!(step(SESSIONS.reading), Some(("sessions", Some(-10))));
         assert_eq!(step(ORGANIZATIONS.reading), None);

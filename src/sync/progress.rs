@@ -1,22 +1,22 @@
-//! Who watches a run.
+//! Progress of a run, for its observer.
 
 use super::ResourceSummary;
 
-/// Told how a run goes on. Called from the run's own task: it must not block.
+/// Receives the progress of a run. Called from the run's own task: implementations must not block.
 pub trait Progress: Send + Sync {
-    /// A resource is about to be read; `expected` rows, where the server says how many there are.
+    /// A resource is about to be read. `expected` is the number of rows; `None` if unknown.
     fn started(&self, resource: &str, expected: Option<u64>);
-    /// So many rows of it have been read so far.
+    /// `rows` rows of the resource have been read so far.
     fn advanced(&self, resource: &str, rows: u64);
-    /// It is done, one way or the other.
+    /// The resource is finished, successfully or not.
     fn finished(&self, summary: &ResourceSummary);
-    /// Something that the user should know and that stops nothing.
+    /// Reports something the user should know. The run continues.
     fn note(&self, text: &str);
-    /// Something that the user should act on and that stops nothing.
+    /// Reports something the user should act on. The run continues.
     fn warn(&self, text: &str);
 }
 
-/// Nobody watches.
+/// Discards all progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

@@ -1,36 +1,37 @@
-//! Where rows are missing from a list, found by asking for the ranks of a few of its rows.
+//! Finds where rows are missing from a list by requesting the ranks of a few rows.
 //!
-//! The table says how many rows lie between two moments of creation, and the list says which row is the k-th after a
-//! moment. Where the k-th row and the one after it were created at different moments, exactly k rows lie up to there, in
-//! whatever order those of one moment come. So one probe splits a span of the table in two of which the number of missing
-//! rows is known; spans without any are done with, and the others are split until a page or two are left.
+//! The table shows how many rows lie between two creation times, and the list shows which row is the k-th after a time.
+//! If the k-th row and the next row have different creation times, exactly k rows lie up to there, whatever the order
+//! of rows with equal times. So one probe splits a span of the table into two with a known number of missing rows.
+//! Spans without missing rows are done; the others are split until a page or two are left.
 
 use super::failure::ListingFailure;
 use crate::api::LARGEST_PAGE;
 
-/// Probes do not skip fewer rows than this, however slow skipping is: reading everything is cheaper then.
-const LEAST_WIDTH: usize = 2_000;
+/// Probes do not skip fewer rows than this, however slow skipping is: reading all rows is cheaper then.
+const MIN_PROBE_WIDTH: usize = 2_000;
 
-/// What can be asked about a list in the order of creation.
-pub(super) trait Ranks {
-    /// When the rows from number `offset` on, counted from 0, were created among those created after `after`: `limit`
-    /// moments at most, Unix milliseconds, oldest first.
-    async fn created(&mut self, after: Option<i64>, offset: usize, limit: usize) -> Result<Answer, ListingFailure>;
+/// Requests ranks from a list in order of creation.
+pub(super) trait RankProbe {
+    /// Among the rows created after `after`, returns the creation times of up to `limit` rows, starting at row `offset`
+    /// (from 0): Unix milliseconds, oldest first.
+    async fn created(&mut self, after: Option<i64>, offset: usize, limit: usize)
+    -> Result<ProbeResult, ListingFailure>;
 }
 
-/// What a probe comes to.
+/// The result of a probe.
 #[derive(Debug)]
-pub(super) enum Answer {
-    /// The moments, in time.
-    Moments(Vec<i64>),
-    /// The same, but it took long: the next probes are to skip fewer rows.
-    Late(Vec<i64>),
-    /// No answer in time.
-    None,
+pub(super) enum ProbeResult {
+    /// The creation times.
+    Times(Vec<i64>),
+    /// The creation times, but the probe was slow: the next probes skip fewer rows.
+    SlowTimes(Vec<i64>),
+    /// No response in time.
+    TimedOut,
 }
 
-/// Some of a table's rows, by their places in the order of creation, and how many of them are missing from the list. Rows
-/// of one moment are never in two spans.
+/// A range of a table's rows in order of creation, and how many of them are missing from the list. Rows with the same
+/// creation time are never in two spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) from: usize,
@@ -43,12 +44,12 @@ impl Span {
         self.to - self.from
     }
 
-    /// How many pages it has, at least one.
+    /// Returns the number of pages, at least one.
     fn pages(self) -> usize {
         self.rows().div_ceil(LARGEST_PAGE).max(1)
     }
 
-    /// Whether reading it costs no more requests than going on to split it.
+    /// Returns whether reading the span costs no more requests than splitting it further.
     fn is_small(self) -> bool {
         self.pages() as u64 <= self.missing.saturating_mul(2)
     }
@@ -56,41 +57,41 @@ impl Span {
 
 /// A search for the rows of a table that a list no longer has.
 pub(super) struct Search<'a> {
-    /// When each row of the table was created, Unix milliseconds, ascending.
+    /// The creation times of the table's rows, in Unix milliseconds, ascending.
     created: &'a [i64],
     /// How many rows a probe may skip.
-    width: usize,
-    /// How many more requests the search is worth.
-    left: usize,
+    max_skip: usize,
+    /// How many more requests the search may use.
+    requests_left: usize,
 }
 
-/// What a probe says of a span.
+/// How a probe splits a span.
 enum Split {
-    /// It has so many rows missing up to this place.
+    /// At `place`; `missing` rows are missing before it.
     At { place: usize, missing: u64 },
-    /// It cannot be split: all of its rows, or too many, share one moment.
+    /// Not at all: all of its rows, or too many, have the same creation time.
     Indivisible,
-    /// The probe took too long.
+    /// Not yet: the probe took too long.
     TooSlow,
-    /// The list does not fit the table.
+    /// The list does not match the table.
     Contradiction,
 }
 
 impl<'a> Search<'a> {
-    /// A search that is worth `most_requests`, those that read the spans it finds included.
-    pub(super) fn new(created: &'a [i64], most_requests: usize) -> Self {
-        Self { created, width: usize::MAX, left: most_requests }
+    /// Creates a search that may use `max_requests`, including the requests that read the spans it finds.
+    pub(super) fn new(created: &'a [i64], max_requests: usize) -> Self {
+        Self { created, max_skip: usize::MAX, requests_left: max_requests }
     }
 
-    /// The spans of which rows are missing, oldest first, if `missing` rows are missing in all. `None` if the list does
-    /// not fit the table, or if reading all of it costs less than going on.
+    /// Returns the spans with missing rows, oldest first, if `missing` rows are missing in total. `None` if the list
+    /// does not match the table, or if reading the whole list is cheaper than continuing.
     ///
     /// # Errors
-    /// Whatever `ranks` fails with.
+    /// Fails if `ranks` fails.
     pub(super) async fn spans(
         mut self,
         missing: u64,
-        ranks: &mut impl Ranks,
+        ranks: &mut impl RankProbe,
     ) -> Result<Option<Vec<Span>>, ListingFailure> {
         let mut open = vec![Span { from: 0, to: self.created.len(), missing }];
         let mut found = Vec::new();
@@ -108,55 +109,55 @@ impl<'a> Search<'a> {
                     open.push(Span { from: span.from, to: place, missing });
                 }
                 Split::Indivisible => {
-                    // One more finds out that a list has ended.
-                    let Some(left) = self.left.checked_sub(span.pages() + 1) else { return Ok(None) };
-                    self.left = left;
+                    // One more request shows that the list has ended.
+                    let Some(left) = self.requests_left.checked_sub(span.pages() + 1) else { return Ok(None) };
+                    self.requests_left = left;
                     found.push(span);
                 }
-                Split::TooSlow if self.width >= LEAST_WIDTH => open.push(span),
+                Split::TooSlow if self.max_skip >= MIN_PROBE_WIDTH => open.push(span),
                 Split::TooSlow | Split::Contradiction => return Ok(None),
             }
         }
         Ok(Some(found))
     }
 
-    /// Asks for the rank of a row in the middle of `span`, or of one as near to its start as a probe may skip to.
-    async fn split(&mut self, span: Span, ranks: &mut impl Ranks) -> Result<Split, ListingFailure> {
-        let Some(middle) = self.boundary(span, span.from + (span.rows() / 2).min(self.width)) else {
+    /// Splits `span` by requesting the rank of a row in its middle, or of a row nearer to its start if a probe may not
+    /// skip that many rows.
+    async fn split(&mut self, span: Span, ranks: &mut impl RankProbe) -> Result<Split, ListingFailure> {
+        let Some(middle) = self.boundary(span, span.from + (span.rows() / 2).min(self.max_skip)) else {
             return Ok(Split::Indivisible);
         };
         let after = span.from.checked_sub(1).map(|last| self.created[last]);
         let rank = middle - span.from;
         for limit in [2, LARGEST_PAGE] {
-            let Some(left) = self.left.checked_sub(1) else { return Ok(Split::Contradiction) };
-            self.left = left;
-            let moments = match ranks.created(after, rank - 1, limit).await? {
-                Answer::Moments(moments) => moments,
-                Answer::Late(moments) => {
-                    self.width = (rank / 2).max(1);
-                    moments
+            let Some(left) = self.requests_left.checked_sub(1) else { return Ok(Split::Contradiction) };
+            self.requests_left = left;
+            let times = match ranks.created(after, rank - 1, limit).await? {
+                ProbeResult::Times(times) => times,
+                ProbeResult::SlowTimes(times) => {
+                    self.max_skip = (rank / 2).max(1);
+                    times
                 }
-                Answer::None => {
-                    self.width = rank / 4;
+                ProbeResult::TimedOut => {
+                    self.max_skip = rank / 4;
                     return Ok(Split::TooSlow);
                 }
             };
-            let is_ordered =
-                moments.is_sorted() && moments.first().is_some_and(|first| after.is_none_or(|it| it < *first));
+            let is_ordered = times.is_sorted() && times.first().is_some_and(|first| after.is_none_or(|it| it < *first));
             if !is_ordered {
                 return Ok(Split::Contradiction);
             }
-            // The first row that was created before the one after it: so many rows lie up to there.
-            if let Some(at) = moments.windows(2).position(|pair| pair[0] < pair[1]) {
-                return Ok(self.judge(span, moments[at], rank + at));
+            // The first row that was created before the next row: `rank + at` rows lie up to it.
+            if let Some(at) = times.windows(2).position(|pair| pair[0] < pair[1]) {
+                return Ok(self.split_at(span, times[at], rank + at));
             }
         }
         Ok(Split::Indivisible)
     }
 
-    /// What it says of `span` that the list has so many rows in it up to and including `moment`.
-    fn judge(&self, span: Span, moment: i64, rows: usize) -> Split {
-        let place = self.created.partition_point(|created| *created <= moment);
+    /// Returns how `span` is split if the list has `rows` rows in it up to and including `created_at`.
+    fn split_at(&self, span: Span, created_at: i64, rows: usize) -> Split {
+        let place = self.created.partition_point(|created| *created <= created_at);
         if place > span.to || place < span.from {
             return Split::Contradiction;
         }
@@ -170,7 +171,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The place nearest to `wanted` inside of `span` that no moment is on both sides of.
+    /// Returns a place near `wanted` inside `span` such that the rows before and after it have different creation
+    /// times.
     fn boundary(&self, span: Span, wanted: usize) -> Option<usize> {
         let is_boundary = |place: &usize| self.created[*place - 1] < self.created[*place];
         let before = (span.from + 1..=wanted).rev().find(is_boundary);

@@ -1,4 +1,4 @@
-//! Rows that could not be read, set aside in a table of their own.
+//! Rejected rows, recorded in their own table.
 
 use super::clean::CLEANED;
 use super::run::Run;
@@ -9,23 +9,22 @@ use crate::resource::json::{OddRow, Rejected};
 use crate::resource::{REJECTED_ROWS, Resource, rejected_columns};
 use crate::table::columns;
 
-/// How often a run that loses to another tries again: both only add rows.
+/// How often a commit is tried that conflicts with another run. Both runs only add rows.
 const TRIES: u32 = 5;
 
 impl Run<'_> {
-    /// Sets the rows of `resource` aside that could not be read, unless they are too many; returns how many of them
-    /// had not been set aside before.
+    /// Records the rejected rows of `resource`, unless they are too many. Returns how many of them had not been
+    /// recorded before.
     ///
-    /// This is done before the resource's own commit: a crash in between leaves rows that are set aside, and
-    /// the resource as it was.
-    /// Rows that were read with fields of another type are recorded beside them, and not counted here.
-    pub(super) async fn set_aside(&self, resource: &Resource, staging: &Staging<'_>) -> Result<u64> {
-        staging.judge_rejected()?;
+    /// This happens before the resource's own commit: a crash in between leaves the rows recorded and the resource
+    /// unchanged. Rows with NULL fields of another type are also recorded, but not counted here.
+    pub(super) async fn record_rejected(&self, resource: &Resource, staging: &Staging<'_>) -> Result<u64> {
+        staging.check_rejected_share()?;
         self.record(resource, &[], &staging.odd.rows).await?;
-        self.record(resource, staging.set_aside(), &[]).await
+        self.record(resource, staging.rejected_rows(), &[]).await
     }
 
-    /// Records rows, unless they are recorded already; returns how many were not.
+    /// Records rows that are not recorded yet. Returns how many those are.
     async fn record(&self, resource: &Resource, rejected: &[Rejected], odd: &[OddRow]) -> Result<u64> {
         let rows = rejected.len() + odd.len();
         if rows == 0 {
@@ -42,7 +41,7 @@ impl Run<'_> {
             if inserted == 0 {
                 return Ok(0);
             }
-            // That a row is set aside now says nothing of those to come: this table is complete up to no moment.
+            // The table gets no watermark: recorded rows say nothing about the rows to come.
             let change = Change { watermark: None, ..self.change_of("append", rows as u64) };
             let change = change.with_position(CLEANED.0, CLEANED.1);
             self.claim_lake(&table).await?;

@@ -1,4 +1,4 @@
-//! Damaged tables: a full sync repairs those that it writes, and any other run names the damage behind a failure.
+//! Damaged tables: a full sync repairs the tables it writes; any other run reports the damage that caused a failure.
 
 use super::options::Extent;
 use super::run::Run;
@@ -8,8 +8,8 @@ use crate::resource::{ACTIVITY_DAYS, REJECTED_ROWS, Reading, Resource, SESSIONS,
 use crate::table::TableSpec;
 
 impl Run<'_> {
-    /// Repairs the tables of `resource` if this run reads all of it: what is lost is read anew from Clerk, and what can
-    /// still be read is kept.
+    /// Repairs the tables of `resource` if this run reads all its rows. Readable rows are kept; lost rows are read
+    /// again from Clerk.
     pub(super) async fn repair_before_full(&self, resource: &'static Resource) -> Result<()> {
         if self.sync.options.extent != Extent::Full {
             return Ok(());
@@ -20,7 +20,7 @@ impl Run<'_> {
             if let Some(repair) = repair.filter(crate::lake::Repair::has_lost_rows) {
                 self.sync.progress.warn(&format!(
                     "{} was damaged and has been repaired: {} log entries and {} data files were lost, with about {} \
-                     rows; what Clerk still has is read anew",
+                     rows; rows that Clerk still has are read again",
                     spec.name, repair.entries, repair.files, repair.rows_lost
                 ));
             }
@@ -28,8 +28,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The damage that `error` comes from, if one of the tables that `resource` reads or writes is damaged.
-    pub(super) async fn damage_behind(&self, resource: &'static Resource, error: &Error) -> Option<Error> {
+    /// Returns the damage that caused `error`, if a table that `resource` reads or writes is damaged.
+    pub(super) async fn find_damage(&self, resource: &'static Resource, error: &Error) -> Option<Error> {
         if !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug | ErrorKind::Conflict) {
             return None;
         }
@@ -39,10 +39,10 @@ impl Run<'_> {
             Reading::Cursor(_) | Reading::Offset(_) => &[],
         };
         for spec in [&resource.table, &REJECTED_ROWS].into_iter().chain(read_too.iter().copied()) {
-            // Not as this run has seen it so far.
+            // Loads the current state of the table, not this run's cached view.
             let table = self.sync.lake.table_to_query(spec, None).await.ok()?;
             if let Some(damage) = table.damage().await {
-                tracing::debug!(%error, "what the damage looked like");
+                tracing::debug!(%error, "error caused by a damaged table");
                 return Some(damage);
             }
         }

@@ -1,4 +1,4 @@
-//! From where another run resumes a listing: what it takes over, and what must be the same for that.
+//! Resume points: what another run takes over, and what must be the same for that.
 
 use serde_json::Value;
 
@@ -7,8 +7,8 @@ use crate::api::API_VERSION;
 use crate::lake::{Checkpoint, StagedRows, columns_of};
 use crate::resource::{Reading, Resource};
 
-/// The version of the code that turns pages into rows. It is raised whenever the same page gives other rows: a listing
-/// that was read by another version is not resumed.
+/// The version of the decoder of pages. Raise it whenever the same page decodes to different rows: a listing that
+/// another version read is not resumed.
 const DECODER: u32 = 2;
 
 /// A listing staged to its end.
@@ -18,21 +18,21 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    /// The rows, as one.
+    /// Returns all rows as one set of staged rows.
     pub(super) fn into_rows(self) -> StagedRows {
         StagedRows::all(self.parts)
     }
 
-    /// The point from which another run can resume with all of these rows; `None` if no run can.
+    /// Returns the resume point that includes all of these rows; `None` if no run can resume.
     pub(super) fn resume_point(&self) -> Option<Checkpoint> {
         Some(self.resume_point.clone()).filter(|point| !point.position.is_null())
     }
 }
 
 impl Run<'_> {
-    /// What must be the same for another run to resume a listing of `resource` from this run's rows.
+    /// Returns what must be the same for another run to resume a listing of `resource` from this run's rows.
     pub(super) fn source_of(&self, resource: &Resource) -> Value {
-        // An instance has one id, however it is reached.
+        // An instance has one id, whatever the address.
         let instance = self.instance.as_deref().unwrap_or_else(|| self.client.address());
         let lookback = match resource.reading {
             Reading::PerUser(_) => Some(self.sync.options.session_lookback_days),

@@ -1,4 +1,4 @@
-//! What all resources of a run have in common, and how a run begins.
+//! The state that all resources of a run share, and the start of a run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,59 +13,59 @@ use crate::error::Result;
 use crate::lake::{Lake, RunArea};
 use crate::resource;
 
-/// How long the first request may be tried: a wrong address should be known at once, not after minutes.
-const FIRST_CONTACT: Duration = Duration::from_secs(20);
+/// Retry budget of the first request: a wrong address should be reported at once, not after minutes.
+const FIRST_REQUEST_BUDGET: Duration = Duration::from_secs(20);
 
-/// How far Clerk's clock may be ahead of this machine's to be taken for its own: a watermark that is too late hides
+/// How far Clerk's clock may be ahead of this machine's clock to be trusted: a watermark that is too late hides
 /// changes.
-pub(super) const CLOCK_AHEAD: TimeDelta = TimeDelta::days(1);
+pub(super) const MAX_CLOCK_AHEAD: TimeDelta = TimeDelta::days(1);
 
-/// How far it may be behind: a watermark that is too early costs requests only.
-const CLOCK_BEHIND: TimeDelta = TimeDelta::weeks(1);
+/// How far Clerk's clock may be behind to be trusted: a watermark that is too early only costs requests.
+const MAX_CLOCK_BEHIND: TimeDelta = TimeDelta::weeks(1);
 
-/// What all resources of one run share.
+/// The state that all resources of one run share.
 pub(super) struct Run<'a> {
     pub(super) sync: &'a Sync,
-    /// The lake as this run sees it.
+    /// The lake with this run's view of its tables.
     pub(super) lake: Lake,
     pub(super) client: Client,
     pub(super) area: RunArea,
     pub(super) instance: Option<String>,
-    /// Clerk's clock at the start of the run, or a moment before it.
+    /// Clerk's time at the start of the run, or an earlier time.
     pub(super) watermark: DateTime<Utc>,
-    /// What time it is: by Clerk's clock, or else by this machine's.
+    /// The time at the start of the run: by Clerk's clock if known, otherwise by this machine's.
     pub(super) now: DateTime<Utc>,
-    /// Whether Clerk says what time it has.
-    pub(super) dated: bool,
-    /// When it began, by a clock that nobody sets.
-    pub(super) begun: Instant,
-    /// Tables that this run has brought up to date so far.
+    /// Whether Clerk's responses carry a usable time.
+    pub(super) has_clerk_time: bool,
+    /// When the run started, by a monotonic clock.
+    pub(super) started: Instant,
+    /// The tables that this run has synced so far.
     pub(super) fresh: Vec<&'static str>,
-    /// The version at which this run opened each table, or left it.
+    /// The version of each table when this run opened it or last committed to it.
     pub(super) bases: Mutex<HashMap<&'static str, Option<u64>>>,
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run: makes sure that the lake can be written, that Clerk answers and takes the key, and that the two
-    /// belong together. Reads nothing yet.
+    /// Starts a run: checks that the lake is writable, that Clerk responds and accepts the key, and that the lake
+    /// belongs to the key's instance. Reads no resource yet.
     pub(super) async fn begin(sync: &'a Sync) -> Result<Self> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let lake = sync.lake.for_run().await?;
         let area = RunArea::open(&lake).await?;
         let progress = Arc::clone(&sync.progress);
         let client = sync.client.for_run(sync.stop.clone(), Arc::new(move |text: &str| progress.note(text)));
-        let instance = api::instance(&client.within_retry_budget(FIRST_CONTACT)).await?;
+        let instance = api::instance(&client.within_retry_budget(FIRST_REQUEST_BUDGET)).await?;
         match &instance.id {
             Some(id) => lake.check_instance(id, &resource::TABLES).await?,
             None => sync.progress.warn(
-                "this key may not read which instance it belongs to (GET /v1/instance); \
-                 whether it is this lake's own cannot be checked",
+                "this key may not read its instance (GET /v1/instance): \
+                 cannot check that the lake belongs to the same instance",
             ),
         }
-        let now = clerks_time(sync, &client);
+        let now = clerk_time(sync, &client);
         let watermark = match now {
             Some(now) => now,
-            None => watermark::latest_stamp(&client).await?,
+            None => watermark::latest_timestamp(&client).await?,
         };
         Ok(Self {
             sync,
@@ -75,28 +75,28 @@ impl<'a> Run<'a> {
             instance: instance.id,
             watermark,
             now: now.unwrap_or_else(|| sync.clock.now()),
-            dated: now.is_some(),
-            begun,
+            has_clerk_time: now.is_some(),
+            started,
             fresh: Vec::new(),
             bases: Mutex::default(),
         })
     }
 }
 
-/// What time it is at Clerk. `None` if its answers do not say, or say what cannot be: a clock that is far from this
-/// machine's may be a proxy's, and a watermark that is too late would hide changes.
-fn clerks_time(sync: &Sync, client: &Client) -> Option<DateTime<Utc>> {
-    const FALLBACK: &str = "the watermark comes from the latest change of a user";
-    let Some(clerks) = client.server_start() else {
-        sync.progress.warn(&format!("Clerk's answers carry no Date: {FALLBACK}"));
+/// Returns the time at Clerk. `None` if its responses carry no date or an implausible one: a date far from this
+/// machine's clock may come from a proxy, and a watermark that is too late would hide changes.
+fn clerk_time(sync: &Sync, client: &Client) -> Option<DateTime<Utc>> {
+    const FALLBACK: &str = "using the latest change of any user as the watermark";
+    let Some(clerk) = client.server_start() else {
+        sync.progress.warn(&format!("Clerk's responses carry no Date header: {FALLBACK}"));
         return None;
     };
     let own = sync.clock.now();
-    if (own - CLOCK_BEHIND..=own + CLOCK_AHEAD).contains(&clerks) {
-        return Some(clerks);
+    if (own - MAX_CLOCK_BEHIND..=own + MAX_CLOCK_AHEAD).contains(&clerk) {
+        return Some(clerk);
     }
     sync.progress.warn(&format!(
-        "the Date of Clerk's answers ({clerks}) is too far from this machine's clock ({own}): {FALLBACK}"
+        "the Date header of Clerk's responses ({clerk}) is too far from this machine's clock ({own}): {FALLBACK}"
     ));
     None
 }

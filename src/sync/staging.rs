@@ -1,4 +1,4 @@
-//! Pages to staged rows: what every resource that is listed has in common.
+//! Staging: turns pages into staged files, for every resource that is listed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,58 +24,60 @@ use crate::lake::{Checkpoint, StagedRows, Table, Writer};
 use crate::resource::json::Rejected;
 use crate::resource::{PageRows, Resource};
 
-/// So many rows are worth a checkpoint of their own.
-const FEWEST_CHECKED: u64 = 2_500;
+/// A resume point covers at least this many new rows, unless much time has passed.
+const MIN_ROWS_PER_RESUME_POINT: u64 = 2_500;
 
-/// So many rows get one at the latest: until then the last part of each open file is held in memory.
-const MOST_CHECKED: u64 = 40_000;
+/// A resume point is due after this many new rows at the latest: until then the last part of each open file is held in
+/// memory.
+const MAX_ROWS_PER_RESUME_POINT: u64 = 40_000;
 
-/// So many rows are worth keeping after a failure.
-const FEWEST_KEPT: u64 = 500;
+/// After a failure, staged rows are kept if there are at least this many.
+const MIN_ROWS_KEPT: u64 = 500;
 
-/// After this time whatever has been staged gets a checkpoint.
-const LONGEST_UNCHECKED: Duration = Duration::from_secs(15);
+/// A resume point is due after this time, if any row has been staged since the last one.
+const MAX_TIME_PER_RESUME_POINT: Duration = Duration::from_secs(15);
 
-/// Below so many rows the share of unreadable ones is judged only at the end.
-const EARLY_JUDGEMENT: u64 = 2000;
+/// Below this many rows, the share of rejected rows is checked only at the end of the listing.
+const MIN_ROWS_FOR_EARLY_CHECK: u64 = 2000;
 
-/// A listing on its way to staged files, or several listings that may bring the same row: the first one counts,
-/// since whatever happened to it after that is later than this run's watermark.
+/// Writes the rows of one or several listings to staged files. If several listings return the same row, the first one
+/// wins: any later change to the row is later than this run's watermark.
 pub(super) struct Staging<'a> {
     run: &'a Run<'a>,
     resource: &'static Resource,
     table: &'a Table,
     writer: Writer,
-    /// What has been closed so far, each part with its checkpoint.
+    /// The files closed so far, one part per resume point.
     closed: Vec<StagedRows>,
-    /// What is being closed while the next rows are read.
+    /// The files that are being closed while the next rows are read.
     closing: Option<Closing>,
-    checked: Instant,
-    /// The watermark of the run that began it: another than this one's, where it was taken over.
+    last_resume_point: Instant,
+    /// The watermark of the run that started the listing: an earlier run's if the listing was resumed.
     watermark: DateTime<Utc>,
     seen: Option<Fingerprints>,
     unreadable: UnreadableRows,
-    /// Fields that are NULL because they were of another type than the contract promises.
+    /// Fields stored as NULL because their values have an unexpected type.
     pub odd: OddFields,
-    /// Whether another run can resume from these rows: they are all from the beginning of a list, and none was lost on
-    /// its way to a file.
+    /// Whether another run can resume from these rows: they cover a list from its beginning, and none was lost in a
+    /// failed write.
     pub resumable: bool,
-    /// The rows of the table before this run: a few changed rows do not stand for all.
+    /// The rows of the table before this run. The share of rejected rows is relative to them if they are more than the
+    /// listed rows.
     rows_before: u64,
     /// Rows staged so far, each counted once.
     pub rows: u64,
-    /// How many of them an interrupted run had staged.
-    pub taken_over: u64,
-    /// The total that the server said last.
+    /// How many of the staged rows an interrupted run staged.
+    pub resumed_rows: u64,
+    /// The latest total count in a server response.
     pub total: Option<u64>,
     /// Whether a page was `null` instead of a list.
     pub is_null: bool,
-    /// Whether the rows taken over are those of a complete listing, whose commit was refused before.
+    /// Whether the resumed rows are a complete listing whose commit was refused before.
     pub is_complete: bool,
 }
 
 impl<'a> Staging<'a> {
-    /// Staging for one listing, which does not bring a row twice.
+    /// Creates the staging for one listing, which returns no row twice.
     pub(super) fn new(run: &'a Run<'a>, resource: &'static Resource, table: &'a Table) -> Result<Self> {
         Ok(Self {
             run,
@@ -84,7 +86,7 @@ impl<'a> Staging<'a> {
             writer: table.writer()?,
             closed: Vec::new(),
             closing: None,
-            checked: Instant::now(),
+            last_resume_point: Instant::now(),
             watermark: run.watermark,
             seen: None,
             unreadable: UnreadableRows::default(),
@@ -92,61 +94,62 @@ impl<'a> Staging<'a> {
             resumable: true,
             rows_before: 0,
             rows: 0,
-            taken_over: 0,
+            resumed_rows: 0,
             total: None,
             is_null: false,
             is_complete: false,
         })
     }
 
-    /// Staging for several listings of what changed in the table; it remembers each row by a few bytes.
+    /// Creates the staging for several listings of changes. It remembers a hash of each row's id, to stage each row
+    /// once.
     pub(super) fn of_changes(run: &'a Run<'a>, resource: &'static Resource, table: &'a Table) -> Result<Self> {
         let new = Self::new(run, resource, table)?;
         Ok(Self { seen: Some(Fingerprints::default()), rows_before: table.rows(), resumable: false, ..new })
     }
 
-    /// How many rows the list has brought, those that could not be read included.
+    /// Returns how many rows were listed, including rejected ones.
     pub(super) fn listed(&self) -> u64 {
         self.rows + self.rejected()
     }
 
-    /// How many rows could not be read.
+    /// Returns how many rows were rejected.
     pub(super) fn rejected(&self) -> u64 {
         self.unreadable.count()
     }
 
-    /// Whether a row with this id has been staged; only where several listings are staged.
+    /// Returns whether a row with this id is staged. Always `false` for the staging of one listing.
     pub(super) fn has(&self, id: &str) -> bool {
         self.seen.as_ref().is_some_and(|seen| seen.contains(id))
     }
 
-    /// Whether a row with this id has come that cannot be read.
+    /// Returns whether a row with this id was rejected.
     pub(super) fn has_unreadable(&self, id: &str) -> bool {
         self.unreadable.ids().contains(id)
     }
 
-    /// Stages rows of the table itself, changed, which no list has brought.
+    /// Stages changed rows of the table itself, which no list returned.
     pub(super) async fn stage_known(&mut self, rows: RecordBatch) -> Result<()> {
         let written = self.writer.write_stamped(rows).await;
-        self.lost_if_failed(written)
+        self.clear_resumable_on_error(written)
     }
 
     /// Stages all pages of a listing.
-    pub(super) async fn take_all(
+    pub(super) async fn stage_all(
         &mut self,
         pages: impl Stream<Item = Result<Page<PageRows>, ApiError>>,
     ) -> Result<(), ListingFailure> {
         let mut pages = std::pin::pin!(pages);
         while let Some(page) = pages.try_next().await.map_err(ListingFailure::Api)? {
-            self.take(page).await.map_err(ListingFailure::Other)?;
+            self.stage(page).await.map_err(ListingFailure::Other)?;
         }
         Ok(())
     }
 
     /// Stages one page.
-    pub(super) async fn take(&mut self, mut page: Page<PageRows>) -> Result<()> {
+    pub(super) async fn stage(&mut self, mut page: Page<PageRows>) -> Result<()> {
         if self.closing.as_ref().is_some_and(|closing| closing.files.is_finished()) {
-            self.finish_checkpoint().await?;
+            self.finish_resume_point().await?;
         }
         if let Some(seen) = &mut self.seen {
             let listed = page.fresh.take().unwrap_or_else(|| vec![true; page.keys.len()]);
@@ -155,54 +158,54 @@ impl<'a> Staging<'a> {
         }
         let PageRows { batch, rejected, odd, is_null } = page.rows;
         self.is_null |= is_null;
-        self.odd.take(odd);
-        self.take_rejected(rejected);
+        self.odd.add(odd);
+        self.add_rejected(rejected);
         if !self.unreadable.ids().is_empty() {
-            page.keys.iter().for_each(|key| self.unreadable.has_been_read(&key.id));
+            page.keys.iter().for_each(|key| self.unreadable.mark_readable(&key.id));
         }
         self.total = page.total_count.or(self.total);
         let batch = only_fresh(batch, page.fresh)?;
         self.rows += batch.num_rows() as u64;
-        if self.listed() >= EARLY_JUDGEMENT {
-            self.judge_rejected()?;
+        if self.listed() >= MIN_ROWS_FOR_EARLY_CHECK {
+            self.check_rejected_share()?;
         }
         let written = self.writer.write(&batch, self.run.synced_at_micros()).await;
-        self.lost_if_failed(written)?;
+        self.clear_resumable_on_error(written)?;
         self.run.sync.progress.advanced(self.resource.name, self.rows);
         Ok(())
     }
 
-    /// Counts rows that cannot be read, but for those that another list has brought in a form that can be.
-    fn take_rejected(&mut self, rejected: Vec<Rejected>) {
+    /// Counts rejected rows, except those that another list returned in a readable form.
+    fn add_rejected(&mut self, rejected: Vec<Rejected>) {
         for row in rejected {
-            tracing::debug!(resource = self.resource.name, reason = row.reason, "a row cannot be read");
+            tracing::debug!(resource = self.resource.name, reason = row.reason, "row rejected");
             if !row.key.as_ref().is_some_and(|key| self.has(&key.id)) {
                 self.unreadable.insert(row);
             }
         }
     }
 
-    /// After a failure to write, the rows on their way are lost: no resume point may claim them.
-    fn lost_if_failed<T>(&mut self, outcome: Result<T>) -> Result<T> {
+    /// After a failed write, rows are lost: no resume point may claim them.
+    fn clear_resumable_on_error<T>(&mut self, outcome: Result<T>) -> Result<T> {
         self.resumable &= outcome.is_ok();
         outcome
     }
 
-    /// `failure` as it counts after what has been read: a list that has begun is there, so whatever is refused
-    /// later is no feature switched off.
-    pub(super) fn placed(&self, failure: ListingFailure) -> ListingFailure {
+    /// Returns `failure`, which no longer counts as an absent resource if rows have been listed: the list exists, so a
+    /// later refusal does not mean that a feature is switched off.
+    pub(super) fn rule_out_absent(&self, failure: ListingFailure) -> ListingFailure {
         match failure {
             ListingFailure::Api(error) if self.listed() > 0 => ListingFailure::Other(error.into()),
             other => other,
         }
     }
 
-    /// The rows set aside: those that could not be read.
-    pub(super) fn set_aside(&self) -> &[Rejected] {
+    /// Returns the rejected rows to record.
+    pub(super) fn rejected_rows(&self) -> &[Rejected] {
         self.unreadable.kept()
     }
 
-    /// Keeps the rows that `table` has of those that could not be read: they are not gone. Gives how many.
+    /// Keeps the table's version of rejected rows, because they are not deleted. Returns how many it kept.
     pub(super) async fn keep_unreadable(&mut self) -> Result<u64> {
         let mut kept = 0;
         let ids: Vec<String> = self.unreadable.ids().iter().cloned().collect();
@@ -215,8 +218,8 @@ impl<'a> Staging<'a> {
         Ok(kept)
     }
 
-    /// Takes over what an interrupted run had staged, if there is anything of use; gives where its listing stood.
-    pub(super) async fn take_over(&mut self) -> Result<Option<Value>> {
+    /// Resumes from the staged rows of an interrupted run, if there are any. Returns the position of its listing.
+    pub(super) async fn resume(&mut self) -> Result<Option<Value>> {
         let (source, max_shrink) = (self.run.source_of(self.resource), self.run.sync.options.max_shrink);
         let taken = self.table.take_over(&self.run.area, &source, max_shrink).await?;
         let Some((checkpoint, staged)) = taken else { return Ok(None) };
@@ -224,38 +227,37 @@ impl<'a> Staging<'a> {
         self.unreadable = UnreadableRows::restore(unreadable);
         self.odd = odd;
         self.rows = checkpoint.rows;
-        self.taken_over = checkpoint.rows;
+        self.resumed_rows = checkpoint.rows;
         self.is_complete = checkpoint.refused_share.is_some();
         self.watermark = checkpoint.watermark;
         self.closed = staged;
         self.run.sync.progress.note(&format!(
-            "{}: going on after {} rows that an interrupted run had read (--fresh begins anew)",
+            "{}: resuming after {} rows that an interrupted run had read (--fresh starts over)",
             self.resource.name, checkpoint.rows
         ));
         self.run.sync.progress.advanced(self.resource.name, self.rows);
         Ok(Some(checkpoint.position))
     }
 
-    /// Whether enough has been staged since the last checkpoint for another one: an interruption should cost a
-    /// quarter of what has been read at most, or some seconds.
-    pub(super) fn wants_checkpoint(&self) -> bool {
+    /// Returns whether a new resume point is due: an interruption should cost at most a quarter of the rows read so
+    /// far, or a few seconds.
+    pub(super) fn is_resume_point_due(&self) -> bool {
         let since = self.writer.rows();
-        let due = since >= FEWEST_CHECKED.max(self.rows / 4).min(MOST_CHECKED)
-            || (since > 0 && self.checked.elapsed() >= LONGEST_UNCHECKED);
+        let due = since >= MIN_ROWS_PER_RESUME_POINT.max(self.rows / 4).min(MAX_ROWS_PER_RESUME_POINT)
+            || (since > 0 && self.last_resume_point.elapsed() >= MAX_TIME_PER_RESUME_POINT);
         self.resumable && due
     }
 
-    /// What a resume point keeps of rows that could not be read, and of fields.
-    fn set_aside_so_far(&self) -> Value {
+    /// Returns the rejected rows and NULL fields to save in a resume point.
+    fn rejected_state(&self) -> Value {
         serde_json::to_value((self.unreadable.save(), &self.odd)).unwrap_or_default()
     }
 
-    /// Begins to close the files, and to write down that the listing stands at `position`: reading goes on
-    /// meanwhile.
-    pub(super) async fn checkpoint(&mut self, position: Value) -> Result<()> {
-        self.finish_checkpoint().await?;
-        self.checked = Instant::now();
-        let set_aside = self.set_aside_so_far();
+    /// Starts to close the files and to save a resume point at `position`. Reading continues meanwhile.
+    pub(super) async fn begin_resume_point(&mut self, position: Value) -> Result<()> {
+        self.finish_resume_point().await?;
+        self.last_resume_point = Instant::now();
+        let set_aside = self.rejected_state();
         let files = if self.writer.rows() > 0 {
             let writer = std::mem::replace(&mut self.writer, self.table.writer()?);
             tokio::spawn(async move { writer.finish().await.map(Some) })
@@ -266,52 +268,53 @@ impl<'a> Staging<'a> {
         Ok(())
     }
 
-    /// Waits for what is being closed, if anything is, and writes down how far that is.
-    async fn finish_checkpoint(&mut self) -> Result<()> {
+    /// Waits for the files that are being closed, if any, and saves their resume point.
+    async fn finish_resume_point(&mut self) -> Result<()> {
         let Some(mut closing) = self.closing.take() else { return Ok(()) };
         let closed = (&mut closing.files).await.map_err(|error| Error::bug(error.to_string())).flatten();
-        let closed = self.lost_if_failed(closed)?;
+        let closed = self.clear_resumable_on_error(closed)?;
         self.closed.extend(closed);
         let (position, set_aside) = (std::mem::take(&mut closing.position), std::mem::take(&mut closing.set_aside));
         let checkpoint =
             Checkpoint::new(self.run.source_of(self.resource), self.watermark, position, set_aside, &self.closed);
         if let Err(error) = self.table.save_checkpoint(&self.run.area, &checkpoint).await {
-            tracing::warn!(%error, "an interruption now would cost what has been read so far");
+            tracing::warn!(%error, "cannot save a resume point; an interruption loses rows read since the last one");
         }
         Ok(())
     }
 
-    /// The same after a failure that another run can go on from, where there is enough to be worth it.
-    pub(super) async fn checkpoint_at(&mut self, failure: &ListingFailure, position: Value) {
-        if !self.resumable || !failure.passes() || self.rows < FEWEST_KEPT {
+    /// Saves a resume point after a failure, if another run can resume the listing and there are enough rows to be
+    /// worth it.
+    pub(super) async fn save_after_failure(&mut self, failure: &ListingFailure, position: Value) {
+        if !self.resumable || !failure.is_resumable() || self.rows < MIN_ROWS_KEPT {
             return;
         }
         if self.writer.rows() == 0 && self.closing.is_none() {
             return;
         }
-        let saved = match self.checkpoint(position).await {
-            Ok(()) => self.finish_checkpoint().await,
+        let saved = match self.begin_resume_point(position).await {
+            Ok(()) => self.finish_resume_point().await,
             Err(error) => Err(error),
         };
         match saved {
             Ok(()) => self.run.sync.progress.note(&format!(
-                "{}: {} rows are kept, and the next sync goes on from there",
+                "{}: {} rows are kept; the next sync resumes after them",
                 self.resource.name, self.rows
             )),
-            Err(error) => tracing::warn!(%error, "what has been read so far is read again by the next run"),
+            Err(error) => tracing::warn!(%error, "cannot save a resume point; the next run reads these rows again"),
         }
     }
 
-    /// The watermark that the rows are complete up to.
+    /// Returns the watermark up to which the rows are complete.
     pub(super) fn watermark(&self) -> DateTime<Utc> {
         self.watermark
     }
 
-    /// The rows staged so far, as tables that can be read: one for each group of closed files. No resume point is
-    /// written from here on.
+    /// Returns the rows staged so far as readable tables, one for each group of closed files. No resume point is saved
+    /// afterwards.
     pub(super) async fn tables_so_far(&mut self) -> Result<Vec<Arc<dyn TableProvider>>> {
         self.resumable = false;
-        self.finish_checkpoint().await?;
+        self.finish_resume_point().await?;
         let writer = std::mem::replace(&mut self.writer, self.table.writer()?);
         self.closed.push(writer.finish().await?);
         let closed = self.closed.iter().filter(|part| part.rows > 0);
@@ -325,9 +328,9 @@ impl<'a> Staging<'a> {
 
     /// Closes the files of a listing that has ended at `position`.
     pub(super) async fn finish_at(mut self, position: Value) -> Result<Finished> {
-        self.judge_rejected()?;
-        self.finish_checkpoint().await?;
-        let set_aside = self.set_aside_so_far();
+        self.check_rejected_share()?;
+        self.finish_resume_point().await?;
+        let set_aside = self.rejected_state();
         self.closed.push(self.writer.finish().await?);
         let position = if self.resumable { position } else { Value::Null };
         let source = self.run.source_of(self.resource);
@@ -335,10 +338,10 @@ impl<'a> Staging<'a> {
         Ok(Finished { parts: self.closed, resume_point })
     }
 
-    /// Refuses a listing of which too much cannot be read: that is no odd row, but another format.
-    /// One odd row in a short list is none either.
+    /// Refuses a listing with too many rejected rows: that suggests a changed format rather than a few odd rows. A
+    /// single rejected row never fails a listing, unless `max_rejected` is 0.
     #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
-    pub(super) fn judge_rejected(&self) -> Result<()> {
+    pub(super) fn check_rejected_share(&self) -> Result<()> {
         let allowed = self.run.sync.options.max_rejected;
         let share = self.rejected() as f64 / self.listed().max(self.rows_before).max(1) as f64;
         if share <= allowed || (self.rejected() == 1 && allowed > 0.0) {
@@ -352,17 +355,17 @@ impl<'a> Staging<'a> {
             share * 100.0,
             allowed * 100.0
         ))
-        .with_hint("update clerk-lake; Clerk's format may have changed. The table was left as it was"))
+        .with_hint("Clerk's format may have changed: update clerk-lake. The table was not changed"))
     }
 }
 
-/// The moments in a column of a page, Unix microseconds; none where the row has none.
-pub(super) fn moments<'b>(rows: &'b PageRows, column: &str) -> impl Iterator<Item = Option<i64>> + 'b {
-    let moments = rows.batch.column_by_name(column).and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
-    moments.into_iter().flat_map(arrow::array::PrimitiveArray::iter)
+/// Returns the times in a column of a page, in Unix microseconds; `None` for a row without one.
+pub(super) fn timestamps<'b>(rows: &'b PageRows, column: &str) -> impl Iterator<Item = Option<i64>> + 'b {
+    let timestamps = rows.batch.column_by_name(column).and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
+    timestamps.into_iter().flat_map(arrow::array::PrimitiveArray::iter)
 }
 
-/// Files that are being closed, and what is known of the listing as far as they go. Dropping it stops that.
+/// Files that are being closed, and the state of the listing at that point. Dropping it aborts the closing.
 struct Closing {
     files: JoinHandle<Result<Option<StagedRows>>>,
     position: Value,
@@ -379,6 +382,6 @@ fn only_fresh(batch: RecordBatch, fresh: Option<Vec<bool>>) -> Result<RecordBatc
     match fresh {
         None => Ok(batch),
         Some(fresh) => filter_record_batch(&batch, &BooleanArray::from(fresh))
-            .map_err(|error| Error::bug(format!("rows seen before could not be dropped: {error}"))),
+            .map_err(|error| Error::bug(format!("cannot filter out rows listed before: {error}"))),
     }
 }

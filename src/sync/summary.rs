@@ -1,4 +1,4 @@
-//! What a run did, as one document.
+//! The summary of a run.
 
 use std::time::Duration;
 
@@ -14,90 +14,90 @@ use crate::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Every resource is up to date, or not there on this instance.
+    /// Every resource is up to date, or the instance does not have it.
     Ok,
-    /// Some are, some failed.
+    /// Some resources are up to date, others failed.
     Partial,
-    /// None is.
+    /// All resources failed.
     Failed,
 }
 
-/// How one resource ended.
+/// How the sync of one resource ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResourceStatus {
     /// Up to date.
     Ok,
-    /// This instance does not have it, or the lake does not have yet what it is filled from.
+    /// The instance does not have the resource, or the lake does not have the tables that it is filled from.
     Skipped,
-    /// It failed; its table is as the run's last successful commit left it.
+    /// The sync failed. The table is as the run's last successful commit left it.
     Failed,
 }
 
-/// What a run did to one resource.
+/// The summary of one resource.
 #[derive(Clone, Debug, Serialize)]
 pub struct ResourceSummary {
-    /// The resource.
+    /// The name of the resource.
     pub name: String,
     /// How it ended.
     pub status: ResourceStatus,
     /// `full` or `incremental`.
     pub mode: &'static str,
-    /// Rows that came from Clerk, each counted once.
+    /// Rows read from Clerk, each counted once.
     pub rows_read: u64,
-    /// Rows that are new in the table.
+    /// Rows inserted into the table.
     pub rows_inserted: u64,
-    /// Rows that were in the table with other content.
+    /// Rows updated in the table.
     pub rows_updated: u64,
-    /// Rows that left the table.
+    /// Rows deleted from the table.
     pub rows_deleted: u64,
     /// Rows in the table now.
     pub rows_total: u64,
-    /// Rows that could not be read.
+    /// Rejected rows.
     pub rows_rejected: u64,
-    /// Fields that are NULL in some rows because Clerk sent another type than its contract promises.
+    /// Fields stored as NULL in some rows because Clerk sent another type than its contract promises.
     pub fields_nulled: NulledFields,
-    /// Requests sent, repeated ones included.
+    /// Requests sent, including retries.
     pub requests: u64,
-    /// Requests that repeated one before.
+    /// Requests that were retries.
     pub retries: u64,
-    /// Answers that said 429.
+    /// Responses with status 429.
     pub throttled: u64,
     /// Bytes received, after decompression.
     pub bytes: u64,
-    /// How long it took, in milliseconds.
+    /// Elapsed time in milliseconds.
     pub elapsed_ms: u64,
-    /// Up to when the table is complete, by Clerk's clock (RFC 3339).
+    /// The table's watermark: the time up to which it is complete, by Clerk's clock (RFC 3339).
     pub watermark: Option<String>,
-    /// The table's version now.
+    /// The current table version.
     pub version: Option<u64>,
-    /// Why it failed or was skipped.
+    /// Why the resource failed or was skipped.
     pub error: Option<String>,
     /// The failure itself.
     #[serde(skip)]
     pub failure: Option<Error>,
 }
 
-/// What a run did. Serialized, it is what `sync --json` prints.
+/// The summary of a run. Serialized, this is the output of `sync --json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
-    /// How it ended.
+    /// How the run ended.
     pub status: Status,
-    /// When it began, by this machine's clock (RFC 3339).
+    /// When the run started, by this machine's clock (RFC 3339).
     pub started_at: String,
-    /// When it ended, by this machine's clock (RFC 3339).
+    /// When the run ended, by this machine's clock (RFC 3339).
     pub finished_at: String,
-    /// The lake.
+    /// The location of the lake.
     pub lake: String,
-    /// One entry for each resource selected.
+    /// One entry for each selected resource.
     pub resources: Vec<ResourceSummary>,
-    /// Whether the run got as far as its first resource; where it did not, all failed for one reason.
+    /// Whether the run reached its first resource. If not, all resources failed for the same reason.
     #[serde(skip)]
     pub began: bool,
 }
 
 impl ResourceSummary {
-    /// What became of the resource called `name`.
+    /// Creates the summary of the resource `name`.
     pub(super) fn new(name: &str, tally: Tally, traffic: Traffic, elapsed: Duration, failure: Option<Error>) -> Self {
         let status = match (&failure, &tally.skipped) {
             (Some(_), _) => ResourceStatus::Failed,
@@ -127,7 +127,7 @@ impl ResourceSummary {
         }
     }
 
-    /// A resource that was not begun.
+    /// Creates the summary of a resource that was not started.
     pub(super) fn not_begun(name: &str, error: Error) -> Self {
         Self::new(name, Tally::default(), Traffic::default(), Duration::ZERO, Some(error))
     }
@@ -150,7 +150,7 @@ impl Summary {
         Self { status, started_at: rfc3339(started_at), finished_at: rfc3339(finished_at), lake, resources, began }
     }
 
-    /// The worst failure of the run, whose exit code is the run's.
+    /// Returns the most severe failure of the run. Its exit code is the run's exit code.
     #[must_use]
     pub fn worst(&self) -> Option<&Error> {
         self.resources

@@ -1,11 +1,11 @@
-//! What every resource does with its tables: open them, clear what crashes left, commit, and tell a conflict.
+//! The table operations that every resource shares: opening, sweeping, committing and detecting conflicts.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::plan::CLOCKS_APART;
-use super::run::{CLOCK_AHEAD, Run};
+use super::plan::MAX_CLOCK_SKEW;
+use super::run::{MAX_CLOCK_AHEAD, Run};
 use super::tally::Tally;
 use crate::api::ApiError;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,23 +13,23 @@ use crate::lake::{Change, CommitOutcome, Table};
 use crate::resource::{self, ACTIVITY_DAYS, Reading, Resource, SESSIONS, USERS};
 use crate::table::TableSpec;
 
-/// How often a table is opened anew because another run commits while it is swept.
-const SWEEPS: u32 = 3;
+/// How often a table is opened again because another run commits while it is swept.
+const MAX_TRIES: u32 = 3;
 
 impl Run<'_> {
-    /// Clears the tables that this run does not write of what crashes left.
-    pub(super) async fn clear_others(&self, selected: &[&'static Resource]) {
+    /// Removes the leftovers of crashed runs from the tables that this run does not write.
+    pub(super) async fn sweep_unselected(&self, selected: &[&'static Resource]) {
         let written = |spec: &TableSpec| selected.iter().any(|resource| tables_of(resource).contains(&spec.name));
         for spec in resource::TABLES.into_iter().filter(|spec| !written(spec)) {
             if let Err(error) = self.open(spec).await {
-                tracing::info!(table = spec.name, %error, "not looked after by this run");
+                tracing::info!(table = spec.name, %error, "cannot maintain the table in this run");
             }
         }
     }
 
-    /// The conflict that `error` comes from, if that is what it is: a file that another run has replaced is
-    /// missed long before the commit would be refused. A failure of Clerk's is never one.
-    pub(super) async fn conflict_behind(&self, resource: &'static Resource, error: &Error) -> Option<Error> {
+    /// Returns the conflict that caused `error`, if one did. If another run replaces a data file, reading it fails long
+    /// before this run's commit would be refused. An error from Clerk is never a conflict.
+    pub(super) async fn find_conflict(&self, resource: &'static Resource, error: &Error) -> Option<Error> {
         let is_from_clerk = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<ApiError>);
         if is_from_clerk || !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug) {
             return None;
@@ -41,18 +41,22 @@ impl Run<'_> {
         };
         for spec in std::iter::once(&resource.table).chain(read_too) {
             let Some(base) = lock(&self.bases).get(spec.name).copied() else { continue };
-            // Not as this run has seen it so far.
+            // Loads the current version of the table, not this run's cached view.
             let now = self.sync.lake.table(spec).await.ok()?.version();
             if now != base {
-                tracing::debug!(%error, "what a conflict looked like");
+                tracing::debug!(%error, "error caused by a conflict");
                 return CommitOutcome::Conflicted { base }.committed(spec.name).err();
             }
         }
         None
     }
 
-    /// Takes in what became of a commit to `table`, whose rows are complete up to `watermark`, where that is known.
-    pub(super) async fn settle(
+    /// Records a successful commit to `table`, whose rows are complete up to `watermark` if that is known. Compacts the
+    /// table if due.
+    ///
+    /// # Errors
+    /// Fails if the commit was refused or its outcome is unknown.
+    pub(super) async fn record_commit(
         &self,
         outcome: CommitOutcome,
         watermark: impl Into<Option<DateTime<Utc>>>,
@@ -60,14 +64,14 @@ impl Run<'_> {
         tally: &mut Tally,
     ) -> Result<()> {
         let version = outcome.committed(table.spec().name)?;
-        tally.take_commit(watermark.into(), version, table.rows());
+        tally.add_commit(watermark.into(), version, table.rows());
         self.note_base(table);
         table.forget_checkpoints(&self.area).await;
         self.compact_if_due(table).await;
         Ok(())
     }
 
-    /// Puts a table's small files together where there are many. What fails here has cost time and nothing else.
+    /// Compacts a table with many small files. A failure is only logged: it costs nothing but time.
     async fn compact_if_due(&self, table: &mut Table) {
         let at_least = self.lake.compacts_at();
         if at_least == 0 || self.sync.stop.is_cancelled() {
@@ -80,28 +84,28 @@ impl Run<'_> {
                 tracing::info!(table = name, before = done.files_before, after = done.files_after, "compacted");
                 self.note_base(table);
             }
-            Err(error) => tracing::warn!(table = name, %error, "small files could not be put together"),
+            Err(error) => tracing::warn!(table = name, %error, "cannot compact the table"),
         }
     }
 
-    /// Notes the version at which this run stands.
+    /// Records the version of `table` that this run has seen.
     pub(super) fn note_base(&self, table: &Table) {
         lock(&self.bases).insert(table.spec().name, table.version());
     }
 
-    /// A table, open for writing and cleared of what crashes left.
+    /// Opens a table for writing, and removes the leftovers of crashed runs from it.
     pub(super) async fn open(&self, spec: &'static TableSpec) -> Result<Table> {
         let mut tries = 0;
         loop {
             self.lake.refresh(spec, tries > 0).await?;
             let mut table = Table::open(&self.lake, spec, Some(&self.area)).await?;
             match table.make_ready().await {
-                // Another run has just committed: its version is the one to start from.
-                Err(error) if error.kind() == ErrorKind::Conflict && tries < SWEEPS => tries += 1,
+                // Another run has just committed: open the table again at its version.
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < MAX_TRIES => tries += 1,
                 Err(error) => return Err(error),
                 Ok(swept) => {
                     if swept > 0 {
-                        tracing::info!(table = spec.name, files = swept, "removed what an interrupted run had left");
+                        tracing::info!(table = spec.name, files = swept, "removed the leftovers of an interrupted run");
                     }
                     self.check_instance_of(&table).await?;
                     self.note_base(&table);
@@ -111,8 +115,8 @@ impl Run<'_> {
         }
     }
 
-    /// Refuses a table of another instance, which may have come to this lake since the run began: one that is there,
-    /// and where this one is to be the first commit, any other.
+    /// Refuses a table of another instance, which may have been created since the run started. If the table does not
+    /// exist yet, no other table of the lake may belong to another instance either.
     async fn check_instance_of(&self, table: &Table) -> Result<()> {
         match &self.instance {
             Some(own) if table.exists() => table.check_instance(own),
@@ -121,8 +125,8 @@ impl Run<'_> {
         }
     }
 
-    /// Claims the lake for this run's instance before `table`'s first commit: until then another run may have begun to
-    /// fill it from another instance.
+    /// Claims the lake for this run's instance before the first commit to `table`. Until then, another run may have
+    /// started to fill the lake from another instance.
     pub(super) async fn claim_lake(&self, table: &Table) -> Result<()> {
         match &self.instance {
             Some(own) if !table.exists() => {
@@ -133,7 +137,7 @@ impl Run<'_> {
         }
     }
 
-    /// What a commit of this run says beside its rows.
+    /// Returns the metadata of a commit of this run.
     pub(super) fn change(&self, tally: &Tally) -> Change {
         let mut change = self.change_of(tally.mode(), tally.rows_read);
         change.info.insert("rowsRejected".to_owned(), tally.rows_rejected.into());
@@ -154,13 +158,13 @@ impl Run<'_> {
         }
     }
 
-    /// The latest that it can be at Clerk by now: whatever has been read was read before.
-    pub(super) fn latest(&self) -> DateTime<Utc> {
-        let elapsed = TimeDelta::from_std(self.begun.elapsed()).unwrap_or_default();
+    /// Returns an upper bound of the current time at Clerk. Everything read so far was read before it.
+    pub(super) fn latest_clerk_time(&self) -> DateTime<Utc> {
+        let elapsed = TimeDelta::from_std(self.started.elapsed()).unwrap_or_default();
         let latest = self.now + elapsed;
-        // A date far from that is not Clerk's own.
-        let said = self.client.server_latest().filter(|said| *said <= latest + CLOCK_AHEAD);
-        latest.max(said.unwrap_or(latest)) + CLOCKS_APART
+        // A date that is much later does not come from Clerk's own clock.
+        let server = self.client.server_latest().filter(|server| *server <= latest + MAX_CLOCK_AHEAD);
+        latest.max(server.unwrap_or(latest)) + MAX_CLOCK_SKEW
     }
 
     pub(super) fn synced_at_micros(&self) -> i64 {
@@ -168,7 +172,7 @@ impl Run<'_> {
     }
 }
 
-/// The names of the tables that a resource writes.
+/// Returns the names of the tables that a resource writes.
 fn tables_of(resource: &Resource) -> Vec<&'static str> {
     let days = matches!(resource.reading, Reading::Ledger).then_some(ACTIVITY_DAYS.name);
     std::iter::once(resource.table.name).chain(days).collect()

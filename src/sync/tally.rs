@@ -1,4 +1,4 @@
-//! What has happened to one resource so far in a run: the summary is made of it in the end.
+//! Counters of one resource during a run. The summary is built from them.
 
 use chrono::{DateTime, Utc};
 
@@ -6,45 +6,45 @@ use super::odd_fields::NulledFields;
 use super::staging::Staging;
 use crate::lake::{Counts, Table};
 
-/// What has happened to one resource so far.
+/// Counters of one resource during a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    /// Whether only changes are read, not everything.
+    /// Whether only changes are read, not all rows.
     pub(super) is_incremental: bool,
-    /// Rows that came from Clerk, each counted once.
+    /// Rows read from Clerk, each counted once.
     pub(super) rows_read: u64,
-    /// Rows that could not be read.
+    /// Rejected rows.
     pub(super) rows_rejected: u64,
     pub(super) fields_nulled: NulledFields,
-    /// What this run's commits did to the rows.
+    /// The rows that this run's commits inserted, updated and deleted.
     pub(super) committed: Counts,
-    /// What the commit that is being prepared will do, if it succeeds.
+    /// The same counts for the commit that is being prepared.
     pub(super) prepared: Counts,
-    /// The table as this run last saw it.
+    /// The rows of the table when this run last saw it.
     pub(super) rows_total: u64,
     pub(super) version: Option<u64>,
     pub(super) watermark: Option<DateTime<Utc>>,
-    /// Why the resource is skipped, if it is.
+    /// Why the resource is skipped; `None` if it is not.
     pub(super) skipped: Option<String>,
 }
 
 impl Tally {
-    /// Takes in what the table has before this run changes it.
-    pub(super) fn take_table(&mut self, table: &Table, watermark: Option<DateTime<Utc>>) {
+    /// Records the state of the table before this run changes it.
+    pub(super) fn set_table(&mut self, table: &Table, watermark: Option<DateTime<Utc>>) {
         self.rows_total = table.rows();
         self.version = table.version();
         self.watermark = watermark;
     }
 
-    /// Takes in what a listing has brought.
-    pub(super) fn take_staged(&mut self, staging: &Staging<'_>) {
-        self.rows_read = staging.rows - staging.taken_over;
+    /// Records the counts of a listing.
+    pub(super) fn set_staged(&mut self, staging: &Staging<'_>) {
+        self.rows_read = staging.rows - staging.resumed_rows;
         self.rows_rejected = staging.rejected();
         self.fields_nulled = staging.odd.counts.clone();
     }
 
-    /// Takes in a commit that made `version`, of a table that has `rows_total` rows now, complete up to `watermark`.
-    pub(super) fn take_commit(&mut self, watermark: Option<DateTime<Utc>>, version: u64, rows_total: u64) {
+    /// Records a commit: the table is now at `version`, has `rows_total` rows, and is complete up to `watermark`.
+    pub(super) fn add_commit(&mut self, watermark: Option<DateTime<Utc>>, version: u64, rows_total: u64) {
         self.watermark = watermark;
         self.version = Some(version);
         self.rows_total = rows_total;
@@ -54,7 +54,7 @@ impl Tally {
         self.committed.deleted += done.deleted;
     }
 
-    /// Adds what was read before, in the same run.
+    /// Adds the counts of an earlier step of the same run.
     pub(super) fn add_read(&mut self, before: &Self) {
         self.is_incremental = before.is_incremental;
         self.rows_read += before.rows_read;
@@ -65,7 +65,7 @@ impl Tally {
         }
     }
 
-    /// The word for what is read, in summaries and commits.
+    /// Returns the mode as shown in summaries and commits.
     pub(super) fn mode(&self) -> &'static str {
         if self.is_incremental { "incremental" } else { "full" }
     }

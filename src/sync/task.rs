@@ -10,12 +10,12 @@ pub(super) struct Task<'r, L> {
     pub(super) resource: &'static Resource,
     /// Where the rows come from.
     pub(super) list: L,
-    /// Requests of this client count as the resource's.
+    /// The client whose requests are counted for this resource.
     pub(super) client: Client,
 }
 
 impl<'r, L> Task<'r, L> {
-    /// The same work with the rows from `list`.
+    /// Returns the same task with the rows coming from `list`.
     pub(super) fn from<M>(&self, list: M) -> Task<'r, M> {
         Task { run: self.run, resource: self.resource, list, client: self.client.clone() }
     }

@@ -1,8 +1,8 @@
-//! Rolling verification: each incremental sync reads a slice of the rows again, in the order of their creation.
+//! Rolling verification: each incremental sync re-reads a slice of the rows, in order of creation.
 //!
-//! Some changes show in no list: a lockout that expires, a field that an operator corrects. A slice is a page of users, or
-//! as much of the table as the time since the last sync is of `verify_every`, if that is more: within that
-//! time every row has been read.
+//! Some changes appear in no list: a lockout that expires, a field that an operator corrects. A slice is one page of
+//! users, or more if needed: its share of the table is the time since the last sync divided by `verify_every`. So every
+//! row is read again within that period.
 
 use std::ops::Range;
 
@@ -16,16 +16,16 @@ use crate::api::Listing;
 use crate::lake::Table;
 use crate::resource::CursorList;
 
-/// The position under which a table says up to which moment of creation its rows have been verified in this round: Unix
-/// milliseconds, or the least number at the beginning of one.
+/// The commit position for the creation time up to which rows have been verified in the current round: Unix
+/// milliseconds, or `i64::MIN` at the start of a round.
 pub const VERIFIED_TO: &str = "clerk-lake.verified_to";
 
-/// Where a round begins.
+/// The position at the start of a round.
 const START: i64 = i64::MIN;
 
 impl Task<'_, CursorList> {
-    /// Stages the next slice of rows; `None` if rows are not to be verified.
-    pub(super) async fn take_slice(
+    /// Stages the next slice of rows; `None` if verification is off or the table has no watermark.
+    pub(super) async fn stage_slice(
         &self,
         table: &Table,
         staging: &mut Staging<'_>,
@@ -34,7 +34,7 @@ impl Task<'_, CursorList> {
         let Some(since) = table.watermark().await?.filter(|_| every > TimeDelta::zero()) else { return Ok(None) };
         let from = table.position(VERIFIED_TO).await?.unwrap_or(START);
         let request = self.list.oldest_first();
-        // Rows that were created at the same moment as the last one may not have been read yet.
+        // Other rows with the same creation time as the last row may not have been read yet.
         let request = if from == START { request } else { request.with(CREATED_AFTER, (from - 1).to_string()) };
         let mut listing = Listing::new(self.client.clone(), request, self.list.decode);
         let wanted = slice(table.rows(), self.run.watermark - since, every);
@@ -43,8 +43,8 @@ impl Task<'_, CursorList> {
             read += page.keys.len() as u64;
             is_heeded &= page.keys.iter().all(|key| key.created_at.is_none_or(|at| at >= from));
             to = page.keys.iter().rev().find_map(|key| key.created_at).unwrap_or(to);
-            staging.take(page).await?;
-            // All rows have come, or a filter that is not heeded leads nowhere: the next round begins.
+            staging.stage(page).await?;
+            // All rows were read, or the server ignores the filter: start a new round.
             if read >= table.rows() || to < from {
                 return Ok(Some(Slice { to: START, read: is_heeded.then_some(from..to) }));
             }
@@ -56,24 +56,25 @@ impl Task<'_, CursorList> {
     }
 }
 
-/// Rows that have been read again.
+/// A slice of rows that have been read again.
 #[derive(Clone, Debug)]
 pub(super) struct Slice {
-    /// Up to where the table is verified with them: where the next slice begins.
+    /// The creation time at which the next slice begins.
     pub(super) to: i64,
-    /// The moments of creation between which all rows came, Unix milliseconds; `None` if the list goes by others.
+    /// The range of creation times whose rows were all read, in Unix milliseconds; `None` if the server ignores the
+    /// filter.
     read: Option<Range<i64>>,
 }
 
 impl Slice {
-    /// The moments of creation between which all rows came, Unix microseconds.
+    /// Returns the range of creation times whose rows were all read, in Unix microseconds.
     pub(super) fn covered(&self) -> Option<Range<i64>> {
         let Range { start, end } = self.read.clone()?;
         Some(start.saturating_mul(1000)..end.saturating_mul(1000))
     }
 }
 
-/// How many of so many `rows` are due after `elapsed`, if all are to be read within `every`.
+/// Returns how many of `rows` rows are due after `elapsed`, if all are to be read within `every`.
 fn slice(rows: u64, elapsed: TimeDelta, every: TimeDelta) -> u64 {
     let (elapsed, every) = (elapsed.num_seconds().max(0), every.num_seconds().max(1));
     let due = u128::from(rows) * u128::from(elapsed.unsigned_abs()) / u128::from(every.unsigned_abs());
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slice_is_the_share_of_the_time_that_has_passed() {
+    fn the_size_of_a_slice_is_proportional_to_the_elapsed_time() {
         let week = TimeDelta::days(7);
         assert_eq!(slice(1_680_000, TimeDelta::hours(1), week), 10_000);
         assert_eq!(slice(100, TimeDelta::hours(1), week), 0);

@@ -1,4 +1,4 @@
-//! What time it is at Clerk when its answers do not say so.
+//! The watermark of a run if Clerk's responses carry no time.
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -7,13 +7,13 @@ use chrono::{DateTime, NaiveTime, Utc};
 use crate::api::{ApiError, Client, Refusal};
 use crate::resource::USER_LIST;
 
-/// The latest moment that Clerk itself has stamped on a user: not later than its clock, whatever this machine's
-/// clock says, and whatever happens from now on is stamped with a later one. Without users, or where Clerk does not
-/// list them in that order, it is 1970: then everything counts as changed.
+/// Returns the latest time that Clerk has stored on a user. It is not later than Clerk's clock, whatever this machine's
+/// clock says, and all future changes have a later time. Returns 1970 if there are no users, or if Clerk does not list
+/// them in this order: then everything counts as changed.
 ///
 /// # Errors
-/// Whatever [`Client::get`] refuses but the order.
-pub(super) async fn latest_stamp(client: &Client) -> Result<DateTime<Utc>, ApiError> {
+/// Fails as [`Client::get`] does, unless Clerk only refuses the order.
+pub(super) async fn latest_timestamp(client: &Client) -> Result<DateTime<Utc>, ApiError> {
     let mut latest = DateTime::UNIX_EPOCH;
     let active = "last_active_at";
     for column in [USER_LIST.changed, active] {
@@ -21,7 +21,7 @@ pub(super) async fn latest_stamp(client: &Client) -> Result<DateTime<Utc>, ApiEr
         let newest =
             client.get(USER_LIST.path, &query, |body| Ok(newest(&(USER_LIST.decode)(body)?.rows.batch, column)));
         match newest.await {
-            // Activity has day precision: the day has begun, and no more is known.
+            // Activity has day precision: only the start of the day is certain.
             Ok(Some(newest)) if column == active => latest = latest.max(start_of_day(newest)),
             Ok(newest) => latest = latest.max(newest.unwrap_or_default()),
             Err(error) if error.refusal == Refusal::Parameter => {}

@@ -1,7 +1,7 @@
-//! Rows to columns: one place says a column's name, type, meaning and where its value comes from.
+//! Converts rows to columns. A column's name, type, meaning and values are defined in one place.
 //!
-//! A resource lists its columns once, as a function from rows; called with no rows, the same function gives
-//! the schema. Nothing is inferred from data, so an empty page and a full one have the same schema.
+//! Each resource lists its columns in one function from rows to columns. Called without rows, the same function returns
+//! the schema. Nothing is inferred from data, so an empty page and a full page have the same schema.
 
 use std::sync::Arc;
 
@@ -13,54 +13,55 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
-/// One column: its field, what it means, and its values.
+/// A column: its name, meaning and values.
 #[derive(Clone, Debug)]
 pub struct Column {
     /// The column's name.
     pub name: &'static str,
-    /// What it means, in a sentence, with the field of Clerk's that it comes from.
+    /// What the column means. Ends with the field of Clerk's object that it comes from, such as "(`created_at`).", if
+    /// there is one.
     pub meaning: &'static str,
     /// The values.
     pub array: ArrayRef,
 }
 
 impl Column {
-    /// Text, verbatim; `Utf8`.
+    /// Creates a column of verbatim text, of type `Utf8`.
     pub fn text<'a>(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<&'a str>>) -> Self {
         Self { name, meaning, array: Arc::new(values.collect::<StringArray>()) }
     }
 
-    /// A flag; `Boolean`.
+    /// Creates a column of type `Boolean`.
     pub fn flag(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<bool>>) -> Self {
         Self { name, meaning, array: Arc::new(values.collect::<BooleanArray>()) }
     }
 
-    /// A whole number; `Int64`.
+    /// Creates a column of whole numbers, of type `Int64`.
     pub fn integer(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<i64>>) -> Self {
         Self { name, meaning, array: Arc::new(values.collect::<Int64Array>()) }
     }
 
-    /// A calendar year; `Int32`.
+    /// Creates a column of calendar years, of type `Int32`.
     pub fn year(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<i32>>) -> Self {
         Self { name, meaning, array: Arc::new(values.collect::<Int32Array>()) }
     }
 
-    /// A UTC day, given in days since 1970; `Date32`.
+    /// Creates a column of UTC days, of type `Date32`. `values` are days since 1970-01-01.
     pub fn date(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<i32>>) -> Self {
         Self { name, meaning, array: Arc::new(values.collect::<Date32Array>()) }
     }
 
-    /// A moment, given in Unix milliseconds; `Timestamp(µs, UTC)`.
+    /// Creates a column of times, of type `Timestamp(µs, UTC)`. `values` are in Unix milliseconds.
     pub fn time(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<i64>>) -> Self {
         let micros = values.map(|millis| millis.map(|millis| millis * 1000));
         let array = micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC");
         Self { name, meaning, array: Arc::new(array) }
     }
 
-    /// A struct of `children`; `valid` says which rows have one.
+    /// Creates a column of structs with the fields `children`. The struct is null if `valid` is false for its row.
     ///
     /// # Panics
-    /// Where the children differ in length, which is a bug.
+    /// Panics if the children differ in length, which is a bug.
     pub fn structure(
         name: &'static str,
         meaning: &'static str,
@@ -72,11 +73,11 @@ impl Column {
         Self { name, meaning, array: Arc::new(array) }
     }
 
-    /// A list of structs: `lengths` says how many elements each row has (none: a null list), `children` hold
-    /// the elements of all rows, one after the other.
+    /// Creates a column of lists of structs. `lengths` holds the number of elements of each row (`None` for a null
+    /// list). `children` hold the elements of all rows in sequence.
     ///
     /// # Panics
-    /// Where the children's length is not the sum of `lengths`, which is a bug.
+    /// Panics if the length of the children is not the sum of `lengths`, which is a bug.
     pub fn list(
         name: &'static str,
         meaning: &'static str,
@@ -96,22 +97,22 @@ impl Column {
     }
 }
 
-/// The schema that `columns` have.
+/// Returns the schema of `columns`.
 #[must_use]
 pub fn schema(columns: &[Column]) -> SchemaRef {
     Arc::new(Schema::new(fields(columns)))
 }
 
-/// The batch that `columns` make; `rows` is its length.
+/// Returns `columns` as a record batch of `rows` rows.
 ///
 /// # Errors
-/// [`ArrowError`] where the columns differ in length, which is a bug.
+/// [`ArrowError`] if the columns differ in length, which is a bug.
 pub fn batch(columns: &[Column], rows: usize) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema(columns), arrays(columns), &options)
 }
 
-/// The type of every moment in the lake.
+/// Returns the data type of all times in the lake.
 #[must_use]
 pub fn time_type() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))

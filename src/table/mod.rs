@@ -1,7 +1,7 @@
-//! What a table of the lake is: its name, shape, key, partition and columns.
+//! The definition of a table of the lake: its name, shape, key, partition and columns.
 //!
-//! The one description that resources, storage, `status`, `schema` and the documentation share. It knows
-//! neither Clerk's API nor how tables are stored.
+//! Resources, storage, `status`, `schema` and the documentation all use this definition. It depends neither on Clerk's
+//! API nor on how tables are stored.
 
 pub mod columns;
 
@@ -16,26 +16,26 @@ use crate::error::{Error, Result};
 
 pub use columns::Column;
 
-/// The column that every table ends with: when this program last wrote the row.
+/// Name of the last column of every table: when this program last wrote the row.
 pub const SYNCED_AT: &str = "_synced_at";
 
-/// What a table's rows stand for.
+/// What the rows of a table represent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// One row per object, as it is now.
+    /// One row per object, in its current state.
     Entity,
-    /// One row per event; rows outlive what Clerk remembers.
+    /// One row per event. Rows stay after Clerk no longer lists the event.
     Event,
     /// One row per relation between two objects.
     Edge,
-    /// One row per value of a figure.
+    /// One row per value of a metric.
     Metric,
-    /// A set of observations that only grows.
+    /// A set of observations. Rows are only added.
     Ledger,
 }
 
 impl Shape {
-    /// The word for it.
+    /// Returns the name of the shape, as shown to users.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -51,57 +51,60 @@ impl Shape {
 /// A table of the lake.
 #[derive(Clone, Copy, Debug)]
 pub struct TableSpec {
-    /// The table's name, which is its directory's.
+    /// The table's name, which is also the name of its directory.
     pub name: &'static str,
-    /// What it holds, in a sentence.
+    /// What the table holds, in one or two sentences.
     pub meaning: &'static str,
-    /// What its rows stand for.
+    /// What the rows represent.
     pub shape: Shape,
-    /// The columns that tell its rows apart.
+    /// The columns that identify a row.
     pub key: &'static [&'static str],
-    /// The column whose value names the Hive directory; none for a table of one directory.
+    /// The column for Hive partitioning; `None` for a table that is not partitioned.
     pub partition: Option<&'static str>,
-    /// Rows per row group. Each partition has one open while rows are written: many partitions, small groups.
+    /// Rows per row group. While rows are written, each partition has one open row group in memory, so a table with
+    /// many partitions needs small row groups.
     pub row_group_rows: usize,
-    /// The Parquet columns (paths of leaves) whose values repeat enough for a dictionary to pay; text that differs
-    /// from row to row is smaller and faster without one.
+    /// Paths of the Parquet leaf columns that use a dictionary, because their values repeat. Text that differs from row
+    /// to row is smaller and faster without a dictionary.
     pub repetitive: &'static [&'static str],
-    /// The endpoint or query that it comes from.
+    /// The endpoint or query that the rows come from.
     pub source: &'static str,
-    /// Its columns but the last, without rows.
+    /// Returns all columns but the last, without rows.
     pub columns: fn() -> Vec<Column>,
 }
 
 impl TableSpec {
-    /// The whole schema, `_synced_at` included.
+    /// Returns the schema, including `_synced_at`.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
         with_synced_at(&columns::schema(&(self.columns)()))
     }
 
-    /// The columns whose least and greatest value each data file's log entry tells: the key, and moments, by which
-    /// files are passed over. The others would make the log many times as long.
+    /// Returns the columns for which the Delta log holds statistics: the minimum and maximum of each data file.
+    ///
+    /// These are the key, and all dates and times. Queries use them to skip files. Statistics for all columns would
+    /// make the log many times longer.
     #[must_use]
     pub fn told_columns(&self) -> Vec<String> {
         let schema = self.schema();
-        let is_moment = |field: &Field| matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32);
-        let told = schema.fields().iter().filter(|field| is_moment(field) || self.key.contains(&field.name().as_str()));
-        told.map(|field| field.name().clone()).collect()
+        let is_time = |field: &Field| matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32);
+        let fields = schema.fields().iter().filter(|field| is_time(field) || self.key.contains(&field.name().as_str()));
+        fields.map(|field| field.name().clone()).collect()
     }
 
-    /// Name and meaning of every column.
+    /// Returns the name and meaning of every column.
     #[must_use]
     pub fn describe(&self) -> Vec<(&'static str, &'static str)> {
         let mut columns: Vec<_> = (self.columns)().iter().map(|column| (column.name, column.meaning)).collect();
-        columns.push((SYNCED_AT, "When this program last wrote the row; by Clerk's clock."));
+        columns.push((SYNCED_AT, "When this program last wrote the row, by Clerk's clock."));
         columns
     }
 }
 
-/// `batch` with `_synced_at` as its last column.
+/// Returns `batch` with `_synced_at` as its last column.
 ///
 /// # Errors
-/// [`ArrowError`] where the batch already has that column, which is a bug.
+/// [`ArrowError`] if the columns cannot form a record batch, which is a bug.
 pub fn stamp(batch: &RecordBatch, synced_at_micros: i64) -> std::result::Result<RecordBatch, ArrowError> {
     let stamps = TimestampMicrosecondArray::from_value(synced_at_micros, batch.num_rows()).with_timezone("UTC");
     let mut arrays: Vec<ArrayRef> = batch.columns().to_vec();
@@ -109,15 +112,15 @@ pub fn stamp(batch: &RecordBatch, synced_at_micros: i64) -> std::result::Result<
     RecordBatch::try_new(with_synced_at(&batch.schema()), arrays)
 }
 
-/// `batch` in `schema`: columns matched by name, each cast to the type that the schema says.
+/// Returns `batch` converted to `schema`. Columns are matched by name and cast to the type in the schema.
 ///
 /// # Errors
-/// [`Bug`](crate::ErrorKind::Bug) where a column is missing or of another kind.
+/// [`Bug`](crate::ErrorKind::Bug) if a column is missing or cannot be cast.
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let bug = |error: ArrowError| Error::bug(error.to_string());
     let columns = schema.fields().iter().map(|field| {
         let column = batch.column_by_name(field.name());
-        let column = column.ok_or_else(|| Error::bug(format!("rows lack the column {}", field.name())))?;
+        let column = column.ok_or_else(|| Error::bug(format!("the rows have no column {}", field.name())))?;
         cast(column, field.data_type()).map_err(bug)
     });
     RecordBatch::try_new(SchemaRef::clone(schema), columns.collect::<Result<Vec<_>>>()?).map_err(bug)

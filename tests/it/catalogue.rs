@@ -112,7 +112,7 @@ async fn what_is_wrong_with_a_file_is_said_with_its_name_and_line() {
     desk.fails(&["--name", "worse"], 2, &["there is no query called \"worse\"", ", bad, "]).await;
     let missing = desk.world.run(&["query", "--queries", "nowhere", "--list"]).await;
     assert_eq!(missing.status.code(), Some(2));
-    assert!(stderr(&missing).contains("the folder of queries nowhere cannot be read"), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("the query directory nowhere cannot be read"), "{}", stderr(&missing));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +122,7 @@ async fn a_parameter_out_of_its_range_is_refused() {
     assert_eq!(desk.printed(&["--name", "days"]).await, "days\n3\n");
     assert_eq!(desk.printed(&["--name", "days", "--param", "days=9", "--param", "more=-2"]).await, "days\n-18\n");
     for days in ["days=0", "days=-1", "days=10"] {
-        desk.fails(&["--name", "days", "--param", days], 2, &["days cannot be ", "it may be 1 to 9"]).await;
+        desk.fails(&["--name", "days", "--param", days], 2, &["days cannot be ", "give a number from 1 to 9"]).await;
     }
     desk.fails(&["--name", "days", "--param", "day=1"], 2, &["no parameter \"day\"", "its parameters: days, more"])
         .await;
@@ -173,7 +173,7 @@ async fn tables_go_before_queries_and_queries_may_name_each_other_but_not_themse
 fn a_header_that_is_wrong_is_no_query() {
     let error = Query::parse("x", "-- order: first\nSELECT 1").expect_err("no query");
     assert_eq!(error.kind(), ErrorKind::Query);
-    assert!(error.message().contains("the query x, line 1"), "{error:?}");
+    assert!(error.message().contains("query x, line 1"), "{error:?}");
     let query = Query::parse("x", "\u{feff}-- title: T\n-- anything: else\nSELECT 1").expect("a query");
     assert_eq!((query.title.as_str(), query.sql.starts_with("-- title")), ("T", true));
 }

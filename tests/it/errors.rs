@@ -125,16 +125,16 @@ async fn wrong_arguments_are_said_before_anybody_is_asked() {
         ("--dau-lookback-days", "91", "a whole number of days from 1 to 90"),
         ("--dau-lookback-days", "x", "a whole number of days from 1 to 90"),
         ("--session-lookback-days", "0", "a whole number of days from 1 to 3650"),
-        ("--since", "soon", "expected a day (2026-11-24) or a moment"),
+        ("--since", "soon", "expected a date (2026-11-24) or a timestamp"),
         ("--resource", "nonsense", "[possible values: users, organizations"),
         ("--max-shrink", "2", "expected 0 to 1"),
         ("--max-rejected", "x", "expected 0 to 1"),
         ("--retry-budget", "soon", "expected a number of seconds"),
         ("--rate-limit", "0", "expected auto, off, or the number of requests"),
-        ("--quota-share", "0", "  help: give the share of the request budget to use: over 0, up to 1"),
-        ("--quota-share", "2", "  help: give the share of the request budget to use: over 0, up to 1"),
-        ("--api-url", "nonsense", "  help: give an absolute http(s) URL"),
-        ("--api-url", "ftp://x", "  help: give an absolute http(s) URL"),
+        ("--quota-share", "0", "  help: set the share of the request budget to use: more than 0, at most 1"),
+        ("--quota-share", "2", "  help: set the share of the request budget to use: more than 0, at most 1"),
+        ("--api-url", "nonsense", "  help: use an absolute http(s) URL"),
+        ("--api-url", "ftp://x", "  help: use an absolute http(s) URL"),
         ("--lake", "gs://bucket/lake", "  help: give a path, or s3://bucket/prefix"),
         ("--lake", "", "  help: give a path, or s3://bucket/prefix"),
         ("--config", "nowhere.toml", "the settings file nowhere.toml"),
@@ -361,7 +361,7 @@ async fn a_question_that_is_none_says_how_to_ask() {
     let there_are =
         ["there is no query called \"nonsense\"", "  help: the queries are: active_organizations, active_sessions, "];
     fails(&world, world.command(&["query", "--name", "nonsense"]), 2, &there_are).await;
-    fails(&world, world.command(&["query"]), 2, &["nothing to ask", "  help: clerk-lake query 'SELECT"]).await;
+    fails(&world, world.command(&["query"]), 2, &["no query given", "  help: clerk-lake query 'SELECT"]).await;
     let no_file = ["the query file nowhere.sql cannot be read"];
     fails(&world, world.command(&["query", "--file", "nowhere.sql"]), 2, &no_file).await;
     let no_number = ["expected NAME=NUMBER, such as lookback_days=7"];
@@ -422,8 +422,8 @@ async fn an_interrupted_sync_leaves_nothing_behind_and_says_how_to_go_on() {
             let ended = interrupted(&world, signal).await;
             assert_eq!(ended.status.code(), Some(130), "SIG{signal}: {}", stderr(&ended));
             let said = stderr(&ended);
-            assert!(said.contains("error: interrupted\n  help: what was finished is committed"), "SIG{signal}: {said}");
-            assert!(said.contains("run the same command again to go on"), "SIG{signal}: {said}");
+            assert!(said.contains("error: interrupted\n  help: finished work is committed"), "SIG{signal}: {said}");
+            assert!(said.contains("run the same command again to resume"), "SIG{signal}: {said}");
             assert!(lake(&world) == before, "SIG{signal}: the lake has changed");
             assert!(!world.path().join("_staged").exists(), "SIG{signal}: something is still staged");
             assert_eq!(plain_rows(&world.path(), "clerk_user"), rows, "SIG{signal}");

@@ -91,7 +91,7 @@ async fn several_lakes_may_be_named_in_the_settings_file_and_only_asked() {
     for arguments in [&["sync"][..], &["status"], &["upkeep"]] {
         let refused = run(arguments).await;
         assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", stderr(&refused));
-        assert!(stderr(&refused).contains("works on one lake, and 2 are named"), "{}", stderr(&refused));
+        assert!(stderr(&refused).contains("works on one lake, but 2 are given"), "{}", stderr(&refused));
     }
     // What is said on the command line wins.
     let done = run(&["status", "--lake", &text(&other.path())]).await;

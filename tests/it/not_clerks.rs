@@ -99,7 +99,7 @@ async fn users_that_are_not_found_mean_that_the_key_s_instance_is_not() {
     let said = stderr(&done);
     assert_eq!(done.status.code(), Some(5), "{said}");
     let help = &said[said.find("help:").expect("a hint")..];
-    assert!(help.contains("the instance of this key") && !help.contains("feature"), "{help}");
+    assert!(help.contains("this key's instance") && !help.contains("feature"), "{help}");
     for name in ["users", "sessions"] {
         assert_eq!((&summary[name]["status"], &summary[name]["retries"]), (&json!("failed"), &json!(0)));
     }
@@ -131,7 +131,7 @@ async fn an_answer_without_end_is_not_taken_in() {
     let (done, summary) = synced(&small().await, &stub.await, &["users"]).await;
     assert_eq!(done.status.code(), Some(5), "{}", stderr(&done));
     let error = summary["users"]["error"].as_str().unwrap_or_default();
-    assert!(error.contains("an answer of more than 64 MiB"), "{error}");
+    assert!(error.contains("the response is larger than 64 MiB"), "{error}");
 }
 
 /// Answers with the `Date` of a clock that is ahead by what `ahead` says for the number of the request.

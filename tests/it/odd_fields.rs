@@ -93,7 +93,7 @@ async fn assert_recorded(world: &World, case: &str) {
     assert_eq!(rows.len(), 6, "{case}: {rows:?}");
     for row in rows {
         assert_eq!(row["fields"], "created_at", "{case}");
-        assert_eq!(row["reason"], "created_at is a string where a time in Unix milliseconds belongs", "{case}");
+        assert_eq!(row["reason"], "created_at is a string, expected a time in Unix milliseconds", "{case}");
         let raw: Value = serde_json::from_str(row["raw"].as_str().expect("text")).expect("JSON");
         assert_eq!((&raw["id"], &raw["created_at"]), (&row["row"], &Value::Null), "{case}");
         assert!(!row.to_string().contains("yesterday") && raw.get("private_metadata").is_none(), "{case}: {row}");

@@ -223,11 +223,11 @@ async fn a_file_that_cannot_be_read_says_why() {
     write(&world, "people.xlsx", "not known");
     let lake = format!("'{}'", world.path().join("clerk_user").display());
     for (from, says, help) in [
-        ("'people.csv'", "there is no file \"people.csv\"", "relative to where"),
-        ("'nowhere/'", "there is no file \"nowhere/\"", "relative to where"),
+        ("'people.csv'", "there is no file \"people.csv\"", "relative to the directory"),
+        ("'nowhere/'", "there is no file \"nowhere/\"", "relative to the directory"),
         ("people.csv", "not found", "put a file's path between quotes"),
-        ("'broken.parquet'", "the file \"broken.parquet\" cannot be read", "what its ending says"),
-        ("'./people.xlsx'", "is not known by its ending", ".parquet .pq .csv"),
+        ("'broken.parquet'", "the file \"broken.parquet\" cannot be read", "match its extension"),
+        ("'./people.xlsx'", "unknown file extension", ".parquet .pq .csv"),
         ("'https://example.org/people.csv'", "neither on disk nor on S3", "download"),
         (lake.as_str(), "holds a Delta table", "by their names"),
     ] {

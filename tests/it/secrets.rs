@@ -63,7 +63,7 @@ async fn the_key_is_in_no_output_and_no_file_of_runs_that_succeed() {
         &["query", "--list"],
         &["--help"],
         &["sync", "--help"],
-        &["demo", "--users", "50", "--organizations", "5"],
+        &["demo", "--users", "50", "--days", "3"],
     ] {
         let ended = runs_without_a_word_of_the_key(world.command(arguments)).await;
         assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {}", stderr(&ended));

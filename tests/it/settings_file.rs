@@ -26,7 +26,7 @@ async fn a_file_that_lies_in_the_working_directory_does_not_say_where_the_key_is
     let refused = output(without_address(&world, &[])).await;
     let said = stderr(&refused);
     assert_eq!(refused.status.code(), Some(2), "{said}");
-    for text in ["api_url is not taken from a clerk-lake.toml", "home/.config/clerk-lake/config.toml", "--config"] {
+    for text in ["api_url is not accepted from clerk-lake.toml", "home/.config/clerk-lake/config.toml", "--config"] {
         assert!(said.contains(text), "{said}");
     }
     assert_eq!(world.simulator.request_count(), 0);

@@ -48,7 +48,7 @@ async fn the_first_statement_that_fails_ends_it() {
     for text in ["", " \n", "-- nothing\n;;"] {
         let nothing = fed(&world, text, &[]).await;
         assert_eq!(nothing.status.code(), Some(2));
-        assert!(stderr(&nothing).contains("nothing to ask"), "{}", stderr(&nothing));
+        assert!(stderr(&nothing).contains("no query given"), "{}", stderr(&nothing));
     }
     let refused = fed(&world, "SELECT 1; SELECT 2", &["--format", "parquet"]).await;
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0));

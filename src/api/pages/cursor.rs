@@ -1,40 +1,41 @@
-//! A walk by `starting_after`: it costs the same however deep it goes, and what is created meanwhile comes last.
+//! Reads a list by `starting_after`. A page costs the same at any depth, and rows created during the listing come last.
 
 use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
 
 use super::{ListRequest, RowKey};
 
-/// How many rows before the last one a refused cursor may fall back on.
+/// The number of last rows that are remembered, as alternatives if the server refuses a cursor.
 const REMEMBERED: usize = 1000;
 
-/// How many pages of rows that are later than asked for are read, in case the list ends there.
+/// The number of pages of rows created at `until` or later that are read, in case the list ends within them.
 const MOST_LATE_PAGES: usize = 50;
 
-/// A walk by `starting_after`, oldest first. It remembers the last rows, and the ids that share the newest
-/// moment of creation; nothing grows with the number of rows.
+/// A walk by `starting_after`, oldest first. It remembers the last rows, and the ids of all rows that share the newest
+/// creation time. Its memory does not grow with the number of rows.
 ///
-/// An empty page after a row that was deleted meanwhile looks like the end and is none. So the end counts only
-/// once the row before the cursor, or the beginning of the list, leads to nothing but rows known already.
+/// If the cursor's row was deleted meanwhile, the server may return an empty page, which looks like the end of the
+/// list. An empty page therefore counts as the end only once the row before the cursor, or the beginning of the list,
+/// leads to no new rows.
 #[derive(Debug)]
 pub(super) struct CursorWalk {
     limit: usize,
     until: Option<i64>,
-    /// Pages that hold nothing but rows created at `until` or later.
+    /// The number of pages whose rows were all created at `until` or later.
     late_pages: usize,
-    /// The row to start after; none at the beginning.
+    /// The id of the row to start after; `None` at the beginning.
     cursor: Option<String>,
-    /// The last rows seen, oldest first, the cursor's row at the end.
+    /// The last rows seen, oldest first. The last of them is the cursor's row.
     remembered: VecDeque<RowKey>,
-    /// Whether there are rows before the remembered ones.
+    /// Whether the list has rows before the remembered ones.
     forgotten: bool,
-    /// How many steps back have been taken since a page came.
+    /// The number of steps back since the last page with rows.
     steps: usize,
-    /// Rows after which nothing came.
+    /// The ids of rows after which an empty page came.
     empty_after: HashSet<String>,
     seen: Seen,
-    /// Whether the beginning of the list led to nothing.
-    nothing: bool,
+    /// Whether a page from the beginning of the list was empty.
+    start_is_empty: bool,
     done: bool,
 }
 
@@ -56,7 +57,7 @@ impl CursorWalk {
             steps: 0,
             empty_after: HashSet::new(),
             seen,
-            nothing: false,
+            start_is_empty: false,
             done: false,
         }
     }
@@ -65,7 +66,7 @@ impl CursorWalk {
         self.done
     }
 
-    /// The parameters of the next page.
+    /// Returns the parameters of the next page.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = vec![("limit", self.limit.to_string())];
         if let Some(cursor) = &self.cursor {
@@ -74,15 +75,16 @@ impl CursorWalk {
         query
     }
 
-    /// Takes in a page; says for each of its rows whether it is new.
+    /// Accepts a page. Returns for each of its rows whether it is new.
     pub(super) fn accept(&mut self, rows: &[Option<RowKey>]) -> Result<Vec<bool>, String> {
-        // Nothing can start after rows without an id: they count as the end, which whoever counts the rows will check.
+        // A row without an id cannot be a cursor, so a page of only such rows counts as empty. The caller's check of
+        // the row count catches the error.
         let Some(last) = rows.iter().rev().flatten().next() else {
-            self.accept_nothing()?;
+            self.accept_empty()?;
             return Ok(vec![false; rows.len()]);
         };
         if self.cursor.as_ref() == Some(&last.id) {
-            return Err(format!("the page after {} ends with that same row: the listing does not move on", last.id));
+            return Err(format!("the page after {} ends with the same row: the listing makes no progress", last.id));
         }
         self.steps = 0;
         let mut fresh = Vec::with_capacity(rows.len());
@@ -92,7 +94,8 @@ impl CursorWalk {
         for key in rows.iter().flatten() {
             self.remember(key);
         }
-        // A row is there after which nothing came: that was the end, whatever has come meanwhile.
+        // The page contains a row after which an empty page came. That row exists, so that empty page was the end of
+        // the list, even if rows have been added since.
         let ended = rows.iter().flatten().any(|row| self.empty_after.contains(&row.id));
         if fresh.contains(&true) {
             self.empty_after.clear();
@@ -105,20 +108,20 @@ impl CursorWalk {
         Ok(fresh)
     }
 
-    /// Nothing came after the cursor: the end, unless the cursor's row is gone. That there is nothing at all is
-    /// asked once more.
-    fn accept_nothing(&mut self) -> Result<(), String> {
+    /// Handles an empty page: it is the end of the list, unless the cursor's row was deleted. If the first page is
+    /// empty, it is requested once more.
+    fn accept_empty(&mut self) -> Result<(), String> {
         let Some(cursor) = self.cursor.clone() else {
-            self.done = self.nothing;
-            self.nothing = true;
+            self.done = self.start_is_empty;
+            self.start_is_empty = true;
             return Ok(());
         };
         self.empty_after.insert(cursor);
         if self.step_back() {
             return Ok(());
         }
-        // Nothing is known of what stood before: a listing gone on with whose last rows are all gone.
-        Err("the rows to go on from are gone: the listing must begin anew".to_owned())
+        // No earlier row is known. This happens to a resumed listing if all rows of its resume point were deleted.
+        Err("all rows of the resume point were deleted: the listing must start again from the beginning".to_owned())
     }
 
     fn remember(&mut self, row: &RowKey) {
@@ -129,8 +132,9 @@ impl CursorWalk {
         self.remembered.push_back(row.clone());
     }
 
-    /// To a row before the cursor's, or to the beginning; false if neither is known. Each step in a row is twice as long
-    /// as the one before: many rows may have been deleted at once. Rows that come again are known.
+    /// Moves the cursor to an earlier row, or to the beginning of the list. Returns false if neither is possible. Each
+    /// consecutive step is twice as long as the previous one, because many rows may have been deleted at once. Rows
+    /// that are returned again are recognized.
     pub(super) fn step_back(&mut self) -> bool {
         let Some(refused) = self.cursor.take() else { return false };
         if self.remembered.back().is_some_and(|row| row.id == refused) {
@@ -150,21 +154,21 @@ impl CursorWalk {
     }
 }
 
-/// Which rows of a listing ordered by creation have been seen: all beyond the frontier, and the ids at it. The
-/// direction is read off the rows, so that a server that lists newest first loses nothing either.
+/// The rows seen in a listing ordered by creation time: all rows on one side of the frontier, and the ids of the rows
+/// at the frontier. The direction is inferred from the rows, so no rows are lost if the server lists newest first.
 #[derive(Debug, Default)]
 struct Seen {
     frontier: Option<i64>,
     at_frontier: HashSet<String>,
     direction: Option<Ordering>,
-    /// Ids of rows that do not say when they were created.
+    /// The ids of rows without a creation time.
     undated: HashSet<String>,
-    /// How many rows came again or out of order.
+    /// The number of rows that were repeated or out of order.
     repeated: usize,
 }
 
 impl Seen {
-    /// Whether `key` is new.
+    /// Records `key`. Returns whether it is new.
     fn insert(&mut self, key: &RowKey) -> Result<bool, String> {
         let Some(created_at) = key.created_at else { return Ok(self.undated.insert(key.id.clone())) };
         let side = self.frontier.map(|frontier| created_at.cmp(&frontier));
@@ -172,9 +176,10 @@ impl Seen {
             Some(Ordering::Equal) => return Ok(self.at_frontier.insert(key.id.clone())),
             Some(side) if *self.direction.get_or_insert(side) != side => {
                 self.repeated += 1;
-                // After a refused cursor at most the remembered rows come again; more means another order.
+                // After a step back, at most the remembered rows are returned again. More repeated rows mean that the
+                // list has another order.
                 if self.repeated > 2 * REMEMBERED {
-                    return Err("rows come in another order than the one asked for (created_at)".to_owned());
+                    return Err("rows are not in the requested order (created_at)".to_owned());
                 }
                 return Ok(false);
             }

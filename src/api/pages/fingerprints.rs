@@ -1,9 +1,9 @@
-//! Which ids have been seen, in little memory.
+//! A memory-saving set of ids.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
-/// Ids seen, at 16 bytes each: at that width two ids never meet.
+/// A set of ids that stores 16 bytes per id. At this hash width, collisions are practically impossible.
 #[derive(Debug, Default)]
 pub struct Fingerprints {
     seen: HashSet<u128>,
@@ -16,29 +16,29 @@ impl Fingerprints {
         u128::from(high.hash_one(id)) << 64 | u128::from(low.hash_one(id))
     }
 
-    /// Whether `id` has been seen.
+    /// Returns whether the set contains `id`.
     #[must_use]
     pub fn contains(&self, id: &str) -> bool {
         self.seen.contains(&self.of(id))
     }
 
-    /// Takes `id` in; says whether it is new.
+    /// Inserts `id`. Returns whether it is new.
     pub fn insert(&mut self, id: &str) -> bool {
         self.seen.insert(self.of(id))
     }
 
-    /// Forgets `id`; says whether it had been seen.
+    /// Removes `id`. Returns whether the set contained it.
     pub fn remove(&mut self, id: &str) -> bool {
         self.seen.remove(&self.of(id))
     }
 
-    /// How many ids have been seen.
+    /// Returns the number of ids.
     #[must_use]
     pub fn len(&self) -> usize {
         self.seen.len()
     }
 
-    /// Whether no id has been seen.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()

@@ -1,8 +1,8 @@
-//! A listing as a stream of pages.
+//! Reads a list as a stream of pages.
 //!
-//! A failed page is an item *and* ends the stream; it never looks like the last page. When a listing has
-//! ended is said in one place, the pure `walk`, without any network. What a row is, this module does not
-//! know: a resource's decoder turns a body into rows and says each row's [`RowKey`].
+//! A failed page is an item *and* ends the stream, so it never looks like the last page. Only the `walk` module decides
+//! when a listing has ended; it is pure and does not use the network. This module does not know what a row is: a
+//! resource's decoder turns a body into rows and returns the [`RowKey`] of each row.
 
 mod cursor;
 mod fingerprints;
@@ -18,104 +18,105 @@ use super::{ApiError, Client, Refusal};
 pub use fingerprints::Fingerprints;
 use walk::Walk;
 
-/// What a listing must know of a row: who it is, and where it stands in the order of creation.
+/// What a listing needs to know about a row: its id and its position in the order of creation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowKey {
     /// The row's id.
     pub id: String,
-    /// When it was created, Unix milliseconds; `None` if the row does not say.
+    /// The creation time in Unix milliseconds; `None` if the row has none.
     pub created_at: Option<i64>,
 }
 
-/// A page's body, read.
+/// The decoded body of a page.
 #[derive(Debug)]
 pub struct Decoded<T> {
-    /// The key of every row of the page, in its order; `None` if a row has no id.
+    /// The key of every row, in the order of the page; `None` for a row without an id.
     pub keys: Vec<Option<RowKey>>,
-    /// Which of them, by their place in the page and in ascending order, could not be read.
+    /// Indexes of the rows that could not be decoded, in ascending order.
     pub unreadable: Vec<usize>,
-    /// How many rows the server says the whole listing has.
+    /// The number of rows in the whole list, if the server reports it.
     pub total_count: Option<u64>,
-    /// The rows that could be read, in the decoder's form.
+    /// The rows that could be decoded, in the decoder's type.
     pub rows: T,
 }
 
-/// One page, with the rows that this listing had not seen before.
+/// One page of a listing, with a mark for each row that the listing had not returned before.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// The rows, in the decoder's form; repeated ones included.
+    /// The rows, in the decoder's type, including repeated rows.
     pub rows: T,
-    /// For each row whether it is new to this listing; `None` if all are.
+    /// For each row, whether it is new to this listing; `None` if all rows are new.
     pub fresh: Option<Vec<bool>>,
-    /// How many rows are new.
+    /// The number of new rows.
     pub fresh_count: usize,
-    /// The keys of the rows that could be read, in the order of `rows`.
+    /// The keys of the rows that could be decoded, in the order of `rows`.
     pub keys: Vec<RowKey>,
-    /// How many rows the server says the whole listing has.
+    /// The number of rows in the whole list, if the server reports it.
     pub total_count: Option<u64>,
-    /// The position of the page's first row in the list, counted from 0; `None` for a page read by cursor.
+    /// The position of the page's first row in the list, from 0; `None` for a page read by cursor.
     pub offset: Option<u64>,
 }
 
-/// How to walk through a listing.
+/// How a listing moves from page to page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// `starting_after`, oldest first: a page costs the same however deep, and rows created meanwhile come last.
+    /// By `starting_after`, oldest first. A page costs the same at any depth, and rows created during the listing come
+    /// last.
     Cursor,
-    /// `offset`, pages overlapping by one row, in the order that the query's `order_by` says.
+    /// By `offset`, in the order of the query's `order_by`. Each page overlaps the previous one by one row.
     Offset,
 }
 
-/// One listing: where, how, and with which filters.
+/// A request for a listing: path, parameters, order and page size.
 #[derive(Clone, Debug)]
 pub struct ListRequest {
     /// The path under `/v1`.
     pub path: String,
-    /// Parameters that stay the same from page to page.
+    /// The parameters that are the same for every page.
     pub query: Vec<(&'static str, String)>,
-    /// How to walk through it.
+    /// How to move from page to page.
     pub order: Order,
-    /// Rows asked for per page, 1 to 500; the server may send fewer.
+    /// The number of rows requested per page, 1 to 500. The server may send fewer.
     pub limit: usize,
-    /// The last rows of a listing that is to be gone on with, oldest first: a cursor listing starts after the
-    /// last one, or after one before it where that one is gone. Empty for a listing from its beginning.
+    /// The resume point: the last rows already read, oldest first. A cursor listing starts after the last of them, or
+    /// after an earlier one if the last is deleted. Empty for a listing from the beginning.
     pub trail: Vec<RowKey>,
-    /// Rows created at this moment or later (Unix milliseconds) are not what is asked for: a cursor listing that
-    /// brings page after page of them has an end only because it is given one. None: it is followed to its end.
+    /// Rows created at this time or later (Unix milliseconds) are not needed. A cursor listing may end after some pages
+    /// of such rows; otherwise it might never end while new rows keep arriving. `None`: the listing is read to its end.
     pub until: Option<i64>,
 }
 
-/// The largest page that Clerk sends.
+/// The largest page size that Clerk allows.
 pub const LARGEST_PAGE: usize = 500;
 
 impl ListRequest {
-    /// The whole listing at `path`, in the largest pages.
+    /// Creates a request for the whole list at `path`, with the largest page size.
     #[must_use]
     pub fn new(path: impl Into<String>, order: Order) -> Self {
         Self { path: path.into(), query: Vec::new(), order, limit: LARGEST_PAGE, trail: Vec::new(), until: None }
     }
 
-    /// The same with one more parameter on every page.
+    /// Adds a parameter to every page.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.query.push((name, value.into()));
         self
     }
 
-    /// The same, given up some pages after `until`, Unix milliseconds.
+    /// Ends the listing some pages after it reaches `until`, in Unix milliseconds. See the field `until`.
     #[must_use]
     pub fn until(self, until: i64) -> Self {
         Self { until: Some(until), ..self }
     }
 
-    /// The same, gone on with after the last row of `trail`.
+    /// Resumes the listing after the last row of `trail`.
     #[must_use]
     pub fn after(self, trail: Vec<RowKey>) -> Self {
         Self { trail, ..self }
     }
 }
 
-/// A listing on its way. It holds one page at a time.
+/// A listing in progress. It holds one page at a time.
 pub struct Listing<D> {
     client: Client,
     request: ListRequest,
@@ -124,18 +125,19 @@ pub struct Listing<D> {
 }
 
 impl<D> Listing<D> {
-    /// A listing whose pages `decode` reads; nothing is asked yet.
+    /// Creates a listing whose pages are decoded by `decode`. Sends no request yet.
     pub fn new(client: Client, request: ListRequest, decode: D) -> Self {
         let walk = Walk::new(&request);
         Self { client, request, decode, walk }
     }
 
-    /// The next page; none once the listing has ended: after an empty page, confirmed for a cursor listing by a
-    /// row that is still there, or when the total that the server knows has been reached. It does not compare
-    /// what came with a count from elsewhere: that is for whoever commits it.
+    /// Returns the next page; `None` if the listing has ended. A listing ends after an empty page or when it reaches
+    /// the total that the server reports. For a cursor listing, an empty page counts only once a row that still exists
+    /// confirms it. The listing does not compare its rows with a count from elsewhere: the caller must do so before
+    /// committing them.
     ///
     /// # Errors
-    /// What [`Client::get`] gives, and [`Refusal::Malformed`] where a listing does not move on.
+    /// The errors of [`Client::get`], and [`Refusal::Malformed`] if a listing makes no progress.
     pub async fn next_page<T>(&mut self) -> Result<Option<Page<T>>, ApiError>
     where
         D: Fn(&[u8]) -> Result<Decoded<T>, String>,
@@ -144,21 +146,22 @@ impl<D> Listing<D> {
             let mut query = self.request.query.clone();
             query.extend(self.walk.query());
             let offset = self.walk.offset();
-            let answer = self.client.get(&self.request.path, &query, &self.decode).await;
-            let decoded = match answer {
+            let result = self.client.get(&self.request.path, &query, &self.decode).await;
+            let decoded = match result {
                 Ok(decoded) => decoded,
                 Err(error) if refuses_cursor(&error) && self.walk.step_back() => continue,
                 Err(error) => return Err(error),
             };
             let Decoded { rows, keys, unreadable, total_count } = decoded;
-            let fresh = self.walk.accept(&keys, total_count).map_err(|why| stuck(&self.request.path, &why))?;
+            let fresh =
+                self.walk.accept(&keys, total_count).map_err(|why| malformed_listing(&self.request.path, &why))?;
             let readable = |at: usize| unreadable.binary_search(&at).is_err();
             let keys: Vec<_> =
                 keys.into_iter().enumerate().filter(|(at, _)| readable(*at)).map(|(_, key)| key).collect();
             let fresh: Vec<_> =
                 fresh.into_iter().enumerate().filter(|(at, _)| readable(*at)).map(|(_, fresh)| fresh).collect();
-            let keys = keys.into_iter().map(|key| key.ok_or("a row was read that has no id"));
-            let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| stuck(&self.request.path, why))?;
+            let keys = keys.into_iter().map(|key| key.ok_or("a row without an id was decoded"));
+            let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| malformed_listing(&self.request.path, why))?;
             let fresh_count = fresh.iter().filter(|fresh| **fresh).count();
             let fresh = (fresh_count < fresh.len()).then_some(fresh);
             return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count, offset }));
@@ -166,13 +169,15 @@ impl<D> Listing<D> {
         Ok(None)
     }
 
-    /// Opens an ended listing again, for rows that came meanwhile or were missed: a cursor listing goes on after
-    /// its last row, an offset listing goes through all of it once more. Rows seen before stay seen.
+    /// Reopens a listing that has ended, to read rows that were added meanwhile or were missed. A cursor listing
+    /// continues after its last row; an offset listing reads the whole list again. Rows returned before are still
+    /// known.
     pub fn reopen(&mut self) {
         self.walk.reopen();
     }
 
-    /// The pages that are left, as a stream. An error ends it; dropping it between two pages loses nothing.
+    /// Returns the remaining pages as a stream. An error ends the stream. Dropping the stream between two pages loses
+    /// nothing.
     pub fn pages<T>(&mut self) -> impl Stream<Item = Result<Page<T>, ApiError>> + Send
     where
         T: Send,
@@ -186,10 +191,10 @@ impl<D> Listing<D> {
     }
 }
 
-/// Lists `request` to its end, as a stream of pages: [`Listing::pages`] that owns its listing.
+/// Returns all pages of `request` as a stream, like [`Listing::pages`] but owning its listing.
 ///
 /// # Errors
-/// Each item is what [`Listing::next_page`] gives.
+/// The errors of [`Listing::next_page`], as items of the stream.
 pub fn list<T, D>(
     client: Client,
     request: ListRequest,
@@ -207,13 +212,14 @@ where
     }
 }
 
-/// A deleted row may be refused as a cursor; nobody knows with which status.
+/// Returns whether the error may mean that the cursor's row was deleted. Clerk does not document the status for this
+/// case.
 fn refuses_cursor(error: &ApiError) -> bool {
     let is_unknown = matches!(error.refusal, Refusal::Absent | Refusal::Missing | Refusal::Denied);
     error.refusal == Refusal::Parameter || (is_unknown && error.status == Some(404))
 }
 
-fn stuck(path: &str, why: &str) -> ApiError {
+fn malformed_listing(path: &str, why: &str) -> ApiError {
     ApiError {
         refusal: Refusal::Malformed,
         method: "GET",

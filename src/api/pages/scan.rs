@@ -1,15 +1,16 @@
-//! A cursor listing walked by several lanes at once.
+//! Reads a cursor listing in several lanes at once.
 //!
-//! A cursor is sequential, so one lane is bound by the time of a round trip. The range of creation is cut into
-//! closed-open slices, each walked with a cursor of its own; a lane that has nothing left takes half of the
-//! largest remainder. A filter says where a slice begins, and nothing where it ends: the first row beyond tells,
-//! which costs half a page and spares the requests that would prove an end. The filter excludes its own moment and
-//! knows whole milliseconds, so every row is also held against its slice here: it counts for the slice that its
-//! moment of creation lies in, and for no other. The last slice has no end: who signs up meanwhile is in it.
+//! A cursor is sequential, so the round-trip time limits a single lane. The range of creation times is cut into
+//! half-open slices, and each slice is read with its own cursor. A lane that has finished takes half of the largest
+//! unread remainder. A filter sets the beginning of a slice, but nothing sets its end: the first row beyond the end
+//! shows that the slice is complete. This costs half a page per slice, and saves the requests that would confirm the
+//! end of a list. The filter excludes its own boundary and has millisecond precision, so every row is also checked
+//! here: it counts for the slice that contains its creation time, and for no other. The last slice has no end, so it
+//! includes rows created during the scan.
 //!
-//! Lanes rely on more than one cursor does: on the filter, and on every row saying when it was created. Where
-//! either fails, or the filter makes the server slow, the scan ends with an error after which [`Scan::was_cut`]
-//! says that one lane may still succeed.
+//! Unlike a single cursor, several lanes require that the filter works and that every row has a creation time. If a
+//! requirement is not met, or if the filter makes the server slow, the scan ends with an error. If [`Scan::was_cut`]
+//! then returns true, a scan with one lane may still succeed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,37 +21,38 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 pub use super::pace::Lanes;
-use super::pace::{Began, Pace, SLOW_AT_LEAST, Speed};
-use super::{ApiError, Client, Decoded, ListRequest, Listing, Page, RowKey, stuck};
+use super::pace::{Pace, RequestStart, SLOW_AT_LEAST, Speed};
+use super::{ApiError, Client, Decoded, ListRequest, Listing, Page, RowKey, malformed_listing};
 
-/// A slice is cut only where so many pages of it are left: a cut costs half a page.
-const WORTH_CUTTING: usize = 3;
+/// A slice is cut only if at least this many pages of it are left, because a cut costs half a page.
+const MIN_PAGES_TO_CUT: usize = 3;
 
-/// How many of a slice's last rows are written down for whoever goes on with it.
-const TRAIL: usize = 100;
+/// The number of a slice's last rows that are kept as its resume point.
+const TRAIL_ROWS: usize = 100;
 
-/// A part of the range of creation, in Unix milliseconds, and how far it has been delivered.
+/// A part of the range of creation times, in Unix milliseconds, and how much of it has been delivered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Slice {
-    /// The first moment in it; none for the beginning of time.
+    /// The first time in the slice; `None` if it has no beginning.
     start: Option<i64>,
-    /// The first moment after it; none for the end of time.
+    /// The first time after the slice; `None` if it has no end.
     end: Option<i64>,
     /// The last rows delivered, oldest first.
     trail: VecDeque<RowKey>,
-    /// How many have been delivered.
+    /// The number of rows delivered.
     rows: u64,
     done: bool,
 }
 
 impl Slice {
-    /// The moment of the last row delivered.
+    /// Returns the creation time of the last row delivered.
     fn frontier(&self) -> Option<i64> {
         self.trail.back().and_then(|row| row.created_at)
     }
 
-    /// How many rows are left, judged by those that came, up to `horizon` where there is no end; and the moment
-    /// up to which it has been walked.
+    /// Estimates how many rows are left, from the density of the rows delivered so far. A slice without an end is
+    /// estimated up to `horizon`. Also returns the creation time up to which the slice has been read. `None` if the
+    /// slice is done, if too little is left to cut, or if the last row delivered is missing or has no creation time.
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     fn remainder(&self, first: i64, horizon: i64) -> Option<(f64, i64)> {
         let frontier = self.frontier()?;
@@ -69,7 +71,7 @@ impl Slice {
 
     fn deliver(&mut self, keys: &[RowKey], fresh: &[bool]) {
         for (key, _) in keys.iter().zip(fresh).filter(|(_, fresh)| **fresh) {
-            if self.trail.len() == TRAIL {
+            if self.trail.len() == TRAIL_ROWS {
                 self.trail.pop_front();
             }
             self.trail.push_back(key.clone());
@@ -78,11 +80,11 @@ impl Slice {
     }
 }
 
-/// Where a scan stands, for another run to go on with.
+/// The resume point of a scan, for another run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ScanPosition(Vec<Slice>);
 
-/// What a lane comes back with: its slice, its listing and the next page.
+/// The result of a lane: its slice, its listing and the next page.
 struct Outcome<D, T> {
     at: usize,
     listing: Listing<D>,
@@ -90,22 +92,22 @@ struct Outcome<D, T> {
     took: Duration,
 }
 
-/// A listing by cursor in several lanes, each of which reads the rows created in a stretch of time.
+/// A cursor listing in several lanes, each of which reads the rows created in one range of time.
 pub struct Scan<D, T> {
     client: Client,
     whole: ListRequest,
     decode: D,
-    /// What counts as now where a slice has no end, Unix milliseconds.
+    /// The assumed end of a slice without an end, in Unix milliseconds.
     horizon: i64,
-    /// The oldest row's moment, as far as it is known.
+    /// The creation time of the oldest row, as far as it is known.
     first: i64,
     slices: Vec<Slice>,
-    /// The last slice's listing, once it has ended.
+    /// The listing of the last slice, once it has ended.
     ended: Option<Listing<D>>,
     walking: FuturesUnordered<Lane<Outcome<D, T>>>,
-    /// The rows of the largest page so far.
+    /// The number of rows in the largest page so far.
     page_rows: usize,
-    /// Whether a row has come that does not say when it was created.
+    /// Whether a row without a creation time has arrived.
     undated: bool,
     speed: Speed,
     pace: Pace,
@@ -116,8 +118,8 @@ where
     D: Fn(&[u8]) -> Result<Decoded<T>, String> + Clone + Send + Sync + 'static,
     T: Send + 'static,
 {
-    /// A scan of `whole`, a cursor listing oldest first, from its beginning or from `position`. `now` is what the
-    /// server's clock says, Unix milliseconds.
+    /// Creates a scan of `whole`, a cursor listing, oldest first, from its beginning or from `position`. `now` is the
+    /// server's time in Unix milliseconds.
     pub fn new(
         client: Client,
         whole: ListRequest,
@@ -153,74 +155,74 @@ where
         scan
     }
 
-    /// The next page of any slice; none once all of them have ended.
+    /// Returns the next page of any slice; `None` once all slices have ended.
     ///
     /// # Errors
-    /// What [`Listing::next_page`] gives, and [`Refusal::Malformed`](super::Refusal::Malformed) where the server
-    /// sends rows that a filter excludes.
+    /// The errors of [`Listing::next_page`], and [`Refusal::Malformed`](super::Refusal::Malformed) if the server sends
+    /// rows that the filter excludes or rows without a creation time, or if the filter makes it slow.
     pub async fn next_page(&mut self) -> Result<Option<Page<T>>, ApiError> {
         loop {
             self.cut();
             let next = tokio::time::timeout(SLOW_AT_LEAST, self.walking.next()).await;
             if let Some(why) = self.why_lanes_are_slow(next.as_ref().ok().and_then(Option::as_ref)) {
-                return Err(stuck(&self.whole.path, &why));
+                return Err(malformed_listing(&self.whole.path, &why));
             }
-            // Nothing has come for so long that it was worth a look.
+            // Timed out without a page. The timeout only serves to check whether the lanes are slow.
             let Ok(next) = next else { continue };
             let Some(Outcome { at, listing, page, .. }) = next else { return Ok(None) };
             let Some(mut page) = page? else {
                 self.end(at, listing);
                 continue;
             };
-            let passed = self.clip(at, &mut page).map_err(|why| stuck(&self.whole.path, &why))?;
-            if passed {
+            let is_past_end = self.clip(at, &mut page).map_err(|why| malformed_listing(&self.whole.path, &why))?;
+            if is_past_end {
                 self.end(at, listing);
             } else {
-                self.go_on(at, listing);
+                self.fetch_next(at, listing);
             }
             self.pace.count(page.fresh_count);
             return Ok(Some(page));
         }
     }
 
-    /// Whether it has been cut into slices.
+    /// Returns whether the scan has been cut into slices.
     #[must_use]
     pub fn was_cut(&self) -> bool {
         self.slices.len() > 1
     }
 
-    /// Where it stands: what has been delivered, and nothing that is still on its way.
+    /// Returns the resume point. It covers the rows delivered, not the pages in flight.
     #[must_use]
     pub fn position(&self) -> ScanPosition {
         ScanPosition(self.slices.iter().filter(|slice| !slice.done || slice.end.is_none()).cloned().collect())
     }
 
-    /// Opens the last slice again, for rows that came after it had ended.
+    /// Reopens the last slice, to read rows that were added after it had ended.
     pub fn reopen(&mut self) {
         let last = self.slices.iter().position(|slice| slice.end.is_none());
         if let (Some(at), Some(mut listing)) = (last, self.ended.take()) {
             listing.reopen();
             self.slices[at].done = false;
-            self.go_on(at, listing);
+            self.fetch_next(at, listing);
         }
     }
 
     fn begin(&mut self, at: usize) {
         let request = self.slices[at].request(&self.whole);
         let listing = Listing::new(self.client.clone(), request, self.decode.clone());
-        self.go_on(at, listing);
+        self.fetch_next(at, listing);
     }
 
-    /// Fetches and reads a slice's next page in a task of its own: several pages are read on several cores.
-    fn go_on(&mut self, at: usize, mut listing: Listing<D>) {
-        let began = Began::now(&self.client);
+    /// Fetches and decodes the next page of a slice in a separate task, so that pages are decoded on several cores.
+    fn fetch_next(&mut self, at: usize, mut listing: Listing<D>) {
+        let start = RequestStart::now(&self.client);
         if self.slices[at].start.is_some() && self.slices[at].rows == 0 {
-            self.speed.first_pages.push((at, began));
+            self.speed.first_pages.push((at, start));
         }
         let client = self.client.clone();
         let page = async move {
             let page = listing.next_page().await;
-            Outcome { at, listing, page, took: began.elapsed(&client) }
+            Outcome { at, listing, page, took: start.elapsed(&client) }
         };
         self.walking.push(Lane(tokio::spawn(page)));
     }
@@ -232,8 +234,8 @@ where
         }
     }
 
-    /// Cuts remainders for as long as there are lanes without a slice. A first page that is not full may be all
-    /// there is.
+    /// Cuts the largest remainders until every lane has a slice. If the first page is not full, nothing is cut, because
+    /// the page may be the whole list.
     fn cut(&mut self) {
         let short = self.pace.pages_read == 1 && self.page_rows < self.whole.limit;
         while self.walking.len() < self.pace.lanes && !self.undated && !short {
@@ -248,10 +250,10 @@ where
                 reason = "an estimate, and positive"
             )]
             let pages = (rows / self.page_rows.max(1) as f64) as usize;
-            if pages < WORTH_CUTTING {
+            if pages < MIN_PAGES_TO_CUT {
                 return;
             }
-            // Who walks alone is cut for all lanes at once.
+            // If only one slice is being read, it is cut for all lanes at once.
             let idle = self.pace.lanes - self.walking.len();
             let alone = self.walking.len() <= 1;
             let parts = if alone { (idle + 1).min(pages / 2).max(2) } else { 2 };
@@ -259,7 +261,7 @@ where
         }
     }
 
-    /// Cuts what is left of a slice after `up_to` into `parts`.
+    /// Cuts the part of a slice after `up_to` into `parts`.
     fn cut_slice(&mut self, at: usize, up_to: i64, parts: usize) {
         let end = self.slices[at].end;
         let left = end.unwrap_or(self.horizon) - up_to;
@@ -273,48 +275,49 @@ where
         }
     }
 
-    /// Takes in how long a page took; says why lanes are slower than one without the filter, where they are and
-    /// nobody has asked for them.
-    fn why_lanes_are_slow(&mut self, came: Option<&Outcome<D, T>>) -> Option<String> {
-        if let Some(came) = came {
-            self.speed.came(came.at, self.slices[came.at].start.is_some(), came.took);
+    /// Records how long a page took. Returns why several lanes are slower than one without the filter; `None` if they
+    /// are not, or if the user has set the number of lanes.
+    fn why_lanes_are_slow(&mut self, outcome: Option<&Outcome<D, T>>) -> Option<String> {
+        if let Some(outcome) = outcome {
+            self.speed.record(outcome.at, self.slices[outcome.at].start.is_some(), outcome.took);
         }
         self.speed.too_slow(self.pace.lanes, &self.client).filter(|_| self.pace.may_change)
     }
 
-    /// Drops the rows of a page that lie beyond its slice; whether there were any.
+    /// Marks the rows of a page that lie outside its slice as not new. Returns whether any row lies beyond the end of
+    /// the slice.
     fn clip(&mut self, at: usize, page: &mut Page<T>) -> Result<bool, String> {
         let slice = &self.slices[at];
         let mut fresh = page.fresh.take().unwrap_or_else(|| vec![true; page.keys.len()]);
-        let mut passed = false;
+        let mut is_past_end = false;
         self.page_rows = self.page_rows.max(page.keys.len());
         for (key, fresh) in page.keys.iter().zip(&mut fresh) {
             let Some(created_at) = key.created_at else {
                 self.undated = true;
                 if self.slices.len() > 1 {
-                    return Err("rows came that do not say when they were created".to_owned());
+                    return Err("the server sent rows without a creation time".to_owned());
                 }
                 continue;
             };
-            // A filter that includes its own moment is harmless; one that is not heeded is not.
+            // A filter that includes its own boundary is harmless; a filter that the server ignores is not.
             if slice.start.is_some_and(|start| created_at < start - 1) {
-                return Err("rows came that the filter created_at_after excludes".to_owned());
+                return Err("the server sent rows that the filter created_at_after excludes".to_owned());
             }
             *fresh &= slice.start.is_none_or(|start| created_at >= start);
             self.first = self.first.min(created_at);
             if slice.end.is_some_and(|end| created_at >= end) {
-                passed = true;
+                is_past_end = true;
                 *fresh = false;
             }
         }
         self.slices[at].deliver(&page.keys, &fresh);
         page.fresh_count = fresh.iter().filter(|fresh| **fresh).count();
         page.fresh = (page.fresh_count < fresh.len()).then_some(fresh);
-        Ok(passed)
+        Ok(is_past_end)
     }
 }
 
-/// A lane's task; dropping it stops it.
+/// The task of a lane. Dropping it aborts the task.
 struct Lane<O>(JoinHandle<O>);
 
 impl<O> Future for Lane<O> {
@@ -323,7 +326,7 @@ impl<O> Future for Lane<O> {
     fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<O> {
         match self.0.poll_unpin(context) {
             std::task::Poll::Ready(Ok(outcome)) => std::task::Poll::Ready(outcome),
-            // A panic in a lane is a panic here; an aborted lane is never polled again.
+            // A panic in a lane is resumed here. An aborted lane is never polled again.
             std::task::Poll::Ready(Err(error)) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => std::task::Poll::Pending,

@@ -1,10 +1,10 @@
-//! Where the next page starts, which rows are new, and when a listing has ended: pure, without any network.
+//! Decides where the next page starts, which rows are new, and when a listing has ended. Pure; uses no network.
 
 use super::cursor::CursorWalk;
 use super::offset::OffsetWalk;
 use super::{ListRequest, Order, RowKey};
 
-/// A position in a listing.
+/// The state of a walk through a list.
 #[derive(Debug)]
 pub(super) enum Walk {
     Cursor(CursorWalk),
@@ -26,7 +26,7 @@ impl Walk {
         }
     }
 
-    /// The position of the next page's first row; `None` for a walk by cursor.
+    /// Returns the position of the next page's first row; `None` for a walk by cursor.
     pub(super) fn offset(&self) -> Option<u64> {
         match self {
             Self::Cursor(_) => None,
@@ -34,7 +34,7 @@ impl Walk {
         }
     }
 
-    /// The parameters of the next page.
+    /// Returns the parameters of the next page.
     pub(super) fn query(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Cursor(walk) => walk.query(),
@@ -42,7 +42,7 @@ impl Walk {
         }
     }
 
-    /// Takes in a page; says for each of its rows whether it is new.
+    /// Accepts a page. Returns for each of its rows whether it is new.
     pub(super) fn accept(&mut self, rows: &[Option<RowKey>], total: Option<u64>) -> Result<Vec<bool>, String> {
         match self {
             Self::Cursor(walk) => walk.accept(rows),
@@ -50,7 +50,7 @@ impl Walk {
         }
     }
 
-    /// The server refused the page: whether there is another place from which to go on.
+    /// Steps back after the server refused the page. Returns whether there is an earlier position to continue from.
     pub(super) fn step_back(&mut self) -> bool {
         match self {
             Self::Cursor(walk) => walk.step_back(),
@@ -58,7 +58,8 @@ impl Walk {
         }
     }
 
-    /// Goes on where it ended (cursor), or from the beginning (offset), with what was seen still seen.
+    /// Reopens a walk that has ended. A walk by cursor continues after its last row; a walk by offset starts from the
+    /// beginning. Rows seen before are still known.
     pub(super) fn reopen(&mut self) {
         match self {
             Self::Cursor(walk) => walk.reopen(),
@@ -73,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// A list that is walked while it changes.
+    /// Walks a list that `between` changes after every page. Returns the ids of the new rows.
     fn walk_all(
         mut rows: Vec<RowKey>,
         order: Order,
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_list_comes_whole_and_once_at_every_page_size() {
+    fn an_unchanged_list_is_read_completely_and_once_at_every_page_size() {
         for order in [Order::Cursor, Order::Offset] {
             for count in [0, 1, 2, 9, 10, 11, 100] {
                 for page in [1, 2, 3, 10, 500] {
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_stay_are_never_lost_when_others_go() {
+    fn rows_that_stay_are_never_lost_when_others_are_deleted() {
         for order in [Order::Cursor, Order::Offset] {
             for page in [1, 2, 5, 20] {
                 let got = walk_all(rows(100), order, page, |turn, rows| {
@@ -144,7 +145,7 @@ mod tests {
                     }
                 });
                 let distinct: HashSet<_> = got.iter().collect();
-                assert_eq!(distinct.len(), got.len(), "{order:?} {page}: a row came twice");
+                assert_eq!(distinct.len(), got.len(), "{order:?} {page}: a row was returned twice");
                 for n in 75..100 {
                     assert!(distinct.contains(&format!("row_{n}")), "{order:?} {page}: row_{n} was lost");
                 }
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn hundreds_of_deleted_rows_cost_a_few_requests() {
+    fn hundreds_of_deleted_rows_cost_only_a_few_requests() {
         for gone in [1, 2, 37, 299, 499] {
             let mut walk = walk(Order::Cursor, 500);
             walk.accept(&some(&rows(500)), None).unwrap();
@@ -181,7 +182,7 @@ mod tests {
             assert!(refused <= 10, "{gone} deleted: {refused} refused requests");
             let fresh = walk.accept(&some(&rows(600)[cursor + 1..]), None).unwrap();
             let new = fresh.iter().filter(|fresh| **fresh).count();
-            // Rows of the moment at which the list had come to may be told from new ones by their ids alone.
+            // Rows that share the frontier's creation time can only be recognized by their ids.
             assert_eq!(new, 100, "{gone} deleted");
         }
     }
@@ -193,7 +194,7 @@ mod tests {
                 let mut list = rows(count);
                 let mut walk = walk(Order::Cursor, page);
                 let mut got = Vec::new();
-                let mut asked = 0;
+                let mut requests = 0;
                 while !walk.is_done() {
                     let cursor = walk.query().into_iter().find(|(name, _)| *name == "starting_after");
                     let start = match cursor {
@@ -203,11 +204,11 @@ mod tests {
                     let keys: Vec<_> = list[start..].iter().take(page).cloned().collect();
                     let fresh = walk.accept(&some(&keys), None).unwrap();
                     got.extend(keys.into_iter().zip(fresh).filter(|(_, fresh)| *fresh).map(|(key, _)| key.id));
-                    asked += 1;
-                    if asked == 10 / page {
+                    requests += 1;
+                    if requests == 10 / page {
                         list.drain(10 - gone..10);
                     }
-                    assert!(asked < 1000, "the walk does not end");
+                    assert!(requests < 1000, "the walk does not end");
                 }
                 let expected: Vec<_> = rows(count).into_iter().map(|row| row.id).collect();
                 assert_eq!(got, expected, "{gone} of {count} by {page}");
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_listing_that_is_opened_again_brings_what_came_meanwhile() {
+    fn a_reopened_listing_returns_the_rows_added_meanwhile() {
         for order in [Order::Cursor, Order::Offset] {
             let mut walk = walk(order, 10);
             walk.accept(&some(&rows(4)), Some(4)).unwrap();
@@ -233,26 +234,26 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_grows_as_fast_as_it_is_read_has_an_end() {
+    fn a_listing_ends_even_if_the_list_grows_as_fast_as_it_is_read() {
         for (until, most) in [(None, 20), (Some(1), 200)] {
             let request = ListRequest { limit: 2, until, ..ListRequest::new("/rows", Order::Cursor) };
             let mut walk = Walk::new(&request);
-            let mut asked = 0;
+            let mut requests = 0;
             while !walk.is_done() {
                 let cursor = walk.query().into_iter().find(|(name, _)| *name == "starting_after");
                 let start = cursor.map_or(0, |(_, id)| id[4..].parse::<usize>().unwrap() + 1);
-                asked += 1;
-                // Without a moment to stop at, somebody comes with every second request; with one, two with each.
-                let count = if until.is_none() { 10 + asked / 2 } else { 10 + 2 * asked };
+                requests += 1;
+                // Without `until`, the list grows by one row per two requests; with `until`, by two rows per request.
+                let count = if until.is_none() { 10 + requests / 2 } else { 10 + 2 * requests };
                 let keys: Vec<_> = rows(i64::from(count)).into_iter().skip(start).take(2).collect();
                 walk.accept(&some(&keys), None).unwrap();
-                assert!(asked < most, "{until:?}: the walk does not end");
+                assert!(requests < most, "{until:?}: the walk does not end");
             }
         }
     }
 
     #[test]
-    fn that_there_is_nothing_at_all_is_asked_twice() {
+    fn an_empty_list_is_requested_twice() {
         let mut walk = walk(Order::Cursor, 10);
         walk.accept(&[], None).unwrap();
         assert!(!walk.is_done());
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_page_of_a_list_that_is_said_to_go_on_is_an_error() {
+    fn an_empty_page_before_the_total_is_an_error() {
         let mut walk = walk(Order::Offset, 10);
         assert!(walk.accept(&[], Some(3)).is_err());
     }
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_rows_at_the_end_do_not_make_it_endless() {
+    fn rows_without_an_id_at_the_end_do_not_make_the_listing_endless() {
         let mut walk = walk(Order::Cursor, 10);
         walk.accept(&[some(&rows(3)), vec![None]].concat(), None).unwrap();
         walk.accept(&[None], None).unwrap();

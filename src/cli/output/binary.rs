@@ -1,4 +1,4 @@
-//! Rows as Parquet and Arrow, types and all.
+//! Rows as Parquet and Arrow.
 
 use std::io::{self, Write};
 
@@ -11,13 +11,13 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::{Encoder, Out, plain, sent};
-use crate::cli::terminal::written;
+use super::{Encoder, Out, check_encoding, plain};
+use crate::cli::terminal::check_write;
 
-/// Rows in a row group: enough for an engine to skip by, few enough to be held in memory.
+/// Rows in a row group: enough that engines can skip row groups, few enough to hold one in memory.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 
-/// Bytes after which a row group is closed before it has that many rows.
+/// Bytes at which a row group is closed even if it has fewer rows.
 const ROW_GROUP_BYTES: usize = 64 * 1024 * 1024;
 
 /// A Parquet file, compressed with zstd.
@@ -36,47 +36,47 @@ impl<'a> Parquet<'a> {
             .build();
         let schema = plain::schema(schema);
         let writer = ArrowWriter::try_new(out, SchemaRef::clone(&schema), Some(properties));
-        Ok(Self { writer: writer.map_err(refused)?, schema })
+        Ok(Self { writer: writer.map_err(parquet_error)?, schema })
     }
 }
 
 impl Encoder for Parquet<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = plain::batch(batch, &self.schema).map_err(ParquetError::from).map_err(refused)?;
-        encoded(self.writer.write(&batch))
+        let batch = plain::batch(batch, &self.schema).map_err(ParquetError::from).map_err(parquet_error)?;
+        check_parquet(self.writer.write(&batch))
     }
 
-    fn has_begun(&self) -> bool {
+    fn has_written(&self) -> bool {
         true
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
         match self.writer.into_inner() {
-            Ok(mut out) => written(out.flush()),
-            Err(error) => encoded(Err(error)),
+            Ok(mut out) => check_write(out.flush()),
+            Err(error) => check_parquet(Err(error)),
         }
     }
 }
 
-/// A failed encoding of rows; a reader that has gone away is none.
-fn encoded(result: Result<(), ParquetError>) -> Result<()> {
+/// Converts the result of writing Parquet. A broken pipe is not an error.
+fn check_parquet(result: Result<(), ParquetError>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
         Err(ParquetError::External(error)) => match error.downcast::<io::Error>() {
-            Ok(error) => written(Err(*error)),
+            Ok(error) => check_write(Err(*error)),
             Err(error) => Err(Error::new(ErrorKind::Query, error.to_string())),
         },
-        Err(error) => Err(refused(error)),
+        Err(error) => Err(parquet_error(error)),
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn refused(error: ParquetError) -> Error {
-    Error::new(ErrorKind::Query, format!("these columns cannot be written as Parquet: {error}"))
-        .with_hint("cast what Parquet has no type for, or choose another --format")
+fn parquet_error(error: ParquetError) -> Error {
+    Error::new(ErrorKind::Query, format!("cannot write these columns as Parquet: {error}"))
+        .with_hint("cast columns whose type Parquet does not have, or choose another --format")
 }
 
-/// An Arrow IPC file: with a footer, by which a reader finds every batch.
+/// An Arrow IPC file. Its footer gives readers random access to the batches.
 pub struct ArrowFile<'a> {
     schema: SchemaRef,
     writer: FileWriter<Out<'a>>,
@@ -92,20 +92,20 @@ impl<'a> ArrowFile<'a> {
 
 impl Encoder for ArrowFile<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        sent(plain::batch(batch, &self.schema).and_then(|batch| self.writer.write(&batch)))
+        check_encoding(plain::batch(batch, &self.schema).and_then(|batch| self.writer.write(&batch)))
     }
 
-    fn has_begun(&self) -> bool {
+    fn has_written(&self) -> bool {
         true
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        sent(self.writer.finish())?;
-        sent(self.writer.flush())
+        check_encoding(self.writer.finish())?;
+        check_encoding(self.writer.flush())
     }
 }
 
-/// An Arrow IPC stream, to be read as it comes.
+/// An Arrow IPC stream, which is read sequentially.
 pub struct ArrowStream<'a> {
     schema: SchemaRef,
     writer: StreamWriter<Out<'a>>,
@@ -121,15 +121,15 @@ impl<'a> ArrowStream<'a> {
 
 impl Encoder for ArrowStream<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        sent(plain::batch(batch, &self.schema).and_then(|batch| self.writer.write(&batch)))
+        check_encoding(plain::batch(batch, &self.schema).and_then(|batch| self.writer.write(&batch)))
     }
 
-    fn has_begun(&self) -> bool {
+    fn has_written(&self) -> bool {
         true
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        sent(self.writer.finish())?;
-        sent(self.writer.flush())
+        check_encoding(self.writer.finish())?;
+        check_encoding(self.writer.flush())
     }
 }

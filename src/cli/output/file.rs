@@ -1,4 +1,4 @@
-//! A file that is there whole or not at all: rows go to one beside it, which takes its place at the end.
+//! Atomic output files: rows go to a temporary file, which is renamed at the end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter};
@@ -6,68 +6,69 @@ use std::path::{Path, PathBuf};
 
 use clerk_lake::{Error, Result};
 
-use crate::cli::terminal::written;
+use crate::cli::terminal::check_write;
 
-/// So many names may be taken.
-const MOST_TAKEN: u32 = 1000;
+/// The number of names tried for the temporary file.
+const MAX_NAME_ATTEMPTS: u32 = 1000;
 
-/// A file that is being written. Dropped before its end, it leaves what was there before, and nothing else.
+/// An output file in progress. If it is dropped before [`OutputFile::persist`], the previous file stays unchanged and
+/// the temporary file is removed.
 pub struct OutputFile {
-    /// Where it is to be; where it is already, for what is no plain file.
+    /// The final path.
     path: PathBuf,
-    /// Where it is until then; none for what is no plain file (`/dev/null`, a pipe), which is written directly.
-    beside: Option<PathBuf>,
+    /// The temporary file; `None` if the path is not a regular file (`/dev/null`, a pipe) and is written directly.
+    temporary: Option<PathBuf>,
     file: File,
 }
 
 impl OutputFile {
-    /// Begins the file at `path`.
+    /// Creates the file for `path`.
     ///
     /// # Errors
-    /// [`Settings`](clerk_lake::ErrorKind::Settings) where there cannot be one.
+    /// [`Settings`](clerk_lake::ErrorKind::Settings) if it cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
-        Self::begin(path).map_err(|error| {
+        Self::open(path).map_err(|error| {
             Error::settings(format!("the output file {} cannot be written: {error}", path.display()))
-                .with_hint("name a file in a folder that is there and may be written")
+                .with_hint("choose a file in an existing, writable directory")
         })
     }
 
-    fn begin(path: &Path) -> io::Result<Self> {
-        // A link stays one: what it leads to is replaced.
+    fn open(path: &Path) -> io::Result<Self> {
+        // A symbolic link is kept; its target is replaced.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         let before = fs::metadata(&path).ok();
         if before.as_ref().is_some_and(|before| !before.is_file()) {
             let file = OpenOptions::new().write(true).open(&path)?;
-            return Ok(Self { path, beside: None, file });
+            return Ok(Self { path, temporary: None, file });
         }
-        let (beside, file) = create_beside(&path)?;
-        let begun = Self { path, beside: Some(beside), file };
+        let (temporary, file) = create_temporary(&path)?;
+        let output = Self { path, temporary: Some(temporary), file };
         if let Some(before) = before {
-            begun.file.set_permissions(before.permissions())?;
+            output.file.set_permissions(before.permissions())?;
         }
-        Ok(begun)
+        Ok(output)
     }
 
-    /// What writes to it; all of it must have been flushed before the file is put in its place.
+    /// Returns a writer to the file. It must be flushed before [`OutputFile::persist`].
     ///
     /// # Errors
-    /// [`Unreachable`](clerk_lake::ErrorKind::Unreachable) where the system refuses.
+    /// [`Unreachable`](clerk_lake::ErrorKind::Unreachable) if the system refuses.
     pub fn writer(&self) -> Result<BufWriter<File>> {
-        let file = self.file.try_clone().map_err(|error| not_written(&error))?;
+        let file = self.file.try_clone().map_err(|error| write_error(&error))?;
         Ok(BufWriter::with_capacity(256 * 1024, file))
     }
 
-    /// Makes sure that all of it is on disk, and puts it in its place.
+    /// Syncs the file to disk and renames it to its final path.
     ///
     /// # Errors
-    /// [`Unreachable`](clerk_lake::ErrorKind::Unreachable) where that fails.
-    pub fn put_in_place(mut self) -> Result<()> {
-        if let Some(beside) = &self.beside {
-            let moved = self.file.sync_all().and_then(|()| fs::rename(beside, &self.path));
-            moved.map_err(|error| not_written(&error))?;
+    /// [`Unreachable`](clerk_lake::ErrorKind::Unreachable) if that fails.
+    pub fn persist(mut self) -> Result<()> {
+        if let Some(temporary) = &self.temporary {
+            let moved = self.file.sync_all().and_then(|()| fs::rename(temporary, &self.path));
+            moved.map_err(|error| write_error(&error))?;
         }
-        self.beside = None;
-        // The name, too, outlives a crash; not every system lets a folder be synced.
+        self.temporary = None;
+        // Sync the directory, so that the rename survives a crash. Not every system supports this.
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if let Ok(folder) = File::open(folder) {
             let _ = folder.sync_all();
@@ -78,31 +79,33 @@ impl OutputFile {
 
 impl Drop for OutputFile {
     fn drop(&mut self) {
-        if let Some(beside) = &self.beside {
-            let _ = fs::remove_file(beside);
+        if let Some(temporary) = &self.temporary {
+            let _ = fs::remove_file(temporary);
         }
     }
 }
 
-/// A new file with a hidden name in the same folder, which is nobody else's. A name that is taken is left alone: what
-/// was killed leaves its file, and in a container every process may have the same number.
-fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+/// Creates a new file with a hidden name in the directory of `path`.
+///
+/// A name that exists is skipped: a killed process leaves its temporary file, and in containers another process may
+/// have the same process id.
+fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
     let (name, process) = (name.to_string_lossy(), std::process::id());
     let mut number = 0;
     loop {
-        let beside = path.with_file_name(format!(".{name}.{process}-{number}.part"));
-        match OpenOptions::new().write(true).create_new(true).open(&beside) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_TAKEN => number += 1,
-            created => return created.map(|file| (beside, file)),
+        let temporary = path.with_file_name(format!(".{name}.{process}-{number}.part"));
+        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_NAME_ATTEMPTS => number += 1,
+            created => return created.map(|file| (temporary, file)),
         }
     }
 }
 
-fn not_written(error: &io::Error) -> Error {
-    match written(Err(io::Error::new(error.kind(), error.to_string()))) {
+fn write_error(error: &io::Error) -> Error {
+    match check_write(Err(io::Error::new(error.kind(), error.to_string()))) {
         Err(error) => error,
-        Ok(()) => Error::bug("a file that went away"),
+        Ok(()) => Error::bug("broken pipe while writing a file"),
     }
 }
 
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_at_its_end_and_not_before() {
+    fn a_file_is_replaced_only_when_it_is_complete() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("rows.csv");
         fs::write(&path, "old").expect("a file");
@@ -130,7 +133,7 @@ mod tests {
             writer.write_all(b"new").and_then(|()| writer.flush()).expect("bytes");
             assert_eq!(fs::read_to_string(&path).expect("a file"), "old");
             if keeps {
-                file.put_in_place().expect("its place");
+                file.persist().expect("its place");
             } else {
                 drop(file);
             }
@@ -140,29 +143,29 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_of_the_same_number_has_left_is_not_in_the_way() {
+    fn a_file_left_by_a_killed_process_with_the_same_id_is_skipped() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("rows.csv");
         std::mem::forget(OutputFile::create(&path).expect("a file"));
         let left = names(folder.path());
-        OutputFile::create(&path).and_then(OutputFile::put_in_place).expect("its place");
+        OutputFile::create(&path).and_then(OutputFile::persist).expect("its place");
         assert_eq!(names(folder.path()), [left, vec!["rows.csv".to_owned()]].concat());
     }
 
     #[cfg(unix)]
     #[test]
-    fn links_and_permissions_stay_and_devices_are_written_directly() {
+    fn links_and_permissions_are_kept_and_devices_are_written_directly() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let folder = tempfile::tempdir().expect("a folder");
         let (path, link) = (folder.path().join("rows.csv"), folder.path().join("link.csv"));
         fs::write(&path, "old").expect("a file");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("permissions");
         symlink(&path, &link).expect("a link");
-        OutputFile::create(&link).and_then(OutputFile::put_in_place).expect("its place");
+        OutputFile::create(&link).and_then(OutputFile::persist).expect("its place");
         assert!(fs::symlink_metadata(&link).expect("a link").is_symlink());
         assert_eq!(fs::read_to_string(&path).expect("a file"), "");
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o600);
-        OutputFile::create(Path::new("/dev/null")).and_then(OutputFile::put_in_place).expect("a device");
+        OutputFile::create(Path::new("/dev/null")).and_then(OutputFile::persist).expect("a device");
         assert!(!fs::metadata("/dev/null").expect("a device").is_file());
         assert!(OutputFile::create(folder.path()).is_err());
         assert!(OutputFile::create(&folder.path().join("nowhere/rows.csv")).is_err());

@@ -1,4 +1,4 @@
-//! Rows, as they are printed, or written to a file.
+//! Encodes rows and prints them or writes them to a file.
 
 mod binary;
 mod file;
@@ -18,14 +18,14 @@ use datafusion::dataframe::DataFrame;
 use futures::TryStreamExt;
 
 use super::arguments::Format;
-use super::terminal::written;
+use super::terminal::check_write;
 pub use file::OutputFile;
 
-/// Where encoded rows go.
+/// The destination of encoded rows.
 type Out<'a> = Box<dyn Write + Send + 'a>;
 
-/// The endings of files, and the formats that they stand for.
-const ENDINGS: [(&str, Format); 10] = [
+/// File extensions and their formats.
+const EXTENSIONS: [(&str, Format); 10] = [
     ("csv", Format::Csv),
     ("json", Format::Json),
     ("ndjson", Format::Ndjson),
@@ -38,35 +38,35 @@ const ENDINGS: [(&str, Format); 10] = [
     ("txt", Format::Table),
 ];
 
-/// The format that a file's ending stands for.
+/// Infers the format from the extension of a file. `None` if the extension is unknown.
 pub fn format_of(file: &Path) -> Option<Format> {
-    let ending = file.extension()?.to_str()?;
-    ENDINGS.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known)).map(|(_, format)| *format)
+    let extension = file.extension()?.to_str()?;
+    EXTENSIONS.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known)).map(|(_, format)| *format)
 }
 
-/// In which format rows are wanted, and where.
+/// The format and the destination of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// How they are encoded.
+    /// The encoding of the rows.
     pub format: Format,
-    /// The file they go to; none for standard output.
+    /// The file; `None` for standard output.
     pub file: Option<PathBuf>,
 }
 
 impl Target {
-    /// What `--format` and `--output` ask for; `-` is standard output.
+    /// Returns the target for `--format` and `--output`. A file named `-` is standard output.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) where a file's ending does not tell the format, or binary data would go to a
-    /// terminal.
+    /// [`Settings`](ErrorKind::Settings) if the format cannot be inferred from the extension of the file, or if binary
+    /// data would go to a terminal.
     pub fn of(format: Option<Format>, output: Option<&Path>) -> Result<Self> {
         let file = output.filter(|file| *file != Path::new("-")).map(Path::to_path_buf);
         let format = match (format, &file) {
             (Some(format), _) => format,
             (None, None) => Format::Table,
             (None, Some(file)) => format_of(file).ok_or_else(|| {
-                Error::settings(format!("the ending of {} does not say which format is wanted", file.display()))
-                    .with_hint("add --format, or end the name in .csv, .json, .ndjson, .parquet, .arrow or .txt")
+                Error::settings(format!("cannot infer the format from the extension of {}", file.display()))
+                    .with_hint("add --format, or use the extension .csv, .json, .ndjson, .parquet, .arrow or .txt")
             })?,
         };
         let target = Self { format, file };
@@ -76,35 +76,35 @@ impl Target {
 
     fn check_terminal(&self) -> Result<()> {
         if self.file.is_none() && self.holds_one_result() && io::stdout().is_terminal() {
-            return Err(Error::settings("Parquet and Arrow are not to be read on a terminal")
-                .with_hint("name a file with --output, or send the output to another program"));
+            return Err(Error::settings("Parquet and Arrow are binary formats and cannot be shown on a terminal")
+                .with_hint("write to a file with --output, or pipe the output to another program"));
         }
         Ok(())
     }
 
-    /// Whether only one result fits there.
+    /// Whether the target can hold only one result.
     pub fn holds_one_result(&self) -> bool {
         self.file.is_some() || matches!(self.format, Format::Parquet | Format::Arrow)
     }
 }
 
-/// Rows of one schema, encoded as they come.
+/// Encodes rows of one schema incrementally.
 trait Encoder {
-    /// Takes in rows.
+    /// Encodes a record batch.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
 
-    /// Whether anything has been sent out: some encoders wait.
-    fn has_begun(&self) -> bool;
+    /// Whether any output has been written. Some encoders buffer rows first.
+    fn has_written(&self) -> bool;
 
-    /// Sends out what ends the output.
+    /// Writes the remaining output and flushes it.
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
-/// Where one result goes: to standard output, or to a file that is there once all of it is.
+/// The destination of one result: standard output, or a file that appears when it is complete.
 pub struct Sink<'a> {
     format: Format,
     file: Option<OutputFile>,
-    /// Where rows go; none once the encoder has it.
+    /// The destination of the encoded rows; `None` once the encoder owns it.
     out: Option<Out<'a>>,
     schema: Option<SchemaRef>,
     encoder: Option<Box<dyn Encoder + 'a>>,
@@ -112,10 +112,10 @@ pub struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    /// Nothing is sent out yet. What goes to standard output goes to `out`.
+    /// Opens the destination. Writes nothing yet. `out` is standard output.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) where the file cannot be made.
+    /// [`Settings`](ErrorKind::Settings) if the file cannot be created.
     pub fn open(target: &Target, out: &'a mut (dyn Write + Send)) -> Result<Self> {
         let file = target.file.as_deref().map(OutputFile::create).transpose()?;
         let out: Out<'a> = match &file {
@@ -125,20 +125,20 @@ impl<'a> Sink<'a> {
         Ok(Self { format: target.format, file, out: Some(out), schema: None, encoder: None, rows: 0 })
     }
 
-    /// Whether nothing has been sent out that would stay: what goes to a file only counts once all of it is there.
-    pub fn is_untouched(&self) -> bool {
-        self.file.is_some() || !self.encoder.as_ref().is_some_and(|encoder| encoder.has_begun())
+    /// Whether the query can run again, because no output is visible yet. An incomplete file is never visible.
+    pub fn can_retry(&self) -> bool {
+        self.file.is_some() || !self.encoder.as_ref().is_some_and(|encoder| encoder.has_written())
     }
 
-    /// Runs `answers` and takes in their rows, one answer after the other.
+    /// Runs `frames` one after the other and encodes their rows.
     ///
     /// # Errors
-    /// [`Query`](ErrorKind::Query) where one fails on the way; [`Conflict`](ErrorKind::Conflict) where it does because
-    /// another run has replaced the files that it reads.
-    pub async fn print(&mut self, answers: Vec<DataFrame>) -> Result<()> {
-        let are_several = answers.len() > 1;
-        for answer in answers {
-            let mut batches = answer.execute_stream().await.map_err(|error| failed(&error))?;
+    /// [`Query`](ErrorKind::Query) if one fails while it runs; [`Conflict`](ErrorKind::Conflict) if it fails because
+    /// another run has replaced its files.
+    pub async fn print(&mut self, frames: Vec<DataFrame>) -> Result<()> {
+        let are_several = frames.len() > 1;
+        for frame in frames {
+            let mut batches = frame.execute_stream().await.map_err(|error| failed(&error))?;
             let own = batches.schema();
             let schema = self.schema.get_or_insert_with(|| if are_several { with_nulls(&own) } else { own });
             let schema = SchemaRef::clone(schema);
@@ -154,26 +154,26 @@ impl<'a> Sink<'a> {
         self.encoder()?.write(batch)
     }
 
-    /// The encoder, which is there from the first rows on.
+    /// Returns the encoder. Creates it at the first call, when the schema is known.
     fn encoder(&mut self) -> Result<&mut (dyn Encoder + 'a)> {
         if self.encoder.is_none() {
             let schema = self.schema.clone().unwrap_or_else(|| SchemaRef::new(Schema::empty()));
-            let out = self.out.take().ok_or_else(|| Error::bug("rows go nowhere"))?;
+            let out = self.out.take().ok_or_else(|| Error::bug("the output already has an encoder"))?;
             self.encoder = Some(encoder(self.format, &schema, out, self.file.is_some())?);
         }
-        self.encoder.as_deref_mut().ok_or_else(|| Error::bug("rows without an encoder"))
+        self.encoder.as_deref_mut().ok_or_else(|| Error::bug("the encoder is missing"))
     }
 
-    /// Sends out what ends the output, and puts the file in its place; gives the number of rows.
+    /// Writes the remaining output and moves the file into place. Returns the number of rows.
     ///
     /// # Errors
-    /// [`Unreachable`](ErrorKind::Unreachable) where the output cannot be written.
+    /// [`Unreachable`](ErrorKind::Unreachable) if the output cannot be written.
     pub fn finish(mut self) -> Result<u64> {
         self.encoder()?;
         if let Some(encoder) = self.encoder.take() {
             encoder.finish()?;
         }
-        self.file.map_or(Ok(()), OutputFile::put_in_place)?;
+        self.file.map_or(Ok(()), OutputFile::persist)?;
         Ok(self.rows)
     }
 }
@@ -191,7 +191,8 @@ fn encoder<'a>(format: Format, schema: &SchemaRef, out: Out<'a>, is_file: bool) 
     Ok(encoder)
 }
 
-/// The same columns, all of which may be null: of several answers, one may have nulls where another has none.
+/// Returns `schema` with all columns nullable. Of several results with the same columns, one may contain nulls although
+/// the first does not.
 fn with_nulls(schema: &Schema) -> SchemaRef {
     let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     SchemaRef::new(Schema::new(fields))
@@ -201,18 +202,19 @@ fn in_schema(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     if batch.schema_ref() == schema || batch.num_columns() == 0 {
         return Ok(batch);
     }
-    RecordBatch::try_new(SchemaRef::clone(schema), batch.columns().to_vec())
-        .map_err(|error| Error::new(ErrorKind::Query, format!("an answer's rows do not fit its columns: {error}")))
+    RecordBatch::try_new(SchemaRef::clone(schema), batch.columns().to_vec()).map_err(|error| {
+        Error::new(ErrorKind::Query, format!("the rows of a result do not match its columns: {error}"))
+    })
 }
 
-/// A failed encoding of rows; a reader that has gone away is none.
-fn sent(result: Result<(), ArrowError>) -> Result<()> {
+/// Converts the result of encoding rows. A broken pipe is not an error.
+fn check_encoding(result: Result<(), ArrowError>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(ArrowError::IoError(_, error)) => written(Err(error)),
+        Err(ArrowError::IoError(_, error)) => check_write(Err(error)),
         Err(ArrowError::CsvError(text)) if text.contains("Broken pipe") => Ok(()),
-        // The writer of CSV passes on the text of what the system says.
-        Err(ArrowError::CsvError(text)) if text.contains("(os error ") => written(Err(std::io::Error::other(text))),
+        // The CSV writer reports an I/O error only as its text.
+        Err(ArrowError::CsvError(text)) if text.contains("(os error ") => check_write(Err(std::io::Error::other(text))),
         Err(error) => Err(Error::new(ErrorKind::Query, error.to_string())),
     }
 }

@@ -1,5 +1,7 @@
-//! Rows in the types that the tables declare. An engine keeps text as views and repeated values as dictionaries, which
-//! readers of Arrow and Parquet files need not know, and which are the engine's own affair.
+//! Converts rows to the types that the tables declare.
+//!
+//! The query engine represents text as views and repeated values as dictionaries. These are internal to the engine, and
+//! not every reader of Arrow and Parquet files supports them.
 
 use std::sync::Arc;
 
@@ -8,15 +10,15 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-/// `schema` without views and dictionaries, however deep.
+/// Returns `schema` without views and dictionaries, at any depth.
 pub fn schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
-/// `batch` in what [`schema`] makes of its own.
+/// Returns `batch` cast to `schema`, which is the result of [`schema()`] for its own schema.
 ///
 /// # Errors
-/// [`ArrowError`] where a value does not fit, which is a bug.
+/// [`ArrowError`] if a value cannot be cast, which is a bug.
 pub fn batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields());
     let columns = columns.map(|(column, field)| {
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dictionaries_and_views_become_what_they_stand_for() {
+    fn dictionaries_and_views_become_plain_types() {
         let years: DictionaryArray<UInt16Type> = ["2025", "2026", "2025"].into_iter().collect();
         let texts: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a"), None, Some("c")]));
         let part = Arc::new(Field::new("part", DataType::Utf8View, true));

@@ -11,102 +11,102 @@ use arrow::json::writer::{JsonArray, LineDelimited, make_encoder};
 use arrow::json::{ArrayWriter, EncoderOptions, LineDelimitedWriter};
 use clerk_lake::{Error, Result};
 
-use super::{Encoder, Out, sent};
-use crate::cli::terminal::written;
+use super::{Encoder, Out, check_encoding};
+use crate::cli::terminal::check_write;
 
-/// With a header.
+/// CSV with a header.
 pub struct Csv<'a> {
     writer: Writer<Out<'a>>,
     schema: SchemaRef,
-    has_begun: bool,
+    has_written: bool,
 }
 
 impl<'a> Csv<'a> {
     pub fn new(schema: &SchemaRef, out: Out<'a>) -> Self {
         let writer = WriterBuilder::new().with_header(true).build(out);
-        Self { writer, schema: SchemaRef::clone(schema), has_begun: false }
+        Self { writer, schema: SchemaRef::clone(schema), has_written: false }
     }
 }
 
 impl Encoder for Csv<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.has_begun = true;
-        sent(self.writer.write(&without_nested(batch)?))
+        self.has_written = true;
+        check_encoding(self.writer.write(&without_nested(batch)?))
     }
 
-    fn has_begun(&self) -> bool {
-        self.has_begun
+    fn has_written(&self) -> bool {
+        self.has_written
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        if !self.has_begun {
+        if !self.has_written {
             self.write(&RecordBatch::new_empty(SchemaRef::clone(&self.schema)))?;
         }
-        // All is sent out: this writer keeps nothing between batches.
+        // No flush is needed: this writer flushes after each batch.
         Ok(())
     }
 }
 
-/// One array.
+/// JSON: one array of objects.
 pub struct Json<'a> {
     writer: ArrayWriter<Out<'a>>,
-    has_begun: bool,
+    has_written: bool,
 }
 
 impl<'a> Json<'a> {
     pub fn new(out: Out<'a>) -> Self {
         let writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(out);
-        Self { writer, has_begun: false }
+        Self { writer, has_written: false }
     }
 }
 
 impl Encoder for Json<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.has_begun = true;
-        sent(self.writer.write(batch))
+        self.has_written = true;
+        check_encoding(self.writer.write(batch))
     }
 
-    fn has_begun(&self) -> bool {
-        self.has_begun
+    fn has_written(&self) -> bool {
+        self.has_written
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        sent(self.writer.finish())?;
+        check_encoding(self.writer.finish())?;
         let mut out = self.writer.into_inner();
-        written(writeln!(out).and_then(|()| out.flush()))
+        check_write(writeln!(out).and_then(|()| out.flush()))
     }
 }
 
-/// One object a line.
+/// NDJSON: one object per line.
 pub struct Ndjson<'a> {
     writer: LineDelimitedWriter<Out<'a>>,
-    has_begun: bool,
+    has_written: bool,
 }
 
 impl<'a> Ndjson<'a> {
     pub fn new(out: Out<'a>) -> Self {
         let writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(out);
-        Self { writer, has_begun: false }
+        Self { writer, has_written: false }
     }
 }
 
 impl Encoder for Ndjson<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.has_begun = true;
-        sent(self.writer.write(batch))
+        self.has_written = true;
+        check_encoding(self.writer.write(batch))
     }
 
-    fn has_begun(&self) -> bool {
-        self.has_begun
+    fn has_written(&self) -> bool {
+        self.has_written
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        sent(self.writer.finish())?;
-        written(self.writer.into_inner().flush())
+        check_encoding(self.writer.finish())?;
+        check_write(self.writer.into_inner().flush())
     }
 }
 
-/// CSV has no lists or structs: they become JSON text.
+/// Replaces lists and structs, which CSV does not have, by JSON text.
 fn without_nested(batch: &RecordBatch) -> Result<RecordBatch> {
     let bug = |error: ArrowError| Error::bug(error.to_string());
     let schema = batch.schema();

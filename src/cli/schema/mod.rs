@@ -1,4 +1,4 @@
-//! `clerk-lake schema`: every table and column, with its meaning and the field of Clerk's that it comes from.
+//! `clerk-lake schema`: every table and column, with its meaning and the Clerk field that it comes from.
 
 mod markdown;
 mod sql;
@@ -11,32 +11,32 @@ use clerk_lake::{Error, Result, resource};
 use serde_json::json;
 
 use super::arguments::{Schema, SchemaFormat};
-use super::terminal::{Terminal, written};
+use super::terminal::{Terminal, check_write};
 
 pub fn run(terminal: &mut Terminal, arguments: &Schema) -> Result<()> {
-    let named = if arguments.json { SchemaFormat::Json } else { SchemaFormat::Text };
-    let format = arguments.schema_format.unwrap_or(named);
+    let default = if arguments.json { SchemaFormat::Json } else { SchemaFormat::Text };
+    let format = arguments.schema_format.unwrap_or(default);
     let out = terminal.out();
     if format == SchemaFormat::Json {
         let tables: Vec<_> = resource::TABLES.into_iter().map(document).collect();
         let text = serde_json::to_string_pretty(&tables).map_err(|error| Error::bug(error.to_string()))?;
-        written(writeln!(out, "{text}"))?;
-        return terminal.flushed();
+        check_write(writeln!(out, "{text}"))?;
+        return terminal.try_flush();
     }
-    for (place, table) in resource::TABLES.into_iter().enumerate() {
+    for (index, table) in resource::TABLES.into_iter().enumerate() {
         let printed = match format {
-            SchemaFormat::Sql => between(place, out).and_then(|()| sql::print(table, out)),
-            SchemaFormat::Markdown => between(place, out).and_then(|()| markdown::print(table, out)),
+            SchemaFormat::Sql => separator(index, out).and_then(|()| sql::print(table, out)),
+            SchemaFormat::Markdown => separator(index, out).and_then(|()| markdown::print(table, out)),
             SchemaFormat::Text | SchemaFormat::Json => print(table, out),
         };
-        written(printed)?;
+        check_write(printed)?;
     }
-    terminal.flushed()
+    terminal.try_flush()
 }
 
-/// An empty line between one table and the next.
-fn between(place: usize, out: &mut impl Write) -> io::Result<()> {
-    if place > 0 { writeln!(out) } else { Ok(()) }
+/// Prints an empty line before every table but the first.
+fn separator(index: usize, out: &mut impl Write) -> io::Result<()> {
+    if index > 0 { writeln!(out) } else { Ok(()) }
 }
 
 fn document(table: &TableSpec) -> serde_json::Value {
@@ -58,9 +58,9 @@ fn document(table: &TableSpec) -> serde_json::Value {
 fn print(table: &TableSpec, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{} ({})", table.name, table.shape.word())?;
     writeln!(out, "  {}", table.meaning)?;
-    writeln!(out, "  {}\n", place(table))?;
+    writeln!(out, "  {}\n", key_and_source(table))?;
     for Column { name, data_type, meaning } in columns(table) {
-        writeln!(out, "  {name:<28} {:<14} {meaning}", kind(&data_type))?;
+        writeln!(out, "  {name:<28} {:<14} {meaning}", type_name(&data_type))?;
         if let Some(fields) = fields(&data_type) {
             writeln!(out, "  {:<28} {:<14} {fields}", "", "")?;
         }
@@ -68,13 +68,13 @@ fn print(table: &TableSpec, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// A table's key, where it comes from, and its partition.
-fn place(table: &TableSpec) -> String {
+/// Returns the key, the source and the partition column of a table.
+fn key_and_source(table: &TableSpec) -> String {
     let partition = table.partition.map(|column| format!("; partitioned by {column}")).unwrap_or_default();
     format!("key {}; from {}{partition}", table.key.join(", "), table.source)
 }
 
-/// A column as it is described.
+/// The description of a column.
 struct Column {
     name: &'static str,
     data_type: DataType,
@@ -82,14 +82,14 @@ struct Column {
 }
 
 impl Column {
-    /// The field of Clerk's that it comes from, where its meaning ends with it: "… (`field`)."
+    /// Returns the Clerk field that the column comes from, if its meaning ends with one: "… (`field`)."
     fn field(&self) -> Option<&'static str> {
         let (_, field) = self.meaning.strip_suffix("`).")?.rsplit_once(" (`")?;
         Some(field)
     }
 
-    /// Its meaning without that field.
-    fn meaning_alone(&self) -> String {
+    /// Returns the meaning without that field.
+    fn meaning_without_field(&self) -> String {
         let (meaning, _) = self.field().and_then(|_| self.meaning.rsplit_once(" (`")).unwrap_or((self.meaning, ""));
         format!("{}.", meaning.trim_end_matches('.'))
     }
@@ -101,8 +101,8 @@ fn columns(table: &TableSpec) -> Vec<Column> {
     described.map(|(field, (name, meaning))| Column { name, data_type: field.data_type().clone(), meaning }).collect()
 }
 
-/// A type in a word.
-pub fn kind(data_type: &DataType) -> String {
+/// Returns a short name of a type.
+pub fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::Boolean => "boolean".to_owned(),
@@ -110,19 +110,19 @@ pub fn kind(data_type: &DataType) -> String {
         DataType::Int32 => "int".to_owned(),
         DataType::Date32 => "date".to_owned(),
         DataType::Timestamp(..) => "timestamp".to_owned(),
-        DataType::List(element) => format!("list of {}", kind(element.data_type())),
+        DataType::List(element) => format!("list of {}", type_name(element.data_type())),
         DataType::Struct(_) => "struct".to_owned(),
         other => other.to_string(),
     }
 }
 
-/// What a struct, or a list of them, has in it; none of any other type.
+/// Returns the fields of a struct or of a list of structs; `None` for any other type.
 pub fn fields(data_type: &DataType) -> Option<String> {
     match data_type {
         DataType::List(element) => fields(element.data_type()),
         DataType::Struct(fields) => {
             let fields: Vec<_> =
-                fields.iter().map(|field| format!("{} {}", field.name(), kind(field.data_type()))).collect();
+                fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
             Some(format!("Fields: {}.", fields.join(", ")))
         }
         _ => None,
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn the_field_is_told_apart_from_the_meaning() {
+    fn a_meaning_is_split_from_its_field() {
         let both = column("Clerk's id (`id`) of the user (`user.id`).");
         assert_eq!(
-            (both.field(), both.meaning_alone()),
+            (both.field(), both.meaning_without_field()),
             (Some("user.id"), "Clerk's id (`id`) of the user.".to_owned())
         );
         let none = column("The UTC year of `created_at`.");
-        assert_eq!((none.field(), none.meaning_alone()), (None, "The UTC year of `created_at`.".to_owned()));
+        assert_eq!((none.field(), none.meaning_without_field()), (None, "The UTC year of `created_at`.".to_owned()));
     }
 }

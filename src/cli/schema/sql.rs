@@ -1,17 +1,17 @@
-//! The tables as `CREATE TABLE` statements, with the types that the SQL standard has and comments that every engine
-//! takes: to be read, and to be run where an engine knows `ARRAY<…>` and `STRUCT<…>`.
+//! The tables as `CREATE TABLE` statements with standard SQL types and comments. They run on engines that support
+//! `ARRAY<…>` and `STRUCT<…>`.
 
 use std::io::{self, Write};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use clerk_lake::table::TableSpec;
 
-use super::{columns, place};
+use super::{columns, key_and_source};
 
-/// Prints `table`'s statement.
+/// Prints the statement of `table`.
 pub fn print(table: &TableSpec, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "-- {}", table.meaning)?;
-    writeln!(out, "-- {} table; {}", table.shape.word(), place(table))?;
+    writeln!(out, "-- {} table; {}", table.shape.word(), key_and_source(table))?;
     writeln!(out, "CREATE TABLE {} (", table.name)?;
     for column in columns(table) {
         writeln!(out, "  -- {}", column.meaning)?;
@@ -21,7 +21,7 @@ pub fn print(table: &TableSpec, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, ");")
 }
 
-/// A type as SQL names it; the parts of a struct stand on lines of their own, indented by one level more than `level`.
+/// Returns the SQL name of a type. Each field of a struct is on its own line, indented one level deeper than `level`.
 fn sql_type(data_type: &DataType, level: usize) -> String {
     match data_type {
         DataType::Utf8 => "VARCHAR".to_owned(),
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nested_types_stand_on_lines_of_their_own() {
+    fn each_struct_field_is_on_its_own_line() {
         let fields = Fields::from(vec![
             Field::new("id", DataType::Utf8, true),
             Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),

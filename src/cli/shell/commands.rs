@@ -1,4 +1,4 @@
-//! The shell's own commands, which begin with a backslash; named as psql names them, where it has them.
+//! The shell's backslash commands. Commands that psql also has carry the same names.
 
 use std::path::PathBuf;
 
@@ -8,54 +8,54 @@ use clerk_lake::{Error, Result};
 use crate::cli::arguments::Format;
 use crate::cli::values::parameter;
 
-/// Every command: how it is used, and what it does.
+/// All commands: usage and description.
 pub const COMMANDS: [(&str, &str); 9] = [
-    ("\\d [NAME]", "list the tables and queries, or the columns of one"),
-    ("\\queries", "list the queries of the catalogue with their parameters (also \\l)"),
-    ("\\run NAME [PARAMETER=NUMBER]...", "run a query of the catalogue"),
-    ("\\format [FORMAT]", "how rows are printed: table, csv, json, ndjson; alone: say it"),
-    ("\\o [FILE]", "write results to FILE, each in place of the one before; alone: print them again"),
-    ("\\timing [on|off]", "say how long each query takes"),
-    ("\\refresh", "open the lake anew, as the last sync has left it"),
-    ("\\?", "this list"),
-    ("\\q", "leave"),
+    ("\\d [NAME]", "list tables and queries, or describe one"),
+    ("\\queries", "list the built-in queries with their parameters (also \\l)"),
+    ("\\run NAME [PARAMETER=NUMBER]...", "run a built-in query"),
+    ("\\format [FORMAT]", "set the output format: table, csv, json or ndjson; alone: show it"),
+    ("\\o [FILE]", "write results to FILE, each replacing the last; alone: print them"),
+    ("\\timing [on|off]", "show the duration of each query; alone: toggle"),
+    ("\\refresh", "reopen the lake, to see the latest sync"),
+    ("\\?", "show this list"),
+    ("\\q", "quit"),
 ];
 
-/// A command.
+/// A backslash command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// List tables and queries.
     Tables,
     /// List the columns of a table or query.
     Columns(String),
-    /// List the catalogue.
+    /// List the built-in queries.
     Queries,
-    /// Run a query of the catalogue.
+    /// Run a built-in query.
     Run {
         /// Its name.
         name: String,
         /// Values of its parameters.
         values: Vec<(String, i64)>,
     },
-    /// Say how rows are printed, or set it.
+    /// Set the output format; `None` shows it.
     Format(Option<Format>),
-    /// Write results to a file, or print them again.
+    /// Write results to a file; `None` prints them.
     Output(Option<PathBuf>),
-    /// Say how long queries take, or do not; the other way round than before where it is not said.
+    /// Turn the display of durations on or off; `None` toggles it.
     Timing(Option<bool>),
-    /// Open the lake anew.
+    /// Reopen the lake.
     Refresh,
     /// List the commands.
     Help,
-    /// Leave.
+    /// Quit the shell.
     Quit,
 }
 
 impl Command {
-    /// Reads a command with its backslash.
+    /// Parses a command with its backslash.
     ///
     /// # Errors
-    /// [`Settings`](clerk_lake::ErrorKind::Settings) where there is none of that name, or it takes something else.
+    /// [`Settings`](clerk_lake::ErrorKind::Settings) if the command is unknown or its argument is invalid.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
         let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -75,7 +75,7 @@ impl Command {
             ("\\refresh", "") => Ok(Self::Refresh),
             ("\\?" | "\\h" | "\\help", "") => Ok(Self::Help),
             ("\\q" | "\\quit", "") => Ok(Self::Quit),
-            _ => Err(unknown(name)),
+            _ => Err(invalid(name)),
         }
     }
 
@@ -96,17 +96,17 @@ fn format(word: &str) -> Result<Format> {
     })
 }
 
-/// `text` without the quotes around it, if there are any.
+/// Returns `text` without surrounding quotes.
 fn unquoted(text: &str) -> &str {
     let within = |quote| text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
     within('\'').or_else(|| within('"')).unwrap_or(text)
 }
 
-/// A command that there is not, or not so.
-fn unknown(name: &str) -> Error {
+/// Returns the error for an unknown command or an invalid argument.
+fn invalid(name: &str) -> Error {
     let usage = COMMANDS.iter().map(|(usage, _)| *usage).find(|usage| usage.split(' ').next() == Some(name));
     match usage {
-        Some(usage) => Error::settings(format!("{name} takes something else")).with_hint(usage),
+        Some(usage) => Error::settings(format!("invalid argument of {name}")).with_hint(format!("usage: {usage}")),
         None => Error::settings(format!("there is no command {name}")).with_hint("\\? lists the commands"),
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_read_with_what_they_take() {
+    fn commands_are_parsed_with_their_arguments() {
         assert_eq!(parsed("\\d"), Command::Tables);
         assert_eq!(parsed("\\d  clerk_user; "), Command::Columns("clerk_user".to_owned()));
         assert_eq!(parsed("\\d 'my people.csv'"), Command::Columns("my people.csv".to_owned()));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_says_what_there_is() {
+    fn an_invalid_command_gets_a_hint() {
         for (text, says) in [
             ("\\x", "\\? lists"),
             ("\\timing soon", "\\timing [on|off]"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_that_is_listed_is_one() {
+    fn every_listed_command_can_be_parsed() {
         for (usage, _) in COMMANDS {
             let name = usage.split(' ').next().expect("a name");
             let with = if name == "\\run" { "\\run x" } else { name };

@@ -1,6 +1,6 @@
-//! What may follow what has been typed so far.
+//! Tab completion.
 
-/// Words of SQL that are worth completing.
+/// The SQL keywords that are completed.
 const KEYWORDS: &[&str] = &[
     "SELECT",
     "FROM",
@@ -52,34 +52,34 @@ const KEYWORDS: &[&str] = &[
     "SHOW TABLES",
 ];
 
-/// The names that there are.
+/// The words that can be completed.
 #[derive(Clone, Debug, Default)]
-pub struct Words {
-    /// Of tables.
+pub struct CompletionWords {
+    /// Names of tables.
     pub tables: Vec<String>,
-    /// Of their columns.
+    /// Names of their columns.
     pub columns: Vec<String>,
-    /// Of the catalogue's queries.
+    /// Names of queries.
     pub queries: Vec<String>,
-    /// Of commands, with their backslash.
+    /// Commands, with their backslash.
     pub commands: Vec<&'static str>,
-    /// Of formats.
+    /// Names of formats.
     pub formats: Vec<String>,
 }
 
-impl Words {
-    /// What may stand at the end of `typed`, the part of a line before the cursor: from which byte on, and all words
-    /// that begin as what is there does.
-    pub fn completing(&self, typed: &str) -> (usize, Vec<String>) {
-        let starts = |c: char| !(c.is_alphanumeric() || c == '_' || c == '\\');
-        let start = typed.rfind(starts).map_or(0, |at| at + typed[at..].chars().next().map_or(1, char::len_utf8));
+impl CompletionWords {
+    /// Completes the last word of `typed`, the part of the line before the cursor. Returns the byte at which the word
+    /// starts, and all words with that prefix.
+    pub fn complete(&self, typed: &str) -> (usize, Vec<String>) {
+        let separates = |c: char| !(c.is_alphanumeric() || c == '_' || c == '\\');
+        let start = typed.rfind(separates).map_or(0, |at| at + typed[at..].chars().next().map_or(1, char::len_utf8));
         let (before, word) = typed.split_at(start);
         let names = |lists: &[&[String]]| {
             let all = lists.iter().flat_map(|list| list.iter());
-            fitting(word, all.map(String::as_str))
+            matching(word, all.map(String::as_str))
         };
         let found = match before.split_whitespace().next() {
-            None if word.starts_with('\\') => fitting(word, self.commands.iter().copied()),
+            None if word.starts_with('\\') => matching(word, self.commands.iter().copied()),
             Some("\\run") => names(&[&self.queries]),
             Some("\\d") => names(&[&self.tables, &self.queries]),
             Some("\\format") => names(&[&self.formats]),
@@ -87,7 +87,7 @@ impl Words {
             _ if word.is_empty() || is_quoted(before) => Vec::new(),
             _ => {
                 let mut found = names(&[&self.tables, &self.columns, &self.queries]);
-                let keywords = fitting(word, KEYWORDS.iter().copied());
+                let keywords = matching(word, KEYWORDS.iter().copied());
                 let lower = word.chars().any(char::is_lowercase);
                 found.extend(keywords.into_iter().map(|word| if lower { word.to_lowercase() } else { word }));
                 found
@@ -97,60 +97,60 @@ impl Words {
     }
 }
 
-/// Those of `words` that begin as `word` does, by name.
-fn fitting<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Vec<String> {
-    let fits = |known: &&str| known.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
-    let mut found: Vec<String> = words.filter(fits).map(str::to_owned).collect();
+/// Returns the `words` that start with `word`, ignoring case, sorted and without duplicates.
+fn matching<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Vec<String> {
+    let matches = |known: &&str| known.get(..word.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(word));
+    let mut found: Vec<String> = words.filter(matches).map(str::to_owned).collect();
     found.sort();
     found.dedup();
     found
 }
 
-/// Whether text between quotes is open at the end of `typed`.
+/// Whether `typed` ends inside a quoted string.
 fn is_quoted(typed: &str) -> bool {
     typed.matches('\'').count() % 2 == 1
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Words;
+    use super::CompletionWords;
 
-    fn completing(typed: &str) -> (usize, Vec<String>) {
+    fn completed(typed: &str) -> (usize, Vec<String>) {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Words {
+        CompletionWords {
             tables: owned(&["clerk_user", "clerk_session"]),
             columns: owned(&["created_at", "client_id"]),
             queries: owned(&["users", "growth"]),
             commands: vec!["\\d", "\\run", "\\refresh"],
             formats: owned(&["csv", "json"]),
         }
-        .completing(typed)
+        .complete(typed)
     }
 
     fn found(typed: &str) -> Vec<String> {
-        completing(typed).1
+        completed(typed).1
     }
 
     #[test]
     fn names_and_keywords_complete_what_is_typed() {
-        assert_eq!(completing("SELECT cl"), (7, vec!["clerk_session".into(), "clerk_user".into(), "client_id".into()]));
-        assert_eq!(completing("SELECT u.created"), (9, vec!["created_at".into()]));
+        assert_eq!(completed("SELECT cl"), (7, vec!["clerk_session".into(), "clerk_user".into(), "client_id".into()]));
+        assert_eq!(completed("SELECT u.created"), (9, vec!["created_at".into()]));
         assert_eq!(found("sel"), ["select"]);
         assert_eq!(found("SELECT GR"), ["growth", "GROUP BY"]);
-        assert_eq!(completing("SELECT 'é', us"), (13, vec!["users".into(), "using".into()]));
+        assert_eq!(completed("SELECT 'é', us"), (13, vec!["users".into(), "using".into()]));
     }
 
     #[test]
-    fn commands_are_completed_with_what_they_take() {
-        assert_eq!(completing("\\r"), (0, vec!["\\refresh".into(), "\\run".into()]));
-        assert_eq!(completing("\\run "), (5, vec!["growth".into(), "users".into()]));
+    fn commands_and_their_arguments_are_completed() {
+        assert_eq!(completed("\\r"), (0, vec!["\\refresh".into(), "\\run".into()]));
+        assert_eq!(completed("\\run "), (5, vec!["growth".into(), "users".into()]));
         assert_eq!(found("\\d clerk_u"), ["clerk_user"]);
         assert_eq!(found("\\format c"), ["csv"]);
         assert!(found("\\o cl").is_empty());
     }
 
     #[test]
-    fn nothing_is_added_to_nothing_or_within_quotes() {
+    fn an_empty_word_or_a_quoted_string_is_not_completed() {
         assert!(found("").is_empty());
         assert!(found("SELECT ").is_empty());
         assert!(found("SELECT 'cl").is_empty());

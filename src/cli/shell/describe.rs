@@ -1,4 +1,4 @@
-//! What there is to ask: tables, their columns, and the catalogue's queries.
+//! Descriptions of tables, their columns and the built-in queries.
 
 use std::io::{self, Write};
 
@@ -9,17 +9,17 @@ use clerk_lake::table::TableSpec;
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::common::TableReference;
 
-use super::completion::Words;
+use super::completion::CompletionWords;
 use crate::cli::arguments::Format;
-use crate::cli::schema::{fields, kind};
+use crate::cli::schema::{fields, type_name};
 
-/// How wide a line is at most.
+/// The largest width of a line.
 const WIDTH: usize = 100;
 
-/// How wide what stands beside a name is at least, however long names are.
-const NARROWEST: usize = 40;
+/// The smallest width of the second column, however long the names are.
+const MIN_TEXT_WIDTH: usize = 40;
 
-/// Lists the tables and queries; the outer result is what may go wrong with the lake, the inner one with the output.
+/// Lists the tables and queries. The outer result is an error of the lake, the inner one an error of the output.
 pub fn tables(snapshot: &Snapshot, catalogue: &Catalogue, out: &mut (dyn Write + Send)) -> Result<io::Result<()>> {
     let tables = snapshot.tables()?;
     let tables = tables.into_iter().map(|table| ("table", table.name, vec![table.meaning.to_owned()]));
@@ -28,13 +28,13 @@ pub fn tables(snapshot: &Snapshot, catalogue: &Catalogue, out: &mut (dyn Write +
     Ok(two_columns(&rows, out))
 }
 
-/// Lists the queries of a catalogue with their parameters.
+/// Lists the queries of `catalogue` with their parameters.
 pub fn queries(catalogue: &Catalogue, out: &mut (dyn Write + Send)) -> io::Result<()> {
     let rows: Vec<_> = catalogue.queries().map(|query| (query.name.clone(), about(query))).collect();
     two_columns(&rows, out)
 }
 
-/// A query's title, parameters and description.
+/// Returns the title, the parameters and the description of a query.
 fn about(query: &Query) -> Vec<String> {
     let range = |name: &str| query.ranges.iter().find(|(ranged, _)| ranged == name).map(|(_, range)| range);
     let parameters = query.parameters.iter().map(|(name, default)| match range(name) {
@@ -46,7 +46,7 @@ fn about(query: &Query) -> Vec<String> {
     std::iter::once(first.join("  ")).chain(description).collect()
 }
 
-/// The catalogue as one JSON document.
+/// Returns the queries of `catalogue` as one JSON document.
 pub fn queries_as_json(catalogue: &Catalogue) -> serde_json::Value {
     catalogue.queries().map(document).collect()
 }
@@ -67,7 +67,7 @@ fn document(query: &Query) -> serde_json::Value {
     })
 }
 
-/// Lists the columns of a table, a query or a file, with their types and meanings where these are known.
+/// Lists the columns of a table, a query or a file with their types, and with their meanings if known.
 pub async fn columns(
     snapshot: &Snapshot,
     catalogue: &Catalogue,
@@ -90,7 +90,7 @@ pub async fn columns(
                 (meaning, Some(fields)) if meaning.is_empty() => vec![fields],
                 (meaning, fields) => std::iter::once(meaning).chain(fields).collect(),
             };
-            (format!("{}  {}", field.name(), kind(field.data_type())), texts)
+            (format!("{}  {}", field.name(), type_name(field.data_type())), texts)
         })
         .collect();
     let above = about.iter().try_for_each(|line| writeln!(out, "{line}"));
@@ -98,8 +98,8 @@ pub async fn columns(
 }
 
 async fn schema_of(snapshot: &Snapshot, name: &str) -> Result<SchemaRef> {
-    let found = snapshot.session().table_provider(TableReference::bare(name)).await;
-    found.map(|table| table.schema()).map_err(|error| {
+    let provider = snapshot.session().table_provider(TableReference::bare(name)).await;
+    provider.map(|table| table.schema()).map_err(|error| {
         let error = failed(&error);
         if error.message().contains("No table named") {
             return Error::new(ErrorKind::Query, format!("there is no table or query called {name:?}"))
@@ -118,9 +118,9 @@ fn meaning(table: Option<&TableSpec>, column: &str) -> String {
     }
 }
 
-/// What a shell can complete.
-pub async fn words(snapshot: &Snapshot, queries: Vec<String>) -> Result<Words> {
-    let mut words = Words { queries, ..Words::default() };
+/// Returns the words that a shell completes.
+pub async fn words(snapshot: &Snapshot, queries: Vec<String>) -> Result<CompletionWords> {
+    let mut words = CompletionWords { queries, ..CompletionWords::default() };
     for table in snapshot.tables()? {
         let schema = schema_of(snapshot, table.name).await?;
         words.tables.push(table.name.to_owned());
@@ -132,13 +132,13 @@ pub async fn words(snapshot: &Snapshot, queries: Vec<String>) -> Result<Words> {
     Ok(words)
 }
 
-/// Names with lines of text beside them, which are broken where they get too long.
+/// Prints names in the first column and wrapped text in the second.
 fn two_columns(rows: &[(String, Vec<String>)], out: &mut (dyn Write + Send)) -> io::Result<()> {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
-    let room = WIDTH.saturating_sub(width).max(NARROWEST);
+    let text_width = WIDTH.saturating_sub(width).max(MIN_TEXT_WIDTH);
     for (name, texts) in rows {
         let mut name = name.as_str();
-        for line in texts.iter().flat_map(|text| broken(text, room)) {
+        for line in texts.iter().flat_map(|text| wrap(text, text_width)) {
             writeln!(out, "{}", format!("{name:width$}{line}").trim_end())?;
             name = "";
         }
@@ -146,12 +146,12 @@ fn two_columns(rows: &[(String, Vec<String>)], out: &mut (dyn Write + Send)) -> 
     Ok(())
 }
 
-/// `text` in lines of at most `room` characters, broken between words; a word that is longer stays whole.
-fn broken(text: &str, room: usize) -> Vec<String> {
+/// Wraps `text` between words into lines of at most `width` characters. A longer word is not split.
+fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last().map_or(0, |line| line.chars().count());
-        if line > 0 && line + 1 + word.chars().count() > room {
+        if line > 0 && line + 1 + word.chars().count() > width {
             lines.push(word.to_owned());
         } else if let Some(last) = lines.last_mut() {
             if !last.is_empty() {
@@ -168,10 +168,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lines_are_broken_between_words() {
-        assert_eq!(broken("one two three", 7), ["one two", "three"]);
-        assert_eq!(broken("incomprehensible is it", 5), ["incomprehensible", "is it"]);
-        assert_eq!(broken("", 5), [""]);
+    fn long_lines_are_wrapped_between_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("incomprehensible is it", 5), ["incomprehensible", "is it"]);
+        assert_eq!(wrap("", 5), [""]);
     }
 
     #[test]

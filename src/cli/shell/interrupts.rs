@@ -1,15 +1,15 @@
-//! Ctrl-C while a statement runs.
+//! Interrupts (Ctrl-C) while a statement runs.
 
 use futures::FutureExt;
 
-/// Requests to stop what is running.
+/// A stream of interrupts.
 pub struct Interrupts {
     #[cfg(unix)]
     signal: Option<tokio::signal::unix::Signal>,
 }
 
 impl Interrupts {
-    /// From now on, Ctrl-C ends no longer the program but what it is doing.
+    /// Starts to listen. From now on, Ctrl-C no longer ends the program.
     pub fn listen() -> Self {
         #[cfg(unix)]
         use tokio::signal::unix::{SignalKind, signal};
@@ -19,21 +19,21 @@ impl Interrupts {
         }
     }
 
-    /// There are none.
+    /// Returns a stream that never yields an interrupt.
     #[cfg(test)]
-    pub fn none() -> Self {
+    pub fn never() -> Self {
         Self {
             #[cfg(unix)]
             signal: None,
         }
     }
 
-    /// Forgets those that have come before what they could have stopped.
-    pub fn forget(&mut self) {
+    /// Discards interrupts that arrived before the statement started.
+    pub fn clear(&mut self) {
         while self.next().now_or_never().is_some() {}
     }
 
-    /// The next one.
+    /// Waits for the next interrupt.
     #[cfg(unix)]
     pub async fn next(&mut self) {
         let received = match &mut self.signal {

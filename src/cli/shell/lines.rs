@@ -1,4 +1,4 @@
-//! Where a shell's lines come from: somebody who types, with history and completion.
+//! The input of a shell: a line editor with history and completion.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,99 +15,100 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use tokio::sync::oneshot;
 
-use super::completion::Words;
+use super::completion::CompletionWords;
 
-/// How many statements are remembered.
-const HISTORY: usize = 2000;
+/// The number of statements in the history.
+const HISTORY_SIZE: usize = 2000;
 
-/// What comes when a line is asked for.
+/// The result of reading a line.
 #[derive(Debug)]
 pub enum Line {
-    /// A line, without its end.
+    /// A line, without its line end.
     Text(String),
-    /// Ctrl-C: what has been typed is not wanted.
+    /// Ctrl-C: the typed input is discarded.
     Interrupted,
     /// Ctrl-D, or the end of a file.
     End,
-    /// There can be no lines.
+    /// Lines cannot be read, with the reason.
     Failed(String),
 }
 
-/// Where a shell's lines come from.
-pub trait Lines {
-    /// The next line, asked for with `prompt`.
-    async fn next(&mut self, prompt: &str) -> Line;
+/// A source of input lines for a shell.
+pub trait LineSource {
+    /// Shows `prompt` and reads the next line.
+    async fn read_line(&mut self, prompt: &str) -> Line;
 
-    /// Takes a statement or command into the history.
-    fn remember(&mut self, text: &str);
+    /// Adds a statement or command to the history.
+    fn add_to_history(&mut self, text: &str);
 
-    /// Takes in what there is to complete.
-    fn know(&mut self, words: Words);
+    /// Sets the words that can be completed.
+    fn set_words(&mut self, words: CompletionWords);
 }
 
-/// Somebody who types. Waiting for a key blocks, so it has a thread of its own.
-pub struct Typed {
-    asks: Sender<Ask>,
-    words: Arc<RwLock<Words>>,
+/// An interactive line editor. Waiting for a key blocks, so the editor runs on its own thread.
+pub struct LineEditor {
+    requests: Sender<EditorRequest>,
+    words: Arc<RwLock<CompletionWords>>,
 }
 
-enum Ask {
-    Line { prompt: String, reply: oneshot::Sender<Line> },
-    Remember(String),
+/// A request to the editor thread.
+enum EditorRequest {
+    ReadLine { prompt: String, reply: oneshot::Sender<Line> },
+    AddToHistory(String),
 }
 
-impl Typed {
-    /// Begins to listen.
-    pub fn listen() -> Self {
-        let (asks, asked) = channel();
-        let words = Arc::new(RwLock::new(Words::default()));
-        let helper = Completing(Arc::clone(&words));
-        std::thread::spawn(move || answer(&asked, helper, history().as_deref()));
-        Self { asks, words }
+impl LineEditor {
+    /// Starts the editor thread.
+    pub fn start() -> Self {
+        let (requests, received) = channel();
+        let words = Arc::new(RwLock::new(CompletionWords::default()));
+        let helper = CompletionHelper(Arc::clone(&words));
+        std::thread::spawn(move || serve(&received, helper, history_file().as_deref()));
+        Self { requests, words }
     }
 }
 
-impl Lines for Typed {
-    async fn next(&mut self, prompt: &str) -> Line {
+impl LineSource for LineEditor {
+    async fn read_line(&mut self, prompt: &str) -> Line {
         let (reply, line) = oneshot::channel();
-        let _ = self.asks.send(Ask::Line { prompt: prompt.to_owned(), reply });
+        let _ = self.requests.send(EditorRequest::ReadLine { prompt: prompt.to_owned(), reply });
         line.await.unwrap_or(Line::End)
     }
 
-    fn remember(&mut self, text: &str) {
-        let _ = self.asks.send(Ask::Remember(text.to_owned()));
+    fn add_to_history(&mut self, text: &str) {
+        let _ = self.requests.send(EditorRequest::AddToHistory(text.to_owned()));
     }
 
-    fn know(&mut self, words: Words) {
+    fn set_words(&mut self, words: CompletionWords) {
         *self.words.write().unwrap_or_else(PoisonError::into_inner) = words;
     }
 }
 
-/// Reads lines as long as they are asked for.
-fn answer(asked: &Receiver<Ask>, helper: Completing, history: Option<&Path>) {
+/// Serves requests until the [`LineEditor`] is dropped.
+fn serve(requests: &Receiver<EditorRequest>, helper: CompletionHelper, history: Option<&Path>) {
     let mut editor = editor(helper);
     if let (Ok(editor), Some(history)) = (&mut editor, history) {
-        // There is none the first time.
+        // The file does not exist the first time.
         let _ = editor.load_history(history);
     }
-    while let Ok(ask) = asked.recv() {
-        match (ask, &mut editor) {
-            (Ask::Line { prompt, reply }, Ok(editor)) => drop(reply.send(read(editor, &prompt))),
-            (Ask::Line { reply, .. }, Err(error)) => drop(reply.send(Line::Failed(error.to_string()))),
-            (Ask::Remember(text), Ok(editor)) => remember(editor, &text, history),
-            (Ask::Remember(_), Err(_)) => {}
+    while let Ok(request) = requests.recv() {
+        match (request, &mut editor) {
+            (EditorRequest::ReadLine { prompt, reply }, Ok(editor)) => drop(reply.send(read_line(editor, &prompt))),
+            (EditorRequest::ReadLine { reply, .. }, Err(error)) => drop(reply.send(Line::Failed(error.to_string()))),
+            (EditorRequest::AddToHistory(text), Ok(editor)) => add_to_history(editor, &text, history),
+            (EditorRequest::AddToHistory(_), Err(_)) => {}
         }
     }
 }
 
-fn editor(helper: Completing) -> rustyline::Result<Editor<Completing, DefaultHistory>> {
-    let config = Config::builder().completion_type(CompletionType::List).max_history_size(HISTORY)?.build();
+fn editor(helper: CompletionHelper) -> rustyline::Result<Editor<CompletionHelper, DefaultHistory>> {
+    let config = Config::builder().completion_type(CompletionType::List).max_history_size(HISTORY_SIZE)?.build();
     let mut editor = Editor::with_config(config)?;
     editor.set_helper(Some(helper));
     Ok(editor)
 }
 
-fn read(editor: &mut Editor<Completing, DefaultHistory>, prompt: &str) -> Line {
+fn read_line(editor: &mut Editor<CompletionHelper, DefaultHistory>, prompt: &str) -> Line {
     match editor.readline(prompt) {
         Ok(text) => Line::Text(text),
         Err(ReadlineError::Interrupted) => Line::Interrupted,
@@ -116,19 +117,19 @@ fn read(editor: &mut Editor<Completing, DefaultHistory>, prompt: &str) -> Line {
     }
 }
 
-fn remember(editor: &mut Editor<Completing, DefaultHistory>, text: &str, history: Option<&Path>) {
+fn add_to_history(editor: &mut Editor<CompletionHelper, DefaultHistory>, text: &str, history: Option<&Path>) {
     let added = editor.add_history_entry(text).unwrap_or(false);
     if let (true, Some(history)) = (added, history)
         && editor.append_history(history).is_ok()
     {
-        keep_private(history);
+        restrict_permissions(history);
     }
 }
 
-/// The file of what has been typed before, in a folder that only the user can read.
-fn history() -> Option<PathBuf> {
-    let named = |variable| config::environment(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = named("XDG_STATE_HOME").or_else(|| named("HOME").map(|home| home.join(".local/state")))?;
+/// Returns the history file. It is in a directory that only the user can read; creates that directory.
+fn history_file() -> Option<PathBuf> {
+    let directory = |variable| config::environment(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = directory("XDG_STATE_HOME").or_else(|| directory("HOME").map(|home| home.join(".local/state")))?;
     let folder = state.join("clerk-lake");
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -138,8 +139,8 @@ fn history() -> Option<PathBuf> {
     Some(folder.join("history"))
 }
 
-/// Statements may hold people's data.
-fn keep_private(file: &Path) {
+/// Makes the history readable only by the user, because statements may contain personal data.
+fn restrict_permissions(file: &Path) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -150,25 +151,25 @@ fn keep_private(file: &Path) {
 }
 
 /// Completes names and keywords.
-struct Completing(Arc<RwLock<Words>>);
+struct CompletionHelper(Arc<RwLock<CompletionWords>>);
 
-impl Completer for Completing {
+impl Completer for CompletionHelper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let words = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (start, found) = words.completing(line.get(..at).unwrap_or_default());
+        let (start, found) = words.complete(line.get(..at).unwrap_or_default());
         let pair = |word: String| Pair { display: word.clone(), replacement: word };
         Ok((start, found.into_iter().map(pair).collect()))
     }
 }
 
-impl Hinter for Completing {
+impl Hinter for CompletionHelper {
     type Hint = String;
 }
 
-impl Highlighter for Completing {}
+impl Highlighter for CompletionHelper {}
 
-impl Validator for Completing {}
+impl Validator for CompletionHelper {}
 
-impl Helper for Completing {}
+impl Helper for CompletionHelper {}

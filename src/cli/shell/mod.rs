@@ -1,4 +1,4 @@
-//! Statements and commands, one after the other: typed, from a file, or from standard input.
+//! Runs statements and backslash commands: typed in a shell, or from an argument, a file or standard input.
 
 mod commands;
 mod completion;
@@ -14,201 +14,204 @@ use clerk_lake::query::{Parameters, Query};
 use clerk_lake::{Error, ErrorKind, Result};
 
 use super::arguments::Format;
-use super::asking::Asking;
+use super::asking::QueryContext;
 use super::output::{Target, format_of};
 use super::progress::count;
-use super::terminal::{complain, written};
+use super::terminal::{check_write, print_error};
 use commands::{COMMANDS, Command};
-use completion::Words;
-use lines::{Line, Lines};
-use statements::{Piece, Statements};
+use completion::CompletionWords;
+use lines::{Line, LineSource};
+use statements::{Statement, StatementSplitter};
 
 pub use interrupts::Interrupts;
-pub use lines::Typed;
+pub use lines::LineEditor;
 
-/// What follows a piece.
+/// What to do after a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    GoOn,
-    /// The lake has been opened anew.
+    Continue,
+    /// The lake has been reopened: continue with its new names.
     Refreshed,
-    Leave,
+    Quit,
 }
 
 /// Runs statements and commands.
 pub struct Shell<'t> {
-    asking: Asking,
-    /// Where results go.
+    context: QueryContext,
+    /// The format and the destination of results.
     target: Target,
-    /// How rows are printed where they go to no file.
+    /// The format of rows that do not go to a file.
     format: Format,
-    /// Values for the statements' `$name`s.
-    given: Vec<(String, i64)>,
-    /// What the file that statements come from says in its header.
+    /// Values of the `$name` parameters of statements.
+    values: Vec<(String, i64)>,
+    /// The header of the file that the statements come from.
     file: Query,
     out: &'t mut (dyn Write + Send),
     err: &'t mut (dyn Write + Send),
-    /// Whether somebody sits there.
-    is_typed_at: bool,
-    tells_time: bool,
+    is_interactive: bool,
+    /// Whether the duration of each query is shown.
+    shows_timing: bool,
 }
 
 impl<'t> Shell<'t> {
-    /// A shell that prints rows to `out`, and talks to `err`.
+    /// Creates a shell that prints rows to `out` and messages to `err`.
     pub fn new(
-        asking: Asking,
+        context: QueryContext,
         target: Target,
-        given: Vec<(String, i64)>,
+        values: Vec<(String, i64)>,
         out: &'t mut (dyn Write + Send),
         err: &'t mut (dyn Write + Send),
     ) -> Self {
         let format = if target.file.is_some() { Format::Table } else { target.format };
         let file = Query::default();
-        Self { asking, target, format, given, file, out, err, is_typed_at: false, tells_time: false }
+        Self { context, target, format, values, file, out, err, is_interactive: false, shows_timing: false }
     }
 
-    /// Runs the query of the catalogue that is called `name`.
+    /// Runs the query called `name`.
     ///
     /// # Errors
-    /// As [`Asking::print`], and [`Settings`](clerk_lake::ErrorKind::Settings) where there is none.
+    /// As [`QueryContext::print`]. Also [`Settings`](clerk_lake::ErrorKind::Settings) if there is no such query.
     pub async fn run_named(mut self, name: &str) -> Result<()> {
-        let query = self.asking.catalogue().named(name)?.clone();
+        let query = self.context.catalogue().named(name)?.clone();
         let parameters = self.parameters();
-        self.asking.narrow(&query.sql);
-        self.ask(&query, &parameters).await
+        self.context.open_only_tables_of(&query.sql);
+        self.run_query(&query, &parameters).await
     }
 
-    /// Runs all statements and commands of a text, up to the first that fails. What its header says of parameters
-    /// counts for all of them.
+    /// Runs all statements and commands of a text, and stops at the first that fails. The parameters in the header of
+    /// the text apply to all statements.
     ///
     /// # Errors
-    /// As [`Asking::print`], and [`Settings`](clerk_lake::ErrorKind::Settings) where there is nothing to run, or there
-    /// are several results and only one fits where they are to go.
+    /// As [`QueryContext::print`]. Also [`Settings`](clerk_lake::ErrorKind::Settings) if there is nothing to run, or if
+    /// there are several results and the output can hold only one.
     pub async fn run_all(mut self, text: Query) -> Result<()> {
-        let pieces = Statements::all(&text.sql);
-        let results = results_for_one_place(&pieces);
-        if pieces.is_empty() {
-            return Err(Error::settings("nothing to ask: give SQL, --name or --file")
+        let statements = StatementSplitter::split(&text.sql);
+        let results = results_before_redirect(&statements);
+        if statements.is_empty() {
+            return Err(Error::settings("no query given: use SQL, --name or --file")
                 .with_hint("clerk-lake query 'SELECT count(*) FROM clerk_user', or clerk-lake query --list"));
         }
         if results > 1 && self.target.holds_one_result() {
-            return Err(Error::settings(format!("there are {results} statements, and room for one result"))
-                .with_hint("give one statement, or print their rows as csv or ndjson"));
+            return Err(Error::settings(format!("{results} statements, but the output can hold only one result"))
+                .with_hint("run one statement, or print the rows to standard output as csv or ndjson"));
         }
         self.parameters().check_used_in(&text.sql, &text.parameters)?;
-        self.asking.narrow(&text.sql);
+        self.context.open_only_tables_of(&text.sql);
         self.file = text;
-        for piece in pieces {
-            if self.obey(piece).await? == Next::Leave {
+        for statement in statements {
+            if self.execute(statement).await? == Next::Quit {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Talks with whoever types, until they leave.
+    /// Reads statements and commands from `lines` and runs them, until the user quits. A statement that fails prints
+    /// its error, and the shell continues.
     ///
     /// # Errors
-    /// Where the lakes cannot be opened, or Ctrl-C comes before they are, or there can be no lines; what a statement
-    /// fails with is said, and no error.
-    pub async fn converse(mut self, lines: &mut impl Lines, mut interrupts: Interrupts) -> Result<()> {
-        self.is_typed_at = true;
+    /// If the lakes cannot be opened, if Ctrl-C arrives before they are open, or if lines cannot be read.
+    pub async fn repl(mut self, lines: &mut impl LineSource, mut interrupts: Interrupts) -> Result<()> {
+        self.is_interactive = true;
         let words = tokio::select! {
-            words = self.greet() => words?,
+            words = self.banner() => words?,
             () = interrupts.next() => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
         };
-        lines.know(words);
-        let mut statements = Statements::default();
+        lines.set_words(words);
+        let mut splitter = StatementSplitter::default();
         loop {
-            written(self.out.flush())?;
-            let line = match lines.next(statements.prompt()).await {
+            check_write(self.out.flush())?;
+            let line = match lines.read_line(splitter.prompt()).await {
                 Line::Text(line) => line,
                 Line::Interrupted => {
-                    statements.clear();
+                    splitter.clear();
                     continue;
                 }
                 Line::End => return Ok(()),
-                Line::Failed(why) => return Err(Error::settings(format!("this terminal cannot be read: {why}"))),
+                Line::Failed(why) => return Err(Error::settings(format!("cannot read from this terminal: {why}"))),
             };
-            for piece in pieces_of(&mut statements, &line) {
-                lines.remember(&typed(&piece));
-                interrupts.forget();
+            for statement in statements_of(&mut splitter, &line) {
+                lines.add_to_history(&history_entry(&statement));
+                interrupts.clear();
                 let outcome = tokio::select! {
-                    outcome = self.obey(piece) => Some(outcome),
+                    outcome = self.execute(statement) => Some(outcome),
                     () = interrupts.next() => None,
                 };
                 match outcome {
-                    Some(Ok(Next::Leave)) => return Ok(()),
-                    Some(Ok(Next::Refreshed)) => lines.know(self.words().await?),
-                    Some(Ok(Next::GoOn)) => {}
-                    Some(Err(error)) => self.complain(&error),
-                    None => self.say("cancelled"),
+                    Some(Ok(Next::Quit)) => return Ok(()),
+                    Some(Ok(Next::Refreshed)) => lines.set_words(self.words().await?),
+                    Some(Ok(Next::Continue)) => {}
+                    Some(Err(error)) => self.print_error(&error),
+                    None => self.print_message("cancelled"),
                 }
             }
         }
     }
 
-    /// Opens the lakes and says which they are; gives what can be completed.
-    async fn greet(&mut self) -> Result<Words> {
-        let instances = self.asking.snapshot().await?.instances();
+    /// Opens the lakes and prints the banner. Returns the words that can be completed.
+    async fn banner(&mut self) -> Result<CompletionWords> {
+        let instances = self.context.snapshot().await?.instances();
         let names: Vec<_> = instances.iter().map(|instance| instance.name.clone()).collect();
         let version = env!("CARGO_PKG_VERSION");
-        self.say(&format!("clerk-lake {version}, asking {}. \\? lists the commands, \\q leaves.", names.join(", ")));
+        self.print_message(&format!(
+            "clerk-lake {version}, querying {}. Type \\? for help, \\q to quit.",
+            names.join(", ")
+        ));
         self.words().await
     }
 
-    async fn words(&mut self) -> Result<Words> {
-        let queries = self.asking.catalogue().queries().map(|query| query.name.clone()).collect();
-        Box::pin(describe::words(self.asking.snapshot().await?, queries)).await
+    async fn words(&mut self) -> Result<CompletionWords> {
+        let queries = self.context.catalogue().queries().map(|query| query.name.clone()).collect();
+        Box::pin(describe::words(self.context.snapshot().await?, queries)).await
     }
 
-    async fn obey(&mut self, piece: Piece) -> Result<Next> {
-        match piece {
-            Piece::Sql(sql) => {
+    async fn execute(&mut self, statement: Statement) -> Result<Next> {
+        match statement {
+            Statement::Sql(sql) => {
                 let query = Query { name: String::new(), sql, ..self.file.clone() };
                 let parameters = self.parameters().used_in(&query.sql);
-                Box::pin(self.ask(&query, &parameters)).await?;
-                Ok(Next::GoOn)
+                Box::pin(self.run_query(&query, &parameters)).await?;
+                Ok(Next::Continue)
             }
-            Piece::Command(text) => Box::pin(self.command(Command::parse(&text)?)).await,
+            Statement::Command(text) => Box::pin(self.execute_command(Command::parse(&text)?)).await,
         }
     }
 
-    async fn command(&mut self, command: Command) -> Result<Next> {
+    async fn execute_command(&mut self, command: Command) -> Result<Next> {
         match command {
             Command::Tables => {
-                let (catalogue, snapshot) = (self.asking.catalogue().clone(), self.asking.snapshot().await?);
-                written(describe::tables(snapshot, &catalogue, self.out)?)?;
+                let (catalogue, snapshot) = (self.context.catalogue().clone(), self.context.snapshot().await?);
+                check_write(describe::tables(snapshot, &catalogue, self.out)?)?;
             }
             Command::Columns(name) => {
-                let (catalogue, snapshot) = (self.asking.catalogue().clone(), self.asking.snapshot().await?);
-                written(describe::columns(snapshot, &catalogue, &name, self.out).await?)?;
+                let (catalogue, snapshot) = (self.context.catalogue().clone(), self.context.snapshot().await?);
+                check_write(describe::columns(snapshot, &catalogue, &name, self.out).await?)?;
             }
-            Command::Queries => written(describe::queries(self.asking.catalogue(), self.out))?,
+            Command::Queries => check_write(describe::queries(self.context.catalogue(), self.out))?,
             Command::Run { name, values } => {
-                let query = self.asking.catalogue().named(&name)?.clone();
-                let own = self.parameters().used_in(&query.sql);
-                let parameters = values.into_iter().fold(own, |all, (name, value)| all.with(name, value));
-                self.ask(&query, &parameters).await?;
+                let query = self.context.catalogue().named(&name)?.clone();
+                let defaults = self.parameters().used_in(&query.sql);
+                let parameters = values.into_iter().fold(defaults, |all, (name, value)| all.with(name, value));
+                self.run_query(&query, &parameters).await?;
             }
             Command::Refresh => {
-                self.asking.forget();
-                self.asking.snapshot().await?;
+                self.context.close_snapshot();
+                self.context.snapshot().await?;
                 return Ok(Next::Refreshed);
             }
-            Command::Quit => return Ok(Next::Leave),
+            Command::Quit => return Ok(Next::Quit),
             Command::Help => {
-                for (usage, what) in COMMANDS {
-                    written(writeln!(self.out, "{usage:<32} {what}"))?;
+                for (usage, description) in COMMANDS {
+                    check_write(writeln!(self.out, "{usage:<32} {description}"))?;
                 }
-                written(writeln!(self.out, "{:<32} a statement, over as many lines as it takes", "SELECT ...;"))?;
+                check_write(writeln!(self.out, "{:<32} run a statement; it may span several lines", "SELECT ...;"))?;
             }
             Command::Format(_) | Command::Output(_) | Command::Timing(_) => self.set(command)?,
         }
-        Ok(Next::GoOn)
+        Ok(Next::Continue)
     }
 
-    /// Sets how rows are printed, where they go, and whether times are told.
+    /// Sets the format of rows, their destination, or whether durations are shown, and prints the settings.
     fn set(&mut self, command: Command) -> Result<()> {
         match command {
             Command::Format(Some(format)) => {
@@ -220,73 +223,74 @@ impl<'t> Shell<'t> {
                 self.target = Target::of(Some(format), Some(&file))?;
             }
             Command::Output(None) => self.target = Target::of(Some(self.format), None)?,
-            Command::Timing(on) => self.tells_time = on.unwrap_or(!self.tells_time),
+            Command::Timing(on) => self.shows_timing = on.unwrap_or(!self.shows_timing),
             _ => {}
         }
-        let place = self.target.file.as_ref().map_or("here".to_owned(), |file| format!("to {}", file.display()));
+        let file = self.target.file.as_ref();
+        let output = file.map_or("standard output".to_owned(), |file| file.display().to_string());
         let format = format!("{:?}", self.target.format).to_lowercase();
-        let time = if self.tells_time { ", and how long it takes" } else { "" };
-        self.say(&format!("results go {place}, as {format}{time}"));
+        let timing = if self.shows_timing { "on" } else { "off" };
+        self.print_message(&format!("output: {output}; format: {format}; timing: {timing}"));
         Ok(())
     }
 
-    async fn ask(&mut self, query: &Query, parameters: &Parameters) -> Result<()> {
+    async fn run_query(&mut self, query: &Query, parameters: &Parameters) -> Result<()> {
         let began = Instant::now();
-        let rows = self.asking.print(query, parameters, &self.target, self.out).await?;
+        let rows = self.context.print(query, parameters, &self.target, self.out).await?;
         let rows = format!("{} {}", count(rows), if rows == 1 { "row" } else { "rows" });
         let place = self.target.file.as_ref().map(|file| format!(" to {}", file.display())).unwrap_or_default();
         let time = format!("{:.3} s", began.elapsed().as_secs_f64());
-        match (self.is_typed_at, self.tells_time) {
-            (_, true) => self.say(&format!("{rows}{place}, {time}")),
-            (true, false) => self.say(&format!("{rows}{place}")),
+        match (self.is_interactive, self.shows_timing) {
+            (_, true) => self.print_message(&format!("{rows}{place}, {time}")),
+            (true, false) => self.print_message(&format!("{rows}{place}")),
             (false, false) => {}
         }
         Ok(())
     }
 
-    /// Values for what is asked now.
+    /// Returns the parameter values for a query that runs now.
     fn parameters(&self) -> Parameters {
-        let now = Parameters::at(self.asking.now());
-        self.given.iter().fold(now, |all, (name, value)| all.with(name.clone(), *value))
+        let now = Parameters::at(self.context.now());
+        self.values.iter().fold(now, |all, (name, value)| all.with(name.clone(), *value))
     }
 
-    /// Says something, below the rows that have been printed.
-    fn say(&mut self, text: &str) {
+    /// Prints a message below the rows printed so far.
+    fn print_message(&mut self, text: &str) {
         let _ = self.out.flush();
         let _ = writeln!(self.err, "{text}");
     }
 
-    fn complain(&mut self, error: &Error) {
+    fn print_error(&mut self, error: &Error) {
         let _ = self.out.flush();
-        complain(self.err, error);
+        print_error(self.err, error);
     }
 }
 
-/// What ends in `line`. As people expect it of a shell, two words leave it without a backslash.
-/// How many of `pieces` give rows before any of them says where these are to go.
-fn results_for_one_place(pieces: &[Piece]) -> usize {
-    let is_command = |piece: &Piece, name: &str| matches!(piece, Piece::Command(text) if text.split_whitespace().next() == Some(name));
-    let of_one_place = pieces.iter().take_while(|piece| !is_command(piece, "\\o"));
-    of_one_place.filter(|piece| matches!(piece, Piece::Sql(_)) || is_command(piece, "\\run")).count()
+/// Returns the number of `statements` that produce rows before the first `\o` redirects the output.
+fn results_before_redirect(statements: &[Statement]) -> usize {
+    let is_command = |statement: &Statement, name: &str| matches!(statement, Statement::Command(text) if text.split_whitespace().next() == Some(name));
+    let before = statements.iter().take_while(|statement| !is_command(statement, "\\o"));
+    before.filter(|statement| matches!(statement, Statement::Sql(_)) || is_command(statement, "\\run")).count()
 }
 
-fn pieces_of(statements: &mut Statements, line: &str) -> Vec<Piece> {
+/// Returns the statements that end in `line`. As in other shells, `exit` and `quit` work without a backslash.
+fn statements_of(splitter: &mut StatementSplitter, line: &str) -> Vec<Statement> {
     let word = line.trim().trim_end_matches(';');
-    if statements.is_free() && matches!(word, "exit" | "quit") {
-        return vec![Piece::Command("\\q".to_owned())];
+    if splitter.is_idle() && matches!(word, "exit" | "quit") {
+        return vec![Statement::Command("\\q".to_owned())];
     }
-    statements.take(line)
+    splitter.push_line(line)
 }
 
-/// A piece as the history keeps it: as it may be typed again.
-fn typed(piece: &Piece) -> String {
-    match piece {
-        // Behind a comment, the end must be on a line of its own.
-        Piece::Sql(sql) if sql.lines().next_back().is_some_and(|line| line.contains("--")) => {
+/// Returns the text of a statement for the history, in a form that can be run again.
+fn history_entry(statement: &Statement) -> String {
+    match statement {
+        // After a comment, the semicolon must be on a new line.
+        Statement::Sql(sql) if sql.lines().next_back().is_some_and(|line| line.contains("--")) => {
             format!("{}\n;", sql.trim())
         }
-        Piece::Sql(sql) => format!("{};", sql.trim()),
-        Piece::Command(text) => text.clone(),
+        Statement::Sql(sql) => format!("{};", sql.trim()),
+        Statement::Command(text) => text.clone(),
     }
 }
 

@@ -1,138 +1,141 @@
-//! Text taken apart into statements, each ended by a `;`, and backslash commands, each a line of its own.
+//! Splits text into SQL statements, each ended by a `;`, and backslash commands, each on its own line.
 //!
-//! A `;` within quotes or a comment ends nothing, and a line begins with a command only where no statement is open.
+//! A `;` in quotes or in a comment does not end a statement. A line that starts with a backslash is a command only if
+//! no statement is open.
 
-/// A part of what was typed.
+/// A SQL statement or a backslash command.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// A statement, without its `;`.
+pub enum Statement {
+    /// A SQL statement, without its `;`.
     Sql(String),
     /// A command, with its backslash.
     Command(String),
 }
 
-/// What the next character is part of.
+/// What the next character belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Within {
+enum State {
     #[default]
     Sql,
-    /// Text between quotes of this kind; a doubled quote ends it and begins it anew.
+    /// Text between quotes of this kind. A doubled quote ends it and starts it again, which has the same effect.
     Quotes(char),
-    /// A comment up to the line's end.
-    Line,
-    /// Comments between `/*` and `*/`, so many of them one in the other.
-    Comment(usize),
+    /// A comment up to the end of the line.
+    LineComment,
+    /// A comment between `/*` and `*/`, with its nesting depth.
+    BlockComment(usize),
 }
 
-/// Takes in lines and gives statements as they end.
+/// Accepts lines and returns statements as they end.
 #[derive(Debug, Default)]
-pub struct Statements {
+pub struct StatementSplitter {
     /// The statement that has not ended yet.
     text: String,
-    within: Within,
-    /// Whether it has more than spaces and comments.
+    state: State,
+    /// Whether that statement has more than spaces and comments.
     has_begun: bool,
-    /// How many lines have been taken in.
+    /// The number of lines accepted so far.
     lines: usize,
-    /// Whether statements are to stand as many lines down as in the whole text.
-    keeps_lines: bool,
+    /// Whether statements keep their line numbers in the whole text.
+    keeps_line_numbers: bool,
 }
 
-impl Statements {
-    /// All parts of `text`, of which the last statement needs no `;`. Each statement stands as many lines down as in
-    /// `text`, so that the line that an error names is found.
-    pub fn all(text: &str) -> Vec<Piece> {
-        let mut statements = Self { keeps_lines: true, ..Self::default() };
-        let mut pieces: Vec<Piece> = text.lines().flat_map(|line| statements.take(line)).collect();
-        pieces.extend(statements.rest());
-        pieces
+impl StatementSplitter {
+    /// Returns all statements and commands of `text`. The last statement needs no `;`.
+    ///
+    /// Each statement starts with as many empty lines as there are lines before it in `text`, so that the line number
+    /// of an error is correct.
+    pub fn split(text: &str) -> Vec<Statement> {
+        let mut splitter = Self { keeps_line_numbers: true, ..Self::default() };
+        let mut statements: Vec<Statement> = text.lines().flat_map(|line| splitter.push_line(line)).collect();
+        statements.extend(splitter.finish());
+        statements
     }
 
-    /// Takes in a line; gives what ends in it.
-    pub fn take(&mut self, line: &str) -> Vec<Piece> {
+    /// Accepts a line. Returns the statements and commands that end in it.
+    pub fn push_line(&mut self, line: &str) -> Vec<Statement> {
         self.lines += 1;
-        if self.is_free() && line.trim_start().starts_with('\\') {
+        if self.is_idle() && line.trim_start().starts_with('\\') {
             self.clear();
-            if self.keeps_lines {
+            if self.keeps_line_numbers {
                 self.text.push('\n');
             }
-            return vec![Piece::Command(line.trim().to_owned())];
+            return vec![Statement::Command(line.trim().to_owned())];
         }
-        let mut pieces = Vec::new();
+        let mut statements = Vec::new();
         let mut characters = line.chars().chain(['\n']).peekable();
         while let Some(c) = characters.next() {
-            if self.within == Within::Sql && c == ';' {
-                pieces.extend(self.rest());
+            if self.state == State::Sql && c == ';' {
+                statements.extend(self.finish());
                 continue;
             }
             self.text.push(c);
-            if let Some(second) = characters.peek().copied().filter(|second| self.moves_on_both(c, *second)) {
+            if let Some(second) = characters.peek().copied().filter(|second| self.advance_pair(c, *second)) {
                 self.text.push(second);
                 characters.next();
             } else {
-                self.moves_on(c);
+                self.advance(c);
             }
         }
-        if !self.keeps_lines && self.is_free() && (!pieces.is_empty() || self.text.trim().is_empty()) {
-            // What is left of the line in which a statement ended is no line of the next.
+        if !self.keeps_line_numbers && self.is_idle() && (!statements.is_empty() || self.text.trim().is_empty()) {
+            // The rest of a line that ended a statement does not belong to the next statement.
             self.text.clear();
         }
-        pieces
+        statements
     }
 
     /// Whether no statement is open.
-    pub fn is_free(&self) -> bool {
-        !self.has_begun && self.within == Within::Sql
+    pub fn is_idle(&self) -> bool {
+        !self.has_begun && self.state == State::Sql
     }
 
-    /// The statement that is open, as if it had ended.
-    pub fn rest(&mut self) -> Option<Piece> {
+    /// Ends the open statement and returns it.
+    pub fn finish(&mut self) -> Option<Statement> {
         let sql = self.has_begun.then(|| self.text.trim_end().to_owned());
         self.clear();
-        sql.map(Piece::Sql)
+        sql.map(Statement::Sql)
     }
 
-    /// Drops the statement that is open.
+    /// Discards the open statement.
     pub fn clear(&mut self) {
         self.text.clear();
-        self.within = Within::Sql;
+        self.state = State::Sql;
         self.has_begun = false;
-        if self.keeps_lines {
+        if self.keeps_line_numbers {
             self.text.push_str(&"\n".repeat(self.lines.saturating_sub(1)));
         }
     }
 
-    /// What a shell shows before the next line.
+    /// Returns the prompt for the next line.
     pub fn prompt(&self) -> &'static str {
-        match self.within {
-            Within::Sql if self.has_begun => "         -> ",
-            Within::Quotes('"') => "         \"> ",
-            Within::Quotes(_) => "         '> ",
-            Within::Comment(_) => "         *> ",
-            Within::Sql | Within::Line => "clerk-lake> ",
+        match self.state {
+            State::Sql if self.has_begun => "         -> ",
+            State::Quotes('"') => "         \"> ",
+            State::Quotes(_) => "         '> ",
+            State::BlockComment(_) => "         *> ",
+            State::Sql | State::LineComment => "clerk-lake> ",
         }
     }
 
-    /// Whether two characters together begin or end a comment; if so, they have.
-    fn moves_on_both(&mut self, first: char, second: char) -> bool {
-        self.within = match (self.within, first, second) {
-            (Within::Sql, '-', '-') => Within::Line,
-            (Within::Sql, '/', '*') => Within::Comment(1),
-            (Within::Comment(depth), '/', '*') => Within::Comment(depth + 1),
-            (Within::Comment(1), '*', '/') => Within::Sql,
-            (Within::Comment(depth), '*', '/') => Within::Comment(depth - 1),
+    /// Advances over two characters if they start or end a comment. Returns whether they did.
+    fn advance_pair(&mut self, first: char, second: char) -> bool {
+        self.state = match (self.state, first, second) {
+            (State::Sql, '-', '-') => State::LineComment,
+            (State::Sql, '/', '*') => State::BlockComment(1),
+            (State::BlockComment(depth), '/', '*') => State::BlockComment(depth + 1),
+            (State::BlockComment(1), '*', '/') => State::Sql,
+            (State::BlockComment(depth), '*', '/') => State::BlockComment(depth - 1),
             _ => return false,
         };
         true
     }
 
-    fn moves_on(&mut self, c: char) {
-        self.has_begun |= self.within == Within::Sql && !c.is_whitespace();
-        self.within = match (self.within, c) {
-            (Within::Sql, '\'' | '"') => Within::Quotes(c),
-            (Within::Quotes(quote), c) if c == quote => Within::Sql,
-            (Within::Line, '\n') => Within::Sql,
-            (within, _) => within,
+    fn advance(&mut self, c: char) {
+        self.has_begun |= self.state == State::Sql && !c.is_whitespace();
+        self.state = match (self.state, c) {
+            (State::Sql, '\'' | '"') => State::Quotes(c),
+            (State::Quotes(quote), c) if c == quote => State::Sql,
+            (State::LineComment, '\n') => State::Sql,
+            (state, _) => state,
         };
     }
 }
@@ -141,13 +144,13 @@ impl Statements {
 mod tests {
     use super::*;
 
-    /// The statements of `text` without the lines above them.
+    /// Returns the statements of `text` without the empty lines before them.
     fn statements(text: &str) -> Vec<String> {
-        let sql = |piece| match piece {
-            Piece::Sql(sql) => sql.trim_start_matches('\n').to_owned(),
-            Piece::Command(command) => command,
+        let text_of = |statement| match statement {
+            Statement::Sql(sql) => sql.trim_start_matches('\n').to_owned(),
+            Statement::Command(command) => command,
         };
-        Statements::all(text).into_iter().map(sql).collect()
+        StatementSplitter::split(text).into_iter().map(text_of).collect()
     }
 
     #[test]
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn semicolons_in_quotes_and_comments_end_nothing() {
+    fn semicolons_in_quotes_and_comments_do_not_end_a_statement() {
         for text in [
             "SELECT ';', 'it''s;', \";\"",
             "SELECT 1 -- one; and\n, 2",
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_is_given_as_it_is() {
+    fn an_unclosed_quote_ends_with_the_text() {
         assert_eq!(statements("SELECT 'a;\nb"), ["SELECT 'a;\nb"]);
     }
 
@@ -182,23 +185,23 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_lines_where_no_statement_is_open() {
+    fn a_command_is_recognized_only_if_no_statement_is_open() {
         let text = "  \\d clerk_user; \nSELECT 1\n\\d;\n-- \\d\n\\q";
         assert_eq!(statements(text), ["\\d clerk_user;", "SELECT 1\n\\d", "\\q"]);
     }
 
     #[test]
-    fn statements_stand_where_they_stood() {
-        let pieces = Statements::all("SELECT 1;\n\nSELECT\n2; SELECT 3;\n");
+    fn statements_keep_their_line_numbers() {
+        let found = StatementSplitter::split("SELECT 1;\n\nSELECT\n2; SELECT 3;\n");
         let sql = ["SELECT 1", "\n\nSELECT\n2", "\n\n\n SELECT 3"];
-        assert_eq!(pieces, sql.map(|sql| Piece::Sql(sql.to_owned())));
-        let below = Piece::Sql("\n\nSELECT 1".to_owned());
-        assert_eq!(Statements::all("\n\\d\nSELECT 1")[1..], [below]);
+        assert_eq!(found, sql.map(|sql| Statement::Sql(sql.to_owned())));
+        let below = Statement::Sql("\n\nSELECT 1".to_owned());
+        assert_eq!(StatementSplitter::split("\n\\d\nSELECT 1")[1..], [below]);
     }
 
     #[test]
-    fn a_statement_typed_after_another_begins_with_its_own_line() {
-        let mut statements = Statements::default();
+    fn a_typed_statement_starts_on_its_own_line() {
+        let mut splitter = StatementSplitter::default();
         for line in ["SELECT 1;", "", "SELECT", "2; -- two", "SELECT 3;"] {
             let expected = match line {
                 "SELECT 1;" => vec!["SELECT 1"],
@@ -206,14 +209,14 @@ mod tests {
                 "SELECT 3;" => vec!["SELECT 3"],
                 _ => vec![],
             };
-            let expected: Vec<_> = expected.into_iter().map(|sql| Piece::Sql(sql.to_owned())).collect();
-            assert_eq!(statements.take(line), expected, "{line}");
+            let expected: Vec<_> = expected.into_iter().map(|sql| Statement::Sql(sql.to_owned())).collect();
+            assert_eq!(splitter.push_line(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn the_prompt_tells_what_is_open() {
-        let mut statements = Statements::default();
+    fn the_prompt_shows_what_is_open() {
+        let mut splitter = StatementSplitter::default();
         for (line, prompt) in [
             ("", "clerk-lake> "),
             ("-- a remark", "clerk-lake> "),
@@ -224,10 +227,10 @@ mod tests {
             ("*/ -- d", "         -> "),
             ("; SELECT", "         -> "),
         ] {
-            statements.take(line);
-            assert_eq!(statements.prompt(), prompt, "{line}");
+            splitter.push_line(line);
+            assert_eq!(splitter.prompt(), prompt, "{line}");
         }
-        statements.clear();
-        assert_eq!(statements.prompt(), "clerk-lake> ");
+        splitter.clear();
+        assert_eq!(splitter.prompt(), "clerk-lake> ");
     }
 }

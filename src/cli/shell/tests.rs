@@ -1,4 +1,4 @@
-//! Conversations, line by line.
+//! Scripted shell sessions, line by line.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A simulated instance of 50 users, and a lake of it.
+/// A simulated instance with 50 users, and its lake.
 struct World {
     simulator: Simulator,
     folder: TempDir,
@@ -47,18 +47,18 @@ impl World {
         assert_eq!(Box::pin(sync.run()).await.status, Status::Ok);
     }
 
-    fn asking(&self) -> Asking {
-        Asking::new(vec![self.lake()], None, Engine::Local, Catalogue::builtin().expect("a catalogue"))
+    fn context(&self) -> QueryContext {
+        QueryContext::new(vec![self.lake()], None, Engine::Local, Catalogue::builtin().expect("a catalogue"))
     }
 }
 
-/// Lines that have been typed before.
+/// A source of fixed lines, which records what the shell does with it.
 #[derive(Default)]
 struct Script {
     lines: VecDeque<Line>,
     prompts: Vec<String>,
-    remembered: Vec<String>,
-    words: Words,
+    history: Vec<String>,
+    words: CompletionWords,
 }
 
 impl Script {
@@ -67,48 +67,48 @@ impl Script {
     }
 }
 
-impl Lines for Script {
-    async fn next(&mut self, prompt: &str) -> Line {
+impl LineSource for Script {
+    async fn read_line(&mut self, prompt: &str) -> Line {
         self.prompts.push(prompt.trim().to_owned());
         self.lines.pop_front().unwrap_or(Line::End)
     }
 
-    fn remember(&mut self, text: &str) {
-        self.remembered.push(text.to_owned());
+    fn add_to_history(&mut self, text: &str) {
+        self.history.push(text.to_owned());
     }
 
-    fn know(&mut self, words: Words) {
+    fn set_words(&mut self, words: CompletionWords) {
         self.words = words;
     }
 }
 
-/// What came of a conversation: what was printed, and what was said.
-async fn conversation(asking: Asking, script: &mut Script) -> (String, String) {
+/// Runs a script. Returns standard output and standard error.
+async fn run_script(context: QueryContext, script: &mut Script) -> (String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let target = Target { format: Format::Csv, file: None };
-    let shell = Shell::new(asking, target, Vec::new(), &mut out, &mut err);
-    Box::pin(shell.converse(script, Interrupts::none())).await.expect("a conversation");
+    let shell = Shell::new(context, target, Vec::new(), &mut out, &mut err);
+    Box::pin(shell.repl(script, Interrupts::never())).await.expect("the shell ends without an error");
     (String::from_utf8(out).expect("text"), String::from_utf8(err).expect("text"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_may_take_several_lines_and_its_history_is_one() {
+async fn a_statement_of_several_lines_is_one_history_entry() {
     let world = World::new().await;
     let mut script =
         Script::of(&["SELECT count(*) AS users", "FROM clerk_user -- all; of them", ";", "exit", "no more"]);
-    let (out, err) = conversation(world.asking(), &mut script).await;
+    let (out, err) = run_script(world.context(), &mut script).await;
     assert_eq!(out, "users\n50\n");
-    assert!(err.contains("asking ins_simulated") && err.contains("1 row\n"), "{err}");
+    assert!(err.contains("querying ins_simulated") && err.contains("1 row\n"), "{err}");
     assert_eq!(script.prompts, ["clerk-lake>", "->", "->", "clerk-lake>"]);
-    assert_eq!(script.remembered, ["SELECT count(*) AS users\nFROM clerk_user -- all; of them\n;", "\\q"]);
+    assert_eq!(script.history, ["SELECT count(*) AS users\nFROM clerk_user -- all; of them\n;", "\\q"]);
     assert_eq!(script.lines.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_is_said_and_ends_nothing() {
+async fn the_shell_continues_after_an_error() {
     let world = World::new().await;
     let mut script = Script::of(&["SELECT nothing;", "\\x", "\\run nonsense", "SELECT 1 AS one;"]);
-    let (out, err) = conversation(world.asking(), &mut script).await;
+    let (out, err) = run_script(world.context(), &mut script).await;
     assert_eq!(out, "one\n1\n");
     for says in ["No field named nothing", "there is no command \\x", "there is no query called \"nonsense\""] {
         assert!(err.contains(says), "{says}: {err}");
@@ -116,47 +116,47 @@ async fn an_error_is_said_and_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interruption_drops_what_has_been_typed() {
+async fn an_interrupt_discards_the_typed_input() {
     let world = World::new().await;
     let mut script = Script::of(&["SELECT 'half a", "SELECT 2 AS two;"]);
     script.lines.insert(1, Line::Interrupted);
-    let (out, _) = conversation(world.asking(), &mut script).await;
+    let (out, _) = run_script(world.context(), &mut script).await;
     assert_eq!(out, "two\n2\n");
     assert_eq!(script.prompts, ["clerk-lake>", "'>", "clerk-lake>", "clerk-lake>"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_there_is_can_be_completed() {
+async fn names_of_the_lake_can_be_completed() {
     let world = World::new().await;
     let mut script = Script::default();
-    conversation(world.asking(), &mut script).await;
+    run_script(world.context(), &mut script).await;
     for typed in ["SELECT * FROM clerk_us", "SELECT email_verif", "\\run daily_act", "\\timi", "\\format parq"] {
-        assert!(!script.words.completing(typed).1.is_empty(), "{typed}: {:?}", script.words);
+        assert!(!script.words.complete(typed).1.is_empty(), "{typed}: {:?}", script.words);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn results_go_where_they_are_sent() {
+async fn results_go_to_the_chosen_file() {
     let world = World::new().await;
     let file = world.folder.path().join("rows.ndjson");
     let to = format!("\\o {}", file.display());
     let mut script =
         Script::of(&[&to, "SELECT 1 AS a; SELECT 2 AS a;", "\\o", "SELECT 3 AS a;", "\\timing", "SELECT 4;"]);
-    let (out, err) = conversation(world.asking(), &mut script).await;
+    let (out, err) = run_script(world.context(), &mut script).await;
     assert_eq!(std::fs::read_to_string(&file).expect("a file"), "{\"a\":2}\n");
     assert!(out.starts_with("a\n3\n"), "{out}");
     assert!(err.contains("1 row to ") && err.contains("1 row, "), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_a_sync_has_replaced_are_asked_anew() {
+async fn a_query_reopens_the_lake_if_a_sync_has_replaced_its_files() {
     let world = World::new().await;
-    let mut asking = world.asking();
+    let mut context = world.context();
     let query = Query::ad_hoc("SELECT count(DISTINCT id) AS users, count(DISTINCT username) AS names FROM clerk_user");
     let target = Target { format: Format::Csv, file: None };
-    let parameters = Parameters::at(asking.now());
+    let parameters = Parameters::at(context.now());
     let mut out = Vec::new();
-    asking.print(&query, &parameters, &target, &mut out).await.expect("an answer");
+    context.print(&query, &parameters, &target, &mut out).await.expect("a result");
     world.simulator.with_model(|model| {
         for _ in 0..5 {
             model.change(ChangeKind::CreateUser);
@@ -164,7 +164,7 @@ async fn files_that_a_sync_has_replaced_are_asked_anew() {
         }
     });
     world.sync().await;
-    asking.print(&query, &parameters, &target, &mut out).await.expect("an answer from what is there now");
+    context.print(&query, &parameters, &target, &mut out).await.expect("a result from the new files");
     let printed = String::from_utf8(out).expect("text");
     let users: Vec<_> = printed.lines().filter_map(|line| line.split_once(',')).map(|(users, _)| users).collect();
     assert_eq!(users, ["users", "50", "users", "55"], "{printed}");

@@ -1,4 +1,5 @@
-//! The comparison behind a diff: which staged rows are new, which differ, and which rows of the table go.
+//! The comparison that computes a diff: which staged rows are new, which differ, and which rows of the table are
+//! deleted.
 
 use std::collections::HashSet;
 
@@ -16,21 +17,22 @@ use crate::lake::staged_rows::StagedRows;
 use crate::lake::table::Table;
 use crate::table::conform;
 
-/// Up to so many staged keys are looked for by name, so that only their rows are decoded.
-const LOOKED_UP: u64 = 500;
+/// The maximum number of staged keys that are looked up with a filter, so that only their rows are decoded.
+const MAX_LOOKUP_KEYS: u64 = 500;
 
-/// A staged row.
+/// A staged row: the hashes of its key and its content.
 struct Entry {
     key: Key,
     content: u64,
 }
 
-/// The staged rows of one slice in the order of their keys, and what the table has of each.
+/// The staged rows of one slice in the order of their keys, and what the table has for each.
 pub(super) struct Slice {
     entries: Vec<Entry>,
     found: Vec<Found>,
 }
 
+/// What the table has for a staged row: no row, the same content, or other content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
@@ -44,17 +46,17 @@ impl Slice {
     }
 }
 
-/// A comparison of staged rows with a table's, a slice of the keys at a time.
+/// A comparison of staged rows with the rows of a table, one slice of the keys at a time.
 pub(super) struct Comparison<'a> {
     table: &'a Table,
     coverage: &'a Coverage,
     hasher: KeyHasher,
-    /// So many keys are remembered of a complete comparison; beyond that all is replaced.
-    most: usize,
-    /// How many staged rows were read back.
+    /// The maximum number of keys that are held in memory. If more rows change, the staged rows replace all rows.
+    max_keys: usize,
+    /// The number of staged rows that were read back.
     read: u64,
-    /// The staged keys themselves, as long as they are few.
-    names: Option<Vec<String>>,
+    /// The staged keys as text, if they are few.
+    lookup_keys: Option<Vec<String>>,
     changed: HashSet<Key>,
     outdated: HashSet<Key>,
     touched: HashSet<String>,
@@ -64,7 +66,7 @@ pub(super) struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     pub(super) fn new(table: &'a Table, coverage: &'a Coverage) -> Result<Self> {
-        let most = if *coverage == Coverage::Complete && !table.records_changes() {
+        let max_keys = if *coverage == Coverage::Complete && !table.records_changes() {
             usize::try_from(table.rows() / 2).unwrap_or(usize::MAX)
         } else {
             usize::MAX
@@ -73,9 +75,9 @@ impl<'a> Comparison<'a> {
             table,
             coverage,
             hasher: KeyHasher::new(table.spec)?,
-            most,
+            max_keys,
             read: 0,
-            names: None,
+            lookup_keys: None,
             changed: HashSet::new(),
             outdated: HashSet::new(),
             touched: HashSet::new(),
@@ -84,16 +86,17 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    /// Whether the content of rows matters: not where all of them are new, or only their keys count.
+    /// Returns whether the content of rows is compared. It is not if the table is empty or only the keys matter.
     fn reads_content(&self) -> bool {
         self.table.file_count() > 0 && *self.coverage != Coverage::Insertions
     }
 
+    /// Reads the staged rows of one slice.
     pub(super) async fn staged_slice(&mut self, staged: &StagedRows, slice: u64, slices: u64) -> Result<Slice> {
         let reads_content = self.reads_content();
         let columns = if reads_content { None } else { Some(self.table.spec.key) };
-        let is_looked_up = slices == 1 && staged.rows <= LOOKED_UP && self.coverage_is_partial();
-        let mut names = is_looked_up.then(Vec::new);
+        let is_looked_up = slices == 1 && staged.rows <= MAX_LOOKUP_KEYS && self.coverage_is_partial();
+        let mut lookup_keys = is_looked_up.then(Vec::new);
         let mut entries = Vec::with_capacity(usize::try_from(staged.rows / slices).unwrap_or(0));
         let mut read = 0;
         let mut rows = ahead(self.table.all_staged(staged, columns).await?);
@@ -106,19 +109,21 @@ impl<'a> Comparison<'a> {
                 vec![0; keys.len()]
             };
             let entry = |(key, content)| Entry { key, content };
-            entries.extend(keys.into_iter().zip(contents).map(entry).filter(|entry| is_of(entry.key, slice, slices)));
-            if let Some(names) = &mut names {
-                take_names(self.table.spec.key, &batch, names);
+            entries.extend(
+                keys.into_iter().zip(contents).map(entry).filter(|entry| is_in_slice(entry.key, slice, slices)),
+            );
+            if let Some(texts) = &mut lookup_keys {
+                append_keys(self.table.spec.key, &batch, texts);
             }
         }
         if read != staged.rows {
             return Err(Error::bug(format!(
-                "{} rows of {} were staged, and {read} can be read",
+                "{} rows of {} were staged, but {read} can be read back",
                 staged.rows, self.table.spec.name
             )));
         }
         self.read = read;
-        self.names = names.filter(|names| names.len() as u64 == staged.rows);
+        self.lookup_keys = lookup_keys.filter(|texts| texts.len() as u64 == staged.rows);
         entries.sort_unstable_by_key(|entry| entry.key);
         if entries.windows(2).any(|pair| pair[0].key == pair[1].key) {
             return Err(Error::bug(format!("two staged rows of {} share a key", self.table.spec.name)));
@@ -131,9 +136,11 @@ impl<'a> Comparison<'a> {
         matches!(self.coverage, Coverage::Partial | Coverage::Insertions)
     }
 
+    /// Compares the staged rows of slice `number` with the table.
     pub(super) async fn compare(&mut self, mut slice: Slice, number: u64, slices: u64) -> Result<()> {
         if self.table.file_count() > 0 && (self.read > 0 || !self.coverage_is_partial()) {
-            let filter = self.names.take().map(|names| self.table.key_is_one_of(names.iter().map(String::as_str)));
+            let lookup_keys = self.lookup_keys.take();
+            let filter = lookup_keys.map(|keys| self.table.key_is_one_of(keys.iter().map(String::as_str)));
             let columns = if self.reads_content() { None } else { Some(self.table.spec.key) };
             let rows = self.table.committed(Committed { columns, filter: filter.transpose()?, files: None }).await?;
             let mut rows = ahead(rows);
@@ -156,17 +163,17 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Compares rows of the table with the staged ones of this slice.
+    /// Compares a batch of the table's rows with the staged rows of this slice.
     fn take_committed(&mut self, batch: &RecordBatch, slice: &mut Slice, number: u64, slices: u64) -> Result<()> {
         let keys = self.hasher.keys(&self.table.keys_of(batch)?)?;
         let places: Vec<Option<usize>> = keys.iter().map(|key| slice.position(key)).collect();
         let covered = self.covered(batch)?;
-        let goes = |at: usize| covered[at] && is_of(keys[at], number, slices) && places[at].is_none();
-        let wanted: Vec<usize> = (0..keys.len()).filter(|at| places[*at].is_some() || goes(*at)).collect();
+        let is_deleted = |at: usize| covered[at] && is_in_slice(keys[at], number, slices) && places[at].is_none();
+        let wanted: Vec<usize> = (0..keys.len()).filter(|at| places[*at].is_some() || is_deleted(*at)).collect();
         if wanted.is_empty() {
             return Ok(());
         }
-        let mask: BooleanArray = (0..keys.len()).map(|at| Some(places[at].is_some() || goes(at))).collect();
+        let mask: BooleanArray = (0..keys.len()).map(|at| Some(places[at].is_some() || is_deleted(at))).collect();
         let rows = filter_record_batch(batch, &mask).map_err(|error| Error::bug(error.to_string()))?;
         let contents = if self.reads_content() {
             contents(&conform(&rows, &self.table.spec.schema())?)?
@@ -182,7 +189,8 @@ impl<'a> Comparison<'a> {
             };
             let is_alone = slice.found[place] == Found::Nothing;
             if !is_alone {
-                // The table has the key twice, which this program never leaves behind: wherever the other one is, both go.
+                // The table has the key twice, which this program never writes. It is not known which file holds the
+                // other row, so all files count as touched and both rows are replaced.
                 self.touched.extend(self.table.files().map(|file| file_name(&file.path).to_owned()));
             }
             let is_same = is_alone && slice.entries[place].content == content;
@@ -194,7 +202,7 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Whether each row would be deleted if it were not staged.
+    /// Returns, for each row, whether it is deleted if it is not staged.
     fn covered(&self, batch: &RecordBatch) -> Result<Vec<bool>> {
         Ok(match self.coverage {
             Coverage::Complete => vec![true; batch.num_rows()],
@@ -202,7 +210,7 @@ impl<'a> Comparison<'a> {
             Coverage::Within(range) => {
                 let created = batch.column_by_name(CREATED_AT);
                 let created = created.and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
-                let created = created.ok_or_else(|| Error::bug("rows that do not say when they were created"))?;
+                let created = created.ok_or_else(|| Error::bug("rows without the column created_at"))?;
                 created.iter().map(|at| at.is_some_and(|at| range.contains(&at))).collect()
             }
         })
@@ -212,19 +220,20 @@ impl<'a> Comparison<'a> {
         if !self.is_overwrite {
             self.outdated.insert(key);
             self.touched.insert(file);
-            self.give_up_remembering();
+            self.overwrite_if_too_many_keys();
         }
     }
 
     fn note_changed(&mut self, key: Key) {
         if !self.is_overwrite {
             self.changed.insert(key);
-            self.give_up_remembering();
+            self.overwrite_if_too_many_keys();
         }
     }
 
-    fn give_up_remembering(&mut self) {
-        if self.outdated.len().max(self.changed.len()) > self.most.max(1000) {
+    /// Switches to an overwrite if more than `max_keys` keys are held, and more than 1,000.
+    fn overwrite_if_too_many_keys(&mut self) {
+        if self.outdated.len().max(self.changed.len()) > self.max_keys.max(1000) {
             self.is_overwrite = true;
             (self.outdated, self.changed, self.touched) = Default::default();
         }
@@ -244,14 +253,14 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Whether the row with this key belongs to this one of so many slices.
-fn is_of(key: Key, slice: u64, slices: u64) -> bool {
+/// Returns whether the row with this key belongs to slice number `slice` of `slices`.
+fn is_in_slice(key: Key, slice: u64, slices: u64) -> bool {
     slices == 1 || key % u128::from(slices) == u128::from(slice)
 }
 
-/// Adds the keys of `batch` to `names`, if they are one column of text.
-fn take_names(key: &[&str], batch: &RecordBatch, names: &mut Vec<String>) {
+/// Appends the keys of `batch` to `texts`, if the key is a single text column.
+fn append_keys(key: &[&str], batch: &RecordBatch, texts: &mut Vec<String>) {
     let [key] = key else { return };
     let column = batch.column_by_name(key).and_then(|column| column.as_string_opt::<i32>());
-    names.extend(column.into_iter().flatten().flatten().map(str::to_owned));
+    texts.extend(column.into_iter().flatten().flatten().map(str::to_owned));
 }

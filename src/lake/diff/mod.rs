@@ -1,7 +1,8 @@
-//! What staged rows change in a table: rows inserted, updated and deleted, and the data files that hold those that go.
+//! The diff between staged rows and a table: which rows are inserted, updated and deleted, and which data files hold
+//! the updated and deleted ones.
 //!
-//! The staged side is held in memory as a hash of each row's key and one of its content, while the table streams by. If
-//! more rows are staged than fit, both sides are read once for each slice of the keys.
+//! For each staged row, a hash of its key and a hash of its content are held in memory, while the table's rows are
+//! streamed. If the staged rows do not fit, the keys are divided into slices, and both sides are read once per slice.
 
 mod comparison;
 mod outcome;
@@ -20,25 +21,25 @@ use comparison::Comparison;
 pub(super) use outcome::CREATED_AT;
 pub use outcome::{Coverage, Diff};
 
-/// How many staged rows are compared at a time: 32 bytes for each.
+/// The maximum number of staged rows in a slice, at 32 bytes per row.
 const SLICE: u64 = 2_000_000;
 
-/// How many, if only their keys are read, which costs little to do again.
+/// The maximum number of staged rows in a slice if only keys are read. It is smaller because rereading keys is cheap.
 const SLICE_OF_KEYS: u64 = 500_000;
 
 impl Table {
     /// Compares `staged` rows with the version that the table is open at.
     ///
     /// # Errors
-    /// [`Bug`](crate::ErrorKind::Bug) if two staged rows share a key, or not all of them can be read back;
+    /// [`Bug`](crate::ErrorKind::Bug) if two staged rows share a key, or not all staged rows can be read back;
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn diff(&self, mut staged: StagedRows, coverage: Coverage) -> Result<Diff> {
         if self.file_count() == 0 && staged.has_distinct_keys() && staged.rows_in_files() == Some(staged.rows) {
             return Ok(Diff::of_new(staged));
         }
         let reads_content = self.file_count() > 0 && coverage != Coverage::Insertions;
-        let most = if reads_content { SLICE } else { SLICE_OF_KEYS };
-        let slices = staged.rows.div_ceil(most).max(1);
+        let max_rows = if reads_content { SLICE } else { SLICE_OF_KEYS };
+        let slices = staged.rows.div_ceil(max_rows).max(1);
         self.diff_in_slices(staged, &coverage, slices).await
     }
 
@@ -55,14 +56,14 @@ impl Table {
         Ok(diff)
     }
 
-    /// Adds to `diff` that the rows with these keys, which must be one column, are deleted, even if they are staged. Keys
-    /// that neither side has are passed over.
+    /// Adds the deletion of the rows with these ids to `diff`, even if the rows are staged. The table's key must be a
+    /// single column. Ids that neither the table nor the staged rows have are ignored.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn delete_too(&self, diff: &mut Diff, ids: &[String]) -> Result<()> {
         if diff.is_overwrite {
-            return Err(Error::bug("rows are deleted from a diff that replaces all of them"));
+            return Err(Error::bug("cannot add deletions to a diff that replaces all rows"));
         }
         let hasher = KeyHasher::new(self.spec)?;
         for ids in ids.chunks(1000) {
@@ -83,7 +84,7 @@ impl Table {
         Ok(())
     }
 
-    /// The key columns of `batch`, in the table's own types.
+    /// Returns the key columns of `batch`, converted to the types in the table's schema.
     pub(super) fn keys_of(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let schema = self.spec.schema();
         let at = self.spec.key.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>();

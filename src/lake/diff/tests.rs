@@ -6,12 +6,12 @@ use super::*;
 use crate::lake::{Change, Counts, Lake, Location, RunArea};
 use crate::table::{Column, Shape, TableSpec, columns};
 
-/// When row 0 was created, Unix milliseconds.
+/// The creation time of row 0, in Unix milliseconds.
 const FIRST: i64 = 1_700_000_000_000;
 
 static SPEC: TableSpec = TableSpec {
     name: "rows",
-    meaning: "Rows that are compared.",
+    meaning: "Rows for the tests of diffs.",
     shape: Shape::Entity,
     key: &["id"],
     partition: None,
@@ -21,16 +21,16 @@ static SPEC: TableSpec = TableSpec {
     columns: || columns_of(&[]),
 };
 
-/// A row: its number, which says when it was created, and its content.
+/// A row: its number, which determines its creation time in milliseconds after [`FIRST`], and its content.
 type Row = (i64, i64);
 
 fn columns_of(rows: &[Row]) -> Vec<Column> {
     let ids: Vec<String> = rows.iter().map(|(number, _)| format!("row_{number}")).collect();
     let contents: Vec<String> = rows.iter().map(|(_, content)| content.to_string()).collect();
     vec![
-        Column::text("id", "The row.", ids.iter().map(|id| Some(id.as_str()))),
-        Column::text("content", "What it says.", contents.iter().map(|content| Some(content.as_str()))),
-        Column::time("created_at", "When it was created.", rows.iter().map(|(number, _)| Some(FIRST + number))),
+        Column::text("id", "The id of the row.", ids.iter().map(|id| Some(id.as_str()))),
+        Column::text("content", "The content of the row.", contents.iter().map(|content| Some(content.as_str()))),
+        Column::time("created_at", "The creation time.", rows.iter().map(|(number, _)| Some(FIRST + number))),
     ]
 }
 
@@ -45,7 +45,7 @@ fn change() -> Change {
     Change { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info: serde_json::Map::new() }
 }
 
-/// A table of rows 0 to 199, in two files.
+/// Returns a table of rows 0 to 199, in two data files.
 async fn table() -> (Table, RunArea) {
     let lake = Lake::new(Location::of_store(Arc::new(InMemory::new())).expect("a location"));
     let area = RunArea::open(&lake).await.expect("an area");
@@ -61,14 +61,14 @@ async fn table() -> (Table, RunArea) {
 #[tokio::test]
 async fn a_diff_is_the_same_in_any_number_of_slices() {
     let (table, area) = table().await;
-    // 50 that are new, 50 with other content, 100 that are the same.
+    // 50 new rows, 50 with other content, 100 unchanged.
     let rows: Vec<Row> = (50..250).map(|number| (number, i64::from(number % 3 == 0))).collect();
     let updated = (50..200).filter(|number| number % 3 == 0).count() as u64;
-    let moment = |number: i64| (FIRST + number) * 1000;
+    let created_at = |number: i64| (FIRST + number) * 1000;
     let cases = [
         (Coverage::Partial, (50, updated, 0)),
         (Coverage::Complete, (50, updated, 50)),
-        (Coverage::Within(moment(20)..moment(60)), (50, updated, 30)),
+        (Coverage::Within(created_at(20)..created_at(60)), (50, updated, 30)),
         (Coverage::Insertions, (50, 0, 0)),
     ];
     for (coverage, (inserted, updated, deleted)) in cases {
@@ -82,13 +82,13 @@ async fn a_diff_is_the_same_in_any_number_of_slices() {
 }
 
 #[tokio::test]
-async fn a_diff_that_is_committed_leaves_the_staged_rows_and_those_that_are_not_covered() {
+async fn a_committed_diff_leaves_the_staged_rows_and_the_rows_not_covered() {
     for coverage in [Coverage::Partial, Coverage::Complete] {
         let (mut table, area) = table().await;
         let rows: Vec<Row> = [3, 150, 300].map(|number| (number, 7)).to_vec();
         let staged = staged(&table, &rows).await;
         let mut diff = table.diff(staged, coverage.clone()).await.expect("a comparison");
-        // A row that is staged, one that is not, and one that is nowhere.
+        // A staged row, a row that only the table has, and a row that neither has.
         let gone = ["row_150", "row_5", "row_999"].map(str::to_owned);
         table.delete_too(&mut diff, &gone).await.expect("they are looked up");
         table.commit_diff(diff, change()).await.expect("a commit").committed("rows").expect("a version");
@@ -101,7 +101,7 @@ async fn a_diff_that_is_committed_leaves_the_staged_rows_and_those_that_are_not_
 }
 
 #[tokio::test]
-async fn two_staged_rows_of_one_key_are_never_committed() {
+async fn a_diff_refuses_two_staged_rows_with_the_same_key() {
     let (table, area) = table().await;
     let staged = staged(&table, &[(300, 1), (301, 1), (300, 2)]).await;
     let error = table.diff(staged, Coverage::Partial).await.expect_err("a key that comes twice");

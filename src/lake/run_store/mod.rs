@@ -1,10 +1,10 @@
-//! An object store as one run sees it: listed once, each file that never changes fetched once, and small staged files not
-//! sent before a commit needs them.
+//! One run's cached view of an object store. The lake is listed once, each immutable file is fetched once, and small
+//! staged files are not uploaded before a commit needs them.
 //!
-//! In a bucket each question costs money and time, and a run asks the same ones again and again. What others write
-//! meanwhile need not be seen: a commit that another run has come before is refused by the store, whatever this one
-//! believes; then, and before a table's turn comes late in a long run, its part of the list is read again. Nothing is
-//! believed of a file that may change: such files are always asked for.
+//! In a bucket each request costs money and time, and a run repeats the same requests many times. The run need not see
+//! what others write meanwhile: if another run has committed first, the store refuses this run's commit, whatever the
+//! cache contains. After such a refusal, the files of the table are listed again. The same happens before a table is
+//! processed late in a long run. Files that may change are never cached.
 
 mod store;
 
@@ -22,62 +22,62 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result};
 use super::entry::version_of;
 use super::layout::{CHECKPOINT, STAGED, join};
 
-/// The name of the file that says which of a log's checkpoints is the last.
+/// The name of the file that points to the last checkpoint of a log.
 const HINT: &str = "_last_checkpoint";
 
-/// A file of this size at most is fetched whole, and kept.
-const MOST_KEPT: u64 = 4 * 1024 * 1024;
+/// Maximum size of a file that is fetched whole and cached.
+const MAX_CACHED_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// So many bytes of files are kept; beyond that all are forgotten.
-const MOST_KEPT_IN_ALL: usize = 64 * 1024 * 1024;
+/// Maximum size of the cache. When it is exceeded, the cache is cleared.
+const MAX_CACHED_BYTES: usize = 64 * 1024 * 1024;
 
-/// So many bytes of staged files are held back.
-const MOST_HELD_BACK: usize = 32 * 1024 * 1024;
+/// Maximum total size of the staged files that are held back in memory.
+const MAX_HELD_BACK_BYTES: usize = 32 * 1024 * 1024;
 
-/// So many files are sent at a time.
-const SENT_AT_ONCE: usize = 8;
+/// How many files are uploaded concurrently.
+const CONCURRENT_UPLOADS: usize = 8;
 
-/// When the run's own files were written, as far as a sweep must know: it leaves them alone.
-const YOUNG: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
+/// Listed modification time of the run's own files. It lies in the future, so that a sweep leaves them alone.
+const OWN_FILE_TIME: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
-/// A table's part of the list that is as old as this is read again when the table's turn comes.
-const TRUSTED_FOR: Duration = Duration::from_secs(10);
+/// How long the list of a table's files is used before it is read again when the table's turn comes.
+const LIST_VALID_FOR: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
 pub(super) struct RunStore {
     inner: Arc<dyn ObjectStore>,
     lake: Path,
     state: Arc<Mutex<State>>,
-    /// One file is fetched at a time: whoever asks for another part of it finds it here.
-    fetching: tokio::sync::Mutex<()>,
+    /// Held during a fetch. A second request for the same file waits, and then finds the file in the cache.
+    fetch_lock: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     listed: BTreeMap<Path, ObjectMeta>,
-    /// When each table's part of the list was read.
+    /// When the files of each table were last listed on their own.
     read: HashMap<String, Instant>,
-    /// When all of it was.
+    /// When the whole lake was listed.
     opened: Option<Instant>,
-    kept: HashMap<Path, (ObjectMeta, Bytes)>,
-    kept_bytes: usize,
-    /// Files that are too large to be kept.
+    cached: HashMap<Path, (ObjectMeta, Bytes)>,
+    cached_bytes: usize,
+    /// Files that are too large to be cached.
     large: HashSet<Path>,
-    /// Staged files that the store does not have yet.
+    /// Staged files that are not uploaded yet.
     held_back: HashMap<Path, Bytes>,
     held_back_bytes: usize,
 }
 
 impl State {
-    fn drop_kept(&mut self, path: &Path) {
-        if let Some((_, bytes)) = self.kept.remove(path) {
-            self.kept_bytes -= bytes.len();
+    fn drop_cached(&mut self, path: &Path) {
+        if let Some((_, bytes)) = self.cached.remove(path) {
+            self.cached_bytes -= bytes.len();
         }
     }
 
     fn forget(&mut self, path: &Path) {
         self.listed.remove(path);
-        self.drop_kept(path);
+        self.drop_cached(path);
         if let Some(bytes) = self.held_back.remove(path) {
             self.held_back_bytes -= bytes.len();
         }
@@ -94,24 +94,24 @@ fn is_known_absent(state: &State, lake: &Path, path: &Path) -> bool {
 }
 
 impl RunStore {
-    /// The store `inner` as a run over the lake at `lake` sees it. Lists the lake.
+    /// Opens a run's view of the store `inner`, and lists the lake at the prefix `lake`.
     pub(super) async fn open(inner: Arc<dyn ObjectStore>, lake: Path) -> Result<Self> {
         let listed: Vec<ObjectMeta> = inner.list(Some(&lake)).try_collect().await?;
         let listed = listed.into_iter().map(|object| (object.location.clone(), object)).collect();
         let state = State { listed, opened: Some(Instant::now()), ..State::default() };
-        Ok(Self { inner, lake, state: Arc::new(Mutex::new(state)), fetching: tokio::sync::Mutex::default() })
+        Ok(Self { inner, lake, state: Arc::new(Mutex::new(state)), fetch_lock: tokio::sync::Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// Reads the list of a table's files again, unless that was done just now or `at_once` says so anyway.
+    /// Lists a table's files again, if `at_once` is set or the last list is older than [`LIST_VALID_FOR`].
     pub(super) async fn refresh(&self, table: &str, at_once: bool) -> Result<()> {
         {
             let state = self.state();
             let read = state.read.get(table).copied().or(state.opened);
-            if !at_once && read.is_some_and(|read| read.elapsed() < TRUSTED_FOR) {
+            if !at_once && read.is_some_and(|read| read.elapsed() < LIST_VALID_FOR) {
                 return Ok(());
             }
         }
@@ -124,12 +124,12 @@ impl RunStore {
         Ok(())
     }
 
-    /// The table that a path of the lake belongs to.
+    /// Returns the name of the table that `path` belongs to; `None` if it is outside the lake.
     fn table_of(&self, path: &Path) -> Option<String> {
         path.prefix_match(&self.lake)?.next().map(|part| part.as_ref().to_owned())
     }
 
-    /// The part of a path that is relative to its table.
+    /// Returns `path` relative to its table; `None` if it is outside the lake.
     fn in_table(&self, path: &Path) -> Option<Path> {
         Some(path.prefix_match(&self.lake)?.skip(1).collect())
     }
@@ -138,7 +138,7 @@ impl RunStore {
         path.prefix_match(&self.lake).and_then(|mut parts| parts.next()).is_some_and(|part| part.as_ref() == STAGED)
     }
 
-    /// Whether what lies at `path` is never replaced by something else.
+    /// Returns whether the file at `path` is immutable: a Parquet file or a log entry.
     fn is_final(&self, path: &Path) -> bool {
         let name = path.filename().unwrap_or_default();
         let is_parquet = name.ends_with(".parquet");
@@ -146,90 +146,95 @@ impl RunStore {
         path.prefix_matches(&self.lake) && (is_parquet || is_entry)
     }
 
-    /// Whether nothing lies at `path` as far as the run knows, and it is of no use to ask: a hint, or what only this run
-    /// writes.
+    /// Returns whether `path` is not listed and need not be requested: it is the pointer to the last checkpoint, or a
+    /// resume point, which only this run writes.
     fn is_known_absent(&self, path: &Path) -> bool {
         is_known_absent(&self.state(), &self.lake, path)
     }
 
+    /// Adds a file that this run has written to the list.
     fn note(&self, path: &Path, size: u64) {
-        let meta = ObjectMeta { location: path.clone(), last_modified: YOUNG, size, e_tag: None, version: None };
+        let meta =
+            ObjectMeta { location: path.clone(), last_modified: OWN_FILE_TIME, size, e_tag: None, version: None };
         if path.prefix_matches(&self.lake) {
             self.state().listed.insert(path.clone(), meta);
         }
     }
 
-    /// Notes that `to` holds the same as `from`.
+    /// Notes that `to` has the same content as `from`.
     fn note_copy(&self, from: &Path, to: &Path) {
-        let (size, known) = {
+        let (size, cached) = {
             let state = self.state();
-            (state.listed.get(from).map_or(MOST_KEPT + 1, |object| object.size), state.kept.get(from).cloned())
+            (
+                state.listed.get(from).map_or(MAX_CACHED_FILE_BYTES + 1, |object| object.size),
+                state.cached.get(from).cloned(),
+            )
         };
         self.note(to, size);
-        if let Some((meta, bytes)) = known {
-            self.keep(ObjectMeta { location: to.clone(), ..meta }, &bytes);
+        if let Some((meta, bytes)) = cached {
+            self.cache(ObjectMeta { location: to.clone(), ..meta }, &bytes);
         }
     }
 
-    fn keep(&self, meta: ObjectMeta, bytes: &Bytes) {
+    fn cache(&self, meta: ObjectMeta, bytes: &Bytes) {
         let mut state = self.state();
-        if state.kept_bytes + bytes.len() > MOST_KEPT_IN_ALL {
-            state.kept.clear();
-            state.kept_bytes = 0;
+        if state.cached_bytes + bytes.len() > MAX_CACHED_BYTES {
+            state.cached.clear();
+            state.cached_bytes = 0;
         }
-        state.kept_bytes += bytes.len();
-        if let Some((_, before)) = state.kept.insert(meta.location.clone(), (meta, bytes.clone())) {
-            state.kept_bytes -= before.len();
+        state.cached_bytes += bytes.len();
+        if let Some((_, before)) = state.cached.insert(meta.location.clone(), (meta, bytes.clone())) {
+            state.cached_bytes -= before.len();
         }
     }
 
-    /// What is known of the content of the file at `path`.
-    fn known(&self, path: &Path) -> Option<(ObjectMeta, Bytes)> {
+    /// Returns the file at `path` if its content is held back or cached.
+    fn cached_content(&self, path: &Path) -> Option<(ObjectMeta, Bytes)> {
         let state = self.state();
         if let Some(bytes) = state.held_back.get(path) {
             let meta = state.listed.get(path).cloned();
             return meta.map(|meta| (meta, bytes.clone()));
         }
-        state.kept.get(path).cloned()
+        state.cached.get(path).cloned()
     }
 
-    /// The whole file at `path`, if it is small and final.
-    async fn fetched(&self, path: &Path) -> Result<Option<(ObjectMeta, Bytes)>> {
-        if let Some(known) = self.known(path) {
-            return Ok(Some(known));
+    /// Returns the whole file at `path`, from the cache or the store; `None` if it is large or may change.
+    async fn fetch(&self, path: &Path) -> Result<Option<(ObjectMeta, Bytes)>> {
+        if let Some(cached) = self.cached_content(path) {
+            return Ok(Some(cached));
         }
         if !self.is_final(path) || self.is_large(path) {
             return Ok(None);
         }
-        let _one_at_a_time = self.fetching.lock().await;
-        if let Some(known) = self.known(path) {
-            return Ok(Some(known));
+        let _one_at_a_time = self.fetch_lock.lock().await;
+        if let Some(cached) = self.cached_content(path) {
+            return Ok(Some(cached));
         }
         let found = self.inner.get(path).await?;
-        if found.meta.size > MOST_KEPT {
+        if found.meta.size > MAX_CACHED_FILE_BYTES {
             self.state().large.insert(path.clone());
             return Ok(None);
         }
         let meta = found.meta.clone();
         let bytes = found.bytes().await?;
-        // A commit whose answer was lost, or another run's.
+        // Not listed yet if it is another run's commit, or one of this run's whose response was lost.
         self.state().listed.insert(path.clone(), meta.clone());
-        self.keep(meta.clone(), &bytes);
+        self.cache(meta.clone(), &bytes);
         Ok(Some((meta, bytes)))
     }
 
     fn is_large(&self, path: &Path) -> bool {
         let state = self.state();
-        state.large.contains(path) || state.listed.get(path).is_some_and(|object| object.size > MOST_KEPT)
+        state.large.contains(path) || state.listed.get(path).is_some_and(|object| object.size > MAX_CACHED_FILE_BYTES)
     }
 
-    /// Sends what was held back under `prefix`.
+    /// Uploads all files under `prefix` that are held back.
     pub(super) async fn send_under(&self, prefix: &Path) -> Result<()> {
         let held = self.state().held_back.keys().filter(|path| path.prefix_matches(prefix)).cloned().collect();
         self.send(held).await
     }
 
-    /// Sends those of these files that were held back: afterwards they lie where they are staged, as others do.
+    /// Uploads those of `paths` that are held back. Afterwards they are staged in the store like all others.
     pub(super) async fn send(&self, paths: Vec<Path>) -> Result<()> {
         let send = |path: Path| async move {
             let Some(bytes) = self.state().held_back.get(&path).cloned() else { return Ok(()) };
@@ -242,13 +247,14 @@ impl RunStore {
                 state.listed.get(&path).cloned()
             };
             if let Some(meta) = meta {
-                self.keep(meta, &bytes);
+                self.cache(meta, &bytes);
             }
             Ok(())
         };
-        futures::stream::iter(paths.into_iter().map(send)).buffer_unordered(SENT_AT_ONCE).try_collect().await
+        futures::stream::iter(paths.into_iter().map(send)).buffer_unordered(CONCURRENT_UPLOADS).try_collect().await
     }
 
+    /// Returns the listed files under `prefix`; `None` if `prefix` is outside the lake.
     fn listed_under(&self, prefix: Option<&Path>) -> Option<Vec<ObjectMeta>> {
         let prefix = prefix.filter(|prefix| prefix.prefix_matches(&self.lake))?;
         let state = self.state();
@@ -275,7 +281,7 @@ impl fmt::Debug for RunStore {
     }
 }
 
-/// The directory that `path` lies in.
+/// Returns the directory of `path`.
 fn parent(path: &Path) -> Option<Path> {
     let parts: Vec<PathPart<'_>> = path.parts().collect();
     let (_, directories) = parts.split_last()?;

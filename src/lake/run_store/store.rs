@@ -1,4 +1,4 @@
-//! [`RunStore`] as a store: what is known is answered, the rest is asked.
+//! [`ObjectStore`] for [`RunStore`]: answers requests from memory if possible, and forwards all others to the store.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
-use super::{CHECKPOINT, HINT, MOST_HELD_BACK, MOST_KEPT, RunStore, is_known_absent, lock, parent};
+use super::{CHECKPOINT, HINT, MAX_CACHED_FILE_BYTES, MAX_HELD_BACK_BYTES, RunStore, is_known_absent, lock, parent};
 use crate::error::chain;
 use crate::lake::entry::version_of;
 
 fn absent(path: &Path) -> object_store::Error {
-    let source = "it is not in the list of the lake's files".into();
+    let source = "not in the list of the lake's files".into();
     object_store::Error::NotFound { path: path.to_string(), source }
 }
 
-/// The answer to a request for a file whose content is known.
-fn answer(meta: ObjectMeta, bytes: &Bytes, options: &GetOptions) -> Result<GetResult> {
+/// Returns the result of a get request for a file whose content is in memory.
+fn cached_result(meta: ObjectMeta, bytes: &Bytes, options: &GetOptions) -> Result<GetResult> {
     let size = bytes.len() as u64;
     let range = match &options.range {
         _ if options.head => 0..0,
         None => 0..size,
-        Some(range) => within(range, size).ok_or_else(|| object_store::Error::Generic {
+        Some(range) => resolve_range(range, size).ok_or_else(|| object_store::Error::Generic {
             store: "RunStore",
-            source: format!("{range:?} is not in a file of {size} bytes").into(),
+            source: format!("the range {range:?} is outside the file, which has {size} bytes").into(),
         })?,
     };
     let part = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
@@ -39,7 +39,7 @@ fn answer(meta: ObjectMeta, bytes: &Bytes, options: &GetOptions) -> Result<GetRe
     Ok(GetResult { payload, meta, range, attributes: Default::default() })
 }
 
-fn within(range: &GetRange, size: u64) -> Option<Range<u64>> {
+fn resolve_range(range: &GetRange, size: u64) -> Option<Range<u64>> {
     let range = match range {
         GetRange::Bounded(range) => range.start..range.end.min(size),
         GetRange::Offset(from) => *from..size,
@@ -55,7 +55,8 @@ impl ObjectStore for RunStore {
         let is_parquet = location.filename().is_some_and(|name| name.ends_with(".parquet"));
         if self.is_staged(location) && is_parquet && opts.mode == PutMode::Overwrite {
             let mut state = self.state();
-            if bytes.len() as u64 <= MOST_KEPT && state.held_back_bytes + bytes.len() <= MOST_HELD_BACK {
+            if bytes.len() as u64 <= MAX_CACHED_FILE_BYTES && state.held_back_bytes + bytes.len() <= MAX_HELD_BACK_BYTES
+            {
                 state.held_back_bytes += bytes.len();
                 if let Some(before) = state.held_back.insert(location.clone(), bytes.clone()) {
                     state.held_back_bytes -= before.len();
@@ -65,7 +66,7 @@ impl ObjectStore for RunStore {
                 return Ok(PutResult { e_tag: None, version: None });
             }
         }
-        // A later run may go on from what a checkpoint names: it must be there.
+        // A later run may resume from the files that a resume point names, so they must be in the store first.
         if location.filename() == Some(CHECKPOINT)
             && self.is_staged(location)
             && let Some(part) = parent(location)
@@ -77,14 +78,16 @@ impl ObjectStore for RunStore {
             Ok(_) => {
                 self.note(location, bytes.len() as u64);
                 let meta = self.state().listed.get(location).cloned();
-                if let Some(meta) = meta.filter(|_| self.is_final(location) && bytes.len() as u64 <= MOST_KEPT) {
-                    self.keep(meta, &bytes);
+                if let Some(meta) =
+                    meta.filter(|_| self.is_final(location) && bytes.len() as u64 <= MAX_CACHED_FILE_BYTES)
+                {
+                    self.cache(meta, &bytes);
                 }
             }
-            // Another run has come before: what it wrote must be seen from now on.
+            // Another run has committed first. From now on this run must see what it wrote.
             Err(error @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) => {
                 let is_entry = self.in_table(location).is_some_and(|path| version_of(&path).is_some());
-                // S3 says so, too, while another request for the same key is under way: nothing has come of it yet.
+                // S3 also returns this while another request for the same key is in progress, with no result yet.
                 let is_busy = chain(error).contains("ConditionalRequestConflict");
                 if let Some(table) = self.table_of(location).filter(|_| is_entry && !is_busy) {
                     self.refresh(&table, true).await?;
@@ -97,13 +100,13 @@ impl ObjectStore for RunStore {
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let upload = self.inner.put_multipart_opts(location, opts).await?;
-        // How large it becomes is not known yet: too large to be kept.
-        self.note(location, MOST_KEPT + 1);
+        // Its final size is unknown, so it counts as too large to be cached.
+        self.note(location, MAX_CACHED_FILE_BYTES + 1);
         Ok(upload)
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        // The hint at the last checkpoint says no more than the list does.
+        // The pointer to the last checkpoint contains nothing that the list does not show.
         let is_hint = location.filename() == Some(HINT) && location.prefix_matches(&self.lake);
         if is_hint || self.is_known_absent(location) {
             return Err(absent(location));
@@ -117,14 +120,14 @@ impl ObjectStore for RunStore {
             if options.head {
                 let listed = self.state().listed.get(location).cloned();
                 match listed.filter(|_| self.is_final(location)) {
-                    Some(meta) => return answer(meta, &Bytes::new(), &options),
-                    // Whether a table has a log is asked before it is written; if another run begins it now, its first
-                    // commit is refused.
+                    Some(meta) => return cached_result(meta, &Bytes::new(), &options),
+                    // A run checks whether a table has a log before it writes. If another run creates the table
+                    // meanwhile, the store refuses this run's first commit.
                     None if self.is_final(location) => return Err(absent(location)),
                     None => {}
                 }
-            } else if let Some((meta, bytes)) = self.fetched(location).await? {
-                return answer(meta, &bytes, &options);
+            } else if let Some((meta, bytes)) = self.fetch(location).await? {
+                return cached_result(meta, &bytes, &options);
             }
         }
         self.inner.get_opts(location, options).await
@@ -136,7 +139,7 @@ impl ObjectStore for RunStore {
             let (mut locations, mut sent) = (locations, Vec::new());
             while let Some(location) = locations.next().await {
                 match location {
-                    // The store has never seen it.
+                    // It was never uploaded.
                     Ok(path) if lock(&state).held_back.contains_key(&path) => {
                         lock(&state).forget(&path);
                         yield Ok(path);

@@ -1,4 +1,4 @@
-//! When files of a commit become visible, and when not.
+//! When the files of a commit become visible.
 
 use object_store::memory::InMemory;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const COMMIT: &str = "{\"commitInfo\":{}}\n{\"add\":{\"path\":\"y=1/a.parquet\"}}\n";
 
-/// The same with what it changed.
+/// The same commit with change data.
 const RECORDED: &str = "{\"commitInfo\":{}}\n{\"add\":{\"path\":\"y=1/a.parquet\"}}\n\
     {\"cdc\":{\"path\":\"_change_data/y=1/part-b.parquet\"}}\n";
 
@@ -33,7 +33,7 @@ async fn a_data_file_becomes_visible_with_the_commit_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_commit_that_loses_leaves_none_of_its_files() {
+async fn a_refused_commit_leaves_none_of_its_files() {
     let root: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let log = Path::from("_delta_log/00000000000000000000.json");
     root.put(&Path::from("lake/t/_delta_log/00000000000000000000.json"), "{}".into()).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_commit_that_loses_leaves_none_of_its_files() {
 }
 
 #[tokio::test]
-async fn change_data_become_visible_with_the_commit_that_names_them_and_under_its_version() {
+async fn change_data_becomes_visible_with_its_commit_and_is_named_after_its_version() {
     let root: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let store = StagedStore::new(Arc::clone(&root), Path::from("lake/t"), Some(Path::from("lake/_staged/r/t")));
     let store = Arc::new(store);
@@ -74,7 +74,7 @@ async fn change_data_become_visible_with_the_commit_that_names_them_and_under_it
 }
 
 #[tokio::test]
-async fn a_commit_that_loses_leaves_none_of_its_change_data() {
+async fn a_refused_commit_leaves_none_of_its_change_data() {
     let root: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let log = Path::from("_delta_log/00000000000000000003.json");
     root.put(&Path::from("lake/t/_delta_log/00000000000000000003.json"), "{}".into()).await.unwrap();

@@ -1,86 +1,84 @@
-//! Level bars for what has names: the name and the number above each bar, so that long names have room.
+//! Horizontal bars with names. The name and the number are above each bar, so long names have space.
 
-use super::{Style, begin, end, length, part, told, values};
-use crate::query::Chart;
+use maud::{Markup, html};
+
+use super::{Style, percent, pixels, plot, tooltip, values};
 use crate::report::describe;
-use crate::report::html::{escape, put};
+use crate::report::format::{float_of, shortened};
+use crate::report::html::Text;
 use crate::report::panel::{Panel, Series};
-use crate::report::words::{float_of, shortened};
 
-/// The height of a name's line.
+/// Height of the line with the name.
 const NAME: f64 = 20.0;
 
-/// The height of a bar that is alone below its name.
+/// Height of a single bar.
 const BAR: f64 = 12.0;
 
-/// The height of each of several bars below one name.
+/// Height of each of several bars of a name.
 const THIN: f64 = 8.0;
 
-/// The room between a bar and the next name.
+/// Space between a bar and the next name.
 const GAP: f64 = 10.0;
 
-/// The longest name, in characters: what a phone is wide enough for.
-const LONGEST: usize = 32;
+/// Maximum number of characters of a name. That many fit on a phone.
+const MAX_NAME: usize = 32;
 
-pub(super) fn draw(out: &mut String, chart: Chart, panel: &Panel, style: Style<'_>) {
-    let stacked = matches!(chart, Chart::Stacked) && !panel.share;
+pub(super) fn draw(panel: &Panel, style: Style<'_>) -> Markup {
+    let stacked = panel.is_stack();
     let bars = if stacked { 1 } else { panel.series.len() };
     let thickness = if bars > 1 { THIN } else { BAR };
-    let room = NAME + thickness * float_of(bars) + GAP;
-    begin(out, chart, panel, style, "across", room * float_of(panel.along.len()));
-    let most = if stacked { largest_sum(panel) } else { values(panel).fold(0.0, f64::max) };
-    let most = if most > 0.0 { most } else { 1.0 };
-    for at in 0..panel.along.len() {
-        let top = room * float_of(at);
-        out.push_str("<g>");
-        if style.hover {
-            put!(out, "<title>{}</title>", escape(&told(panel, at)));
+    let height = NAME + thickness * float_of(bars) + GAP;
+    let max = if stacked { largest_sum(panel) } else { values(panel).fold(0.0, f64::max) };
+    let max = if max > 0.0 { max } else { 1.0 };
+    let content = html! {
+        @for at in 0..panel.axis.len() {
+            @let top = height * float_of(at);
+            g {
+                @if style.hover { title { (Text(&tooltip(panel, at))) } }
+                (heading(panel, at, top))
+                @for (index, series) in panel.series.iter().enumerate() {
+                    @let width = |series: &Series| series.values[at].unwrap_or(0.0).abs() / max;
+                    @let left = if stacked { panel.series[..index].iter().map(width).sum() } else { 0.0 };
+                    @let offset = if stacked { 0.0 } else { thickness * float_of(index) };
+                    (bar(series, at, (left, top + NAME + offset), (width(series), thickness)))
+                }
+            }
         }
-        heading(out, panel, at, top);
-        let mut left = 0.0;
-        for (number, series) in panel.series.iter().enumerate() {
-            let width = series.values[at].unwrap_or(0.0).abs() / most;
-            let row = if stacked { 0.0 } else { thickness * float_of(number) };
-            bar(out, series, at, (left, top + NAME + row), (width, thickness));
-            left += if stacked { width } else { 0.0 };
-        }
-        out.push_str("</g>\n");
-    }
-    end(out);
+    };
+    plot(panel, style, "across", height * float_of(panel.axis.len()), &content)
 }
 
-fn heading(out: &mut String, panel: &Panel, at: usize, top: f64) {
-    let y = length(top + 14.0);
-    let name = panel.along.shown.get(at).map_or("", String::as_str);
-    put!(out, "<text class=\"name\" y=\"{y}\">{}</text>", escape(&shortened(name, LONGEST)));
+fn heading(panel: &Panel, at: usize, top: f64) -> Markup {
+    let y = pixels(top + 14.0);
     let known: Vec<f64> = panel.series.iter().filter_map(|series| series.values[at]).collect();
-    let bound = if panel.series.iter().any(|series| series.lower[at]) { "at least " } else { "" };
+    let bound = if panel.is_lower(at) { "at least " } else { "" };
     let value = match known.as_slice() {
         [] => String::new(),
-        [value] => format!("{bound}{}", describe::shown(*value, panel.share)),
+        [value] => format!("{bound}{}", describe::formatted(*value, panel.share)),
         values if panel.share => {
-            values.iter().map(|value| describe::shown(*value, true)).collect::<Vec<_>>().join(" · ")
+            values.iter().map(|value| describe::formatted(*value, true)).collect::<Vec<_>>().join(" · ")
         }
-        values => format!("{bound}{}", describe::shown(values.iter().map(|value| value.abs()).sum(), false)),
+        values => format!("{bound}{}", describe::formatted(values.iter().map(|value| value.abs()).sum(), false)),
     };
-    put!(out, "<text class=\"value\" x=\"100%\" y=\"{y}\">{value}</text>");
+    html! {
+        text.name y=(y) { (Text(&shortened(panel.axis.label(at), MAX_NAME))) }
+        text.value x="100%" y=(y) { (value) }
+    }
 }
 
-fn bar(out: &mut String, series: &Series, at: usize, (left, top): (f64, f64), (width, height): (f64, f64)) {
-    if width <= 0.0 {
-        return;
-    }
-    let mut rect = |class: &str| {
-        put!(out, "<rect class=\"{class}\" x=\"{}\" y=\"{}\" ", part(left), length(top));
-        put!(out, "width=\"{}\" height=\"{height}\"/>", part(width));
+fn bar(series: &Series, at: usize, (left, top): (f64, f64), (width, height): (f64, f64)) -> Markup {
+    let rect = |class: &str| {
+        html! { rect class=(class) x=(percent(left)) y=(pixels(top)) width=(percent(width)) height=(height) {} }
     };
-    rect(&format!("b c{}", series.colour));
-    if series.lower[at] {
-        rect("hatch");
+    html! {
+        @if width > 0.0 {
+            (rect(&format!("b c{}", series.color)))
+            @if series.is_lower(at) { (rect("hatch")) }
+        }
     }
 }
 
 fn largest_sum(panel: &Panel) -> f64 {
     let sum = |at: usize| panel.series.iter().filter_map(|series| series.values[at]).map(f64::abs).sum::<f64>();
-    (0..panel.along.len()).map(sum).fold(0.0, f64::max)
+    (0..panel.axis.len()).map(sum).fold(0.0, f64::max)
 }

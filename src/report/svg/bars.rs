@@ -1,97 +1,109 @@
-//! Upright bars over days or numbers: beside each other, or stacked with losses below zero.
+//! Vertical bars over dates or numbers: side by side, or stacked with losses below zero.
 
-use super::{Frame, Style, begin, end, length, part, values};
-use crate::query::Chart;
-use crate::report::html::put;
+use maud::{Markup, html};
+
+use super::{Frame, Style, percent, pixels, plot, values};
+use crate::report::format::float_of;
 use crate::report::panel::Panel;
-use crate::report::words::float_of;
 
-/// The share of its room that a bar fills, where there are few enough to need gaps between them.
+/// Share of a slot that the bars fill.
 const FILLED: f64 = 0.8;
 
-/// From how many places on bars stand without gaps.
+/// If there are more positions, bars fill their slots.
 const DENSE: usize = 120;
 
-pub(super) fn draw(out: &mut String, chart: Chart, panel: &Panel, style: Style<'_>, stacked: bool) {
+/// Bars that are lower than this are not drawn, in pixels.
+const MIN_HEIGHT: f64 = 0.05;
+
+pub(super) fn draw(panel: &Panel, style: Style<'_>) -> Markup {
+    let stacked = panel.is_stack();
     let (low, high) = if stacked { stack_extent(panel) } else { extent(panel) };
-    let frame = Frame::new(panel, low, high, true, style.small);
-    let kind = if stacked && panel.along.len() <= DENSE { "bars stack" } else { "bars" };
-    begin(out, chart, panel, style, kind, frame.whole_height());
-    frame.draw(out, panel);
-    for at in 0..panel.along.len() {
-        if stacked { stack(out, &frame, panel, at) } else { beside(out, &frame, panel, at) }
-    }
-    if style.hover {
-        frame.hover(out, panel);
-    }
-    end(out);
+    let frame = Frame::new(panel, low, high, true);
+    let kind = if stacked && panel.axis.len() <= DENSE { "bars stack" } else { "bars" };
+    let content = html! {
+        (frame.draw())
+        @for at in 0..panel.axis.len() {
+            @if stacked { (stack(&frame, at)) } @else { (side_by_side(&frame, at)) }
+        }
+        (frame.hover(style))
+    };
+    plot(panel, style, kind, Frame::height(), &content)
 }
 
 fn extent(panel: &Panel) -> (f64, f64) {
-    values(panel).fold((0.0, 0.0), |(low, high), value| (low.min(value), high.max(value)))
+    let upper = (0..panel.axis.len()).flat_map(|at| panel.series.iter().filter_map(move |it| it.upper_bound(at)));
+    values(panel).chain(upper).fold((0.0, 0.0), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 fn stack_extent(panel: &Panel) -> (f64, f64) {
-    (0..panel.along.len())
+    (0..panel.axis.len())
         .map(|at| sums(panel, at))
         .fold((0.0, 0.0), |(low, high), (below, above)| (low.min(below), high.max(above)))
 }
 
-/// What a place's numbers below and above zero add up to.
+/// Returns the sums of the negative and of the positive numbers of a position.
 fn sums(panel: &Panel, at: usize) -> (f64, f64) {
     let values = panel.series.iter().filter_map(|series| series.values[at]);
     values.fold((0.0, 0.0), |(below, above), value| (below + value.min(0.0), above + value.max(0.0)))
 }
 
-/// Where the bars of a place begin, and how wide they are together.
-fn room(frame: &Frame, panel: &Panel, at: usize) -> (f64, f64) {
-    let filled = if panel.along.len() > DENSE { 1.0 } else { FILLED };
-    let width = frame.span.slot * filled;
-    (frame.span.share(panel.along.at[at]) - width / 2.0, width)
+/// Returns the left edge and the width of the bars of a position.
+fn slot(frame: &Frame<'_>, at: usize) -> (f64, f64) {
+    let filled = if frame.panel.axis.len() > DENSE { 1.0 } else { FILLED };
+    let width = frame.slots.slot * filled;
+    (frame.x(at) - width / 2.0, width)
 }
 
-fn beside(out: &mut String, frame: &Frame, panel: &Panel, at: usize) {
-    let (left, width) = room(frame, panel, at);
-    let width = width / float_of(panel.series.len());
-    for (number, series) in panel.series.iter().enumerate() {
-        let Some(value) = series.values[at] else { continue };
-        let left = left + width * float_of(number);
-        let class = format!("b c{}", series.colour);
-        rect(out, frame, &class, (left, width), (value, 0.0));
-        if series.lower[at] {
-            rect(out, frame, "hatch", (left, width), (value, 0.0));
-            let most = series.at_most.get(at).copied().flatten();
-            if let Some(most) = most.filter(|most| *most > value) {
-                let x = part(left + width / 2.0);
-                let (from, to) = (length(frame.y(most)), length(frame.y(value)));
-                put!(out, "<line class=\"most c{}\" x1=\"{x}\" x2=\"{x}\" y1=\"{from}\" y2=\"{to}\"/>", series.colour);
+/// Returns the class of a bar. A bar in progress is lighter.
+fn class(frame: &Frame<'_>, at: usize, color: usize) -> String {
+    if frame.panel.axis.is_in_progress(at) { format!("b open c{color}") } else { format!("b c{color}") }
+}
+
+fn side_by_side(frame: &Frame<'_>, at: usize) -> Markup {
+    let (left, width) = slot(frame, at);
+    let width = width / float_of(frame.panel.series.len());
+    html! {
+        @for (index, series) in frame.panel.series.iter().enumerate() {
+            @let left = left + width * float_of(index);
+            @if let Some(value) = series.values[at] {
+                (rect(frame, &class(frame, at, series.color), (left, width), (value, 0.0)))
+                @if series.is_lower(at) && !frame.panel.axis.is_in_progress(at) {
+                    (rect(frame, "hatch", (left, width), (value, 0.0)))
+                }
+                @if let Some(upper) = series.upper_bound(at).filter(|upper| *upper > value) {
+                    @let x = percent(left + width / 2.0);
+                    line class={ "most c" (series.color) } x1=(x) x2=(x) y1=(pixels(frame.y(upper)))
+                        y2=(pixels(frame.y(value))) {}
+                }
             }
         }
     }
-    out.push('\n');
 }
 
-fn stack(out: &mut String, frame: &Frame, panel: &Panel, at: usize) {
-    let room = room(frame, panel, at);
+fn stack(frame: &Frame<'_>, at: usize) -> Markup {
+    let slot = slot(frame, at);
     let (mut below, mut above) = (0.0, 0.0);
-    for series in &panel.series {
+    let mut parts = Vec::new();
+    for series in &frame.panel.series {
         let Some(value) = series.values[at] else { continue };
         let from = if value < 0.0 { &mut below } else { &mut above };
-        rect(out, frame, &format!("b c{}", series.colour), room, (*from + value, *from));
+        parts.push((series.color, (*from + value, *from)));
         *from += value;
     }
-    if panel.series.iter().any(|series| series.lower[at] && series.values[at].is_some()) {
-        rect(out, frame, "hatch", room, (above, below));
+    html! {
+        @for (color, ends) in parts { (rect(frame, &class(frame, at, color), slot, ends)) }
+        @if frame.panel.is_lower(at) && !frame.panel.axis.is_in_progress(at) {
+            (rect(frame, "hatch", slot, (above, below)))
+        }
     }
-    out.push('\n');
 }
 
-/// A bar from one number to another; none where they are the same.
-fn rect(out: &mut String, frame: &Frame, class: &str, (left, width): (f64, f64), (one, other): (f64, f64)) {
+/// Renders a bar from one number to another; empty if they are the same.
+fn rect(frame: &Frame<'_>, class: &str, (left, width): (f64, f64), (one, other): (f64, f64)) -> Markup {
     let (top, bottom) = (frame.y(one.max(other)), frame.y(one.min(other)));
-    if bottom - top < 0.05 {
-        return;
+    html! {
+        @if bottom - top >= MIN_HEIGHT {
+            rect class=(class) x=(percent(left)) y=(pixels(top)) width=(percent(width)) height=(pixels(bottom - top)) {}
+        }
     }
-    put!(out, "<rect class=\"{class}\" x=\"{}\" y=\"{}\" ", part(left), length(top));
-    put!(out, "width=\"{}\" height=\"{}\"/>", part(width), length(bottom - top));
 }

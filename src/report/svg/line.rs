@@ -1,132 +1,129 @@
-//! Lines over days or numbers: one for each series, told apart by colour, dashes and a label at the end.
+//! Lines over dates or numbers. Colors, dashes and names at the ends tell them apart.
 
-use super::{Frame, Style, TOP, begin, end, length, part, values};
-use crate::query::Chart;
-use crate::report::html::{escape, put};
+use maud::{Markup, html};
+
+use super::{Frame, HEIGHT, Style, TOP, percent, pixels, plot, values};
+use crate::report::format::{float_of, shortened};
+use crate::report::html::Text;
 use crate::report::panel::{Panel, Series};
-use crate::report::words::{float_of, shortened};
 
-/// Up to how many points each lower bound has a mark of its own; the strip below the axis always shows them.
-const MARKED: usize = 100;
+/// Minimum distance of the names at the ends of the lines.
+const NAME: f64 = 15.0;
 
-/// How far apart the labels at the lines' ends are at least.
-const LABEL: f64 = 15.0;
+/// Maximum number of characters of a name at the end of a line.
+const MAX_NAME: usize = 14;
 
-/// How wide the drawing is inside, whatever it is on the screen.
+/// Width of the coordinate system of the lines, whatever the width of the screen.
 const WIDTH: f64 = 1000.0;
 
-pub(super) fn draw(out: &mut String, chart: Chart, panel: &Panel, style: Style<'_>) {
-    let most = values(panel).fold(0.0, f64::max);
-    let least = values(panel).fold(0.0, f64::min);
-    let frame = Frame::new(panel, least, most, false, style.small);
+pub(super) fn draw(panel: &Panel, style: Style<'_>) -> Markup {
+    let (least, most) = values(panel).fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+    let frame = Frame::new(panel, least, most, false);
     let kind = if style.named_ends { "lines several" } else { "lines" };
-    begin(out, chart, panel, style, kind, frame.whole_height());
-    frame.draw(out, panel);
-    strip(out, &frame, panel);
-    for series in &panel.series {
-        bounds(out, &frame, panel, series);
-    }
-    paths(out, &frame, panel);
-    for series in &panel.series {
-        marks(out, &frame, panel, series);
-    }
-    ends(out, &frame, panel);
-    if style.hover {
-        frame.hover(out, panel);
-    }
-    end(out);
+    let content = html! {
+        (frame.draw())
+        (strip(&frame))
+        @for series in &panel.series { (bounds(&frame, series)) }
+        svg y=(TOP) width="100%" height=(HEIGHT) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {
+            @for series in &panel.series {
+                path class={ "l c" (series.color) " d" (series.color) } d=(path(&frame, series)) {}
+            }
+        }
+        @for series in &panel.series { (points(&frame, series)) }
+        (names(&frame))
+        (frame.hover(style))
+    };
+    plot(panel, style, kind, Frame::height(), &content)
 }
 
-/// The lines themselves, drawn in a square that is stretched to the chart's width.
-fn paths(out: &mut String, frame: &Frame, panel: &Panel) {
-    let height = frame.height;
-    put!(out, "<svg y=\"{TOP}\" width=\"100%\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" ");
-    out.push_str("preserveAspectRatio=\"none\">");
-    for series in &panel.series {
-        put!(out, "<path class=\"l c{0} d{0}\" d=\"{1}\"/>", series.colour, path(frame, panel, series));
-    }
-    out.push_str("</svg>\n");
-}
-
-fn path(frame: &Frame, panel: &Panel, series: &Series) -> String {
+/// Returns the path of a line. It ends before a period in progress, which would look like a decline.
+fn path(frame: &Frame<'_>, series: &Series) -> String {
     let mut path = String::new();
     let mut joined = false;
-    for (place, value) in panel.along.at.iter().zip(&series.values) {
-        let Some(value) = value else {
+    for (at, value) in series.values.iter().enumerate() {
+        let Some(value) = value.filter(|_| !frame.panel.axis.is_in_progress(at)) else {
             joined = false;
             continue;
         };
-        let (x, y) = (frame.span.share(*place) * WIDTH, frame.y(*value) - TOP);
-        put!(path, "{}{} {}", if joined { 'L' } else { 'M' }, length(x), length(y));
+        let command = if joined { 'L' } else { 'M' };
+        path.push(command);
+        path.push_str(&pixels(frame.x(at) * WIDTH));
+        path.push(' ');
+        path.push_str(&pixels(frame.y(value) - TOP));
         joined = true;
     }
     path
 }
 
-/// Below the axis, where the numbers are lower bounds.
-fn strip(out: &mut String, frame: &Frame, panel: &Panel) {
-    let is_lower = |at: usize| panel.series.iter().any(|series| series.lower[at] && series.values[at].is_some());
-    let mut at = 0;
-    while at < panel.along.len() {
-        let length_of_run = (at..panel.along.len()).take_while(|at| is_lower(*at)).count();
-        if length_of_run > 0 {
-            let half = frame.span.slot / 2.0;
-            let from = (frame.span.share(panel.along.at[at]) - half).max(0.0);
-            let to = (frame.span.share(panel.along.at[at + length_of_run - 1]) + half).min(1.0);
-            let y = length(TOP + frame.height + 2.0);
-            put!(
-                out,
-                "<rect class=\"strip\" x=\"{}\" y=\"{y}\" width=\"{}\" height=\"6\"/>\n",
-                part(from),
-                part(to - from)
-            );
+/// Renders a strip below the axis where the numbers are lower bounds.
+fn strip(frame: &Frame<'_>) -> Markup {
+    let panel = frame.panel;
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for at in (0..panel.axis.len()).filter(|at| panel.is_lower(*at)) {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == at => *last = at,
+            _ => runs.push((at, at)),
         }
-        at += length_of_run.max(1);
     }
-}
-
-/// From a lower bound up to what it can be at most.
-fn bounds(out: &mut String, frame: &Frame, panel: &Panel, series: &Series) {
-    for (at, most) in series.at_most.iter().enumerate() {
-        let (Some(value), Some(most), true) = (series.values[at], most, series.lower[at]) else { continue };
-        let (x, from, to) = (part(frame.span.share(panel.along.at[at])), frame.y(value), frame.y(*most));
-        put!(out, "<line class=\"most c{}\" x1=\"{x}\" x2=\"{x}\" ", series.colour);
-        put!(out, "y1=\"{}\" y2=\"{}\"/>\n", length(from), length(to));
-    }
-}
-
-/// A hollow mark at each lower bound, and a full one where a point has no neighbour to draw a line to.
-fn marks(out: &mut String, frame: &Frame, panel: &Panel, series: &Series) {
-    let there = |at: Option<usize>| at.and_then(|at| series.values.get(at)).is_some_and(Option::is_some);
-    for (at, value) in series.values.iter().enumerate() {
-        let Some(value) = value else { continue };
-        let alone = !there(at.checked_sub(1)) && !there(Some(at + 1));
-        let hollow = series.lower[at] && panel.along.len() <= MARKED;
-        if !alone && !hollow {
-            continue;
+    let half = frame.slots.slot / 2.0;
+    html! {
+        @for (first, last) in runs {
+            @let (left, right) = ((frame.x(first) - half).max(0.0), (frame.x(last) + half).min(1.0));
+            rect.strip x=(percent(left)) y=(pixels(TOP + HEIGHT + 2.0)) width=(percent(right - left)) height="6" {}
         }
-        let class = if series.lower[at] { "o" } else { "b" };
-        let (x, y) = (part(frame.span.share(panel.along.at[at])), length(frame.y(*value)));
-        put!(out, "<circle class=\"{class} c{}\" cx=\"{x}\" cy=\"{y}\" r=\"3\"/>\n", series.colour);
     }
 }
 
-/// Each line's name at its end, moved apart where lines end close together.
-fn ends(out: &mut String, frame: &Frame, panel: &Panel) {
-    if panel.series.len() < 2 {
-        return;
+/// Renders the ranges from lower bounds to upper bounds.
+fn bounds(frame: &Frame<'_>, series: &Series) -> Markup {
+    html! {
+        @for (at, value) in series.values.iter().enumerate() {
+            @if let Some((value, upper)) = value.zip(series.upper_bound(at)) {
+                @let x = percent(frame.x(at));
+                line class={ "most c" (series.color) } x1=(x) x2=(x) y1=(pixels(frame.y(value)))
+                    y2=(pixels(frame.y(upper))) {}
+            }
+        }
+    }
+}
+
+/// Renders a point where a line cannot: for a period in progress, and for a value without neighbors.
+fn points(frame: &Frame<'_>, series: &Series) -> Markup {
+    let is_joined = |at: Option<usize>| {
+        let at = at.filter(|at| !frame.panel.axis.is_in_progress(*at));
+        at.and_then(|at| series.values.get(at)).is_some_and(Option::is_some)
+    };
+    html! {
+        @for (at, value) in series.values.iter().enumerate() {
+            @let open = frame.panel.axis.is_in_progress(at);
+            @let alone = !is_joined(at.checked_sub(1)) && !is_joined(Some(at + 1));
+            @if let Some(value) = value.filter(|_| open || alone) {
+                circle class={ @if open { "b open c" } @else { "b c" } (series.color) } cx=(percent(frame.x(at)))
+                    cy=(pixels(frame.y(value))) r=(if open { "4" } else { "3" }) {}
+            }
+        }
+    }
+}
+
+/// Renders the name of each line at its end. Names that are too close are moved apart.
+fn names(frame: &Frame<'_>) -> Markup {
+    if frame.panel.series.len() < 2 {
+        return Markup::default();
     }
     let last = |series: &Series| series.values.iter().rev().find_map(|value| *value);
     let mut ends: Vec<(f64, &Series)> =
-        panel.series.iter().filter_map(|series| Some((frame.y(last(series)?), series))).collect();
+        frame.panel.series.iter().filter_map(|series| Some((frame.y(last(series)?), series))).collect();
     ends.sort_by(|left, right| left.0.total_cmp(&right.0));
-    let lowest = TOP + frame.height - LABEL * float_of(ends.len().saturating_sub(1));
+    let lowest = TOP + HEIGHT - NAME * float_of(ends.len().saturating_sub(1));
     let mut next = f64::NEG_INFINITY;
-    for (at, (y, series)) in ends.into_iter().enumerate() {
-        // Never so low that the labels still to come would not fit above the axis.
-        let y = y.min(lowest + LABEL * float_of(at)).max(next);
-        next = y + LABEL;
-        let name = escape(&shortened(&series.name, 14));
-        put!(out, "<text class=\"end\" x=\"100%\" dx=\"8\" y=\"{}\">{name}</text>\n", length(y));
+    for (index, (y, _)) in ends.iter_mut().enumerate() {
+        // A name leaves space above the axis for the names that follow.
+        *y = y.min(lowest + NAME * float_of(index)).max(next);
+        next = *y + NAME;
+    }
+    html! {
+        @for (y, series) in ends {
+            text.end x="100%" dx="10" y=(pixels(y)) { (Text(&shortened(&series.name, MAX_NAME))) }
+        }
     }
 }

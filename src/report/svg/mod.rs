@@ -1,157 +1,169 @@
 //! Charts as inline SVG.
 //!
-//! There is no view box around a whole chart: across, everything is placed in percent, so that a chart fills the
-//! width it is given, on a phone as on a wide screen, and its text keeps its size. What is drawn is also told in
-//! the chart's title and description. Every colour is a class, so that it follows the light or dark scheme.
+//! A chart has no view box. Horizontal positions are percentages, so a chart fills any width, and its text keeps its
+//! size. The title and the description of a chart say what it shows. All colors are classes, so they follow the light or
+//! dark scheme.
 
 mod across;
 mod bars;
 mod line;
 
-use super::describe;
-use super::html::{escape, put};
-use super::panel::{Panel, place_shown};
-use super::scale::{Scale, Span, labels};
-use super::words::number;
-use crate::query::Chart;
+use maud::{Markup, html};
 
-/// The room above the highest line of the upright axis.
+use super::describe;
+use super::format::number;
+use super::html::Text;
+use super::panel::Panel;
+use super::scale::{Scale, Slots, labels};
+
+/// Space above the highest grid line.
 const TOP: f64 = 12.0;
 
-/// The room below the lowest one, for the labels of the level axis.
+/// Space below the lowest grid line, for the labels of the horizontal axis.
 const BOTTOM: f64 = 30.0;
 
-/// How a chart is to be drawn.
+/// Height of the vertical axis.
+const HEIGHT: f64 = 216.0;
+
+/// Number of grid lines.
+const LINES: f64 = 5.0;
+
+/// How a chart is drawn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style<'a> {
-    /// What it is called.
+    /// Title of the metric.
     pub title: &'a str,
-    /// The id that its parts' ids begin with.
+    /// Prefix of the ids.
     pub id: &'a str,
-    /// Whether it is a small one beside another.
-    pub small: bool,
-    /// Whether lines of the figure have their names at their ends: all of its charts then leave room for them.
+    /// Whether a chart of the metric has names at the ends of its lines. All its charts then leave space for them.
     pub named_ends: bool,
-    /// Whether numbers appear where the pointer rests.
+    /// Whether the chart shows its numbers on hover.
     pub hover: bool,
 }
 
-/// What all charts of the page refer to: the hatching of lower bounds.
-pub(super) const PATTERNS: &str = "<svg class=\"patterns\" width=\"0\" height=\"0\" aria-hidden=\"true\" focusable=\"false\"><defs>\
-<pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-<rect width=\"3\" height=\"6\"/></pattern>\
-<pattern id=\"strip\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-<rect width=\"2\" height=\"5\"/></pattern></defs></svg>\n";
-
-/// Draws a panel.
-pub(super) fn draw(out: &mut String, chart: Chart, panel: &Panel, style: Style<'_>) {
-    match chart {
-        _ if panel.along.is_names() => across::draw(out, chart, panel, style),
-        Chart::Line => line::draw(out, chart, panel, style),
-        Chart::Stacked if !panel.share => bars::draw(out, chart, panel, style, true),
-        _ => bars::draw(out, chart, panel, style, false),
+/// Renders the patterns that all charts use: the hatching of lower bounds.
+pub(super) fn patterns() -> Markup {
+    html! {
+        svg.patterns width="0" height="0" aria-hidden="true" focusable="false" {
+            defs {
+                pattern #hatch width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
+                    rect width="2.5" height="6" {}
+                }
+                pattern #strip width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" {
+                    rect width="2" height="5" {}
+                }
+            }
+        }
     }
 }
 
-/// Whether a panel is drawn as lines.
-pub(super) fn is_lines(chart: Chart, panel: &Panel) -> bool {
-    matches!(chart, Chart::Line) && !panel.along.is_names()
+/// Renders a panel.
+pub(super) fn draw(panel: &Panel, style: Style<'_>) -> Markup {
+    match panel {
+        _ if panel.axis.is_categorical() => across::draw(panel, style),
+        _ if panel.is_lines() => line::draw(panel, style),
+        _ => bars::draw(panel, style),
+    }
 }
 
-/// The chart's outermost element, with what it is in words.
-fn begin(out: &mut String, chart: Chart, panel: &Panel, style: Style<'_>, kind: &str, height: f64) {
-    let (id, title) = (style.id, escape(style.title));
-    let names: Vec<&str> = panel.series.iter().map(|series| series.name.as_str()).collect();
-    put!(out, "<div class=\"plot {kind}\"><svg role=\"img\" aria-labelledby=\"{id}-t {id}-d\" width=\"100%\" ");
-    let caption = panel.caption.as_ref().map(|caption| format!(", {}", escape(caption))).unwrap_or_default();
-    put!(out, "height=\"{height}\"><title id=\"{id}-t\">{title}{caption}: {}</title>", escape(&names.join(", ")));
-    put!(out, "<desc id=\"{id}-d\">{}</desc>\n", escape(&describe::panel(chart, panel)));
+/// Renders the outermost element of a chart, with its description.
+fn plot(panel: &Panel, style: Style<'_>, kind: &str, height: f64, content: &Markup) -> Markup {
+    let id = style.id;
+    html! {
+        div class={ "plot " (kind) } {
+            svg role="img" aria-labelledby={ (id) "-t " (id) "-d" } width="100%" height=(height) {
+                title id={ (id) "-t" } {
+                    (Text(style.title))
+                    @if let Some(caption) = &panel.caption { ", " (Text(caption)) }
+                    ": " (Text(&panel.series_names().join(", ")))
+                }
+                desc id={ (id) "-d" } { (Text(&describe::panel(panel))) }
+                (content)
+            }
+        }
+    }
 }
 
-fn end(out: &mut String) {
-    out.push_str("</svg></div>\n");
-}
-
-/// Axes: an upright one of numbers and a level one of places.
-struct Frame {
+/// A vertical axis of numbers and a horizontal axis of positions.
+struct Frame<'a> {
+    panel: &'a Panel,
     scale: Scale,
-    span: Span,
-    height: f64,
+    slots: Slots,
 }
 
-impl Frame {
-    fn new(panel: &Panel, low: f64, high: f64, bars: bool, small: bool) -> Self {
-        let whole = !panel.share && values(panel).all(|value| value.fract() == 0.0);
-        let (height, lines) = if small { (96.0, 2.0) } else { (216.0, 5.0) };
-        Self { scale: Scale::new(low, high, lines, whole), span: Span::new(&panel.along, bars), height }
+impl<'a> Frame<'a> {
+    fn new(panel: &'a Panel, low: f64, high: f64, bars: bool) -> Self {
+        let integers = !panel.share && values(panel).all(|value| value.fract() == 0.0);
+        Self { panel, scale: Scale::new(low, high, LINES, integers), slots: Slots::new(&panel.axis, bars) }
     }
 
-    fn whole_height(&self) -> f64 {
-        TOP + self.height + BOTTOM
+    /// Height of the whole chart.
+    const fn height() -> f64 {
+        TOP + HEIGHT + BOTTOM
     }
 
-    /// The place of a number, in pixels from the top.
+    /// Returns the vertical position of a number, in pixels from the top.
     fn y(&self, value: f64) -> f64 {
-        TOP + (1.0 - self.scale.share(value)) * self.height
+        TOP + (1.0 - self.scale.position(value)) * HEIGHT
     }
 
-    /// The lines of the upright axis and the labels of both.
-    fn draw(&self, out: &mut String, panel: &Panel) {
-        for tick in &self.scale.ticks {
-            let y = length(self.y(*tick));
-            let class = if tick.abs() > 0.0 { "g" } else { "g zero" };
-            put!(out, "<line class=\"{class}\" x2=\"100%\" y1=\"{y}\" y2=\"{y}\"/>");
-            put!(out, "<text class=\"y\" dx=\"-8\" y=\"{y}\">{}</text>\n", Scale::label(*tick, panel.share));
-        }
-        let y = length(TOP + self.height + 22.0);
-        let labels = labels(&panel.along);
-        for (at, (place, label)) in labels.iter().enumerate() {
-            // On a phone every other label goes; the last one stays.
-            let class = if (labels.len() - 1 - at).is_multiple_of(2) { "x" } else { "x m" };
-            put!(
-                out,
-                "<text class=\"{class}\" x=\"{}\" y=\"{y}\">{}</text>\n",
-                part(self.span.share(*place)),
-                escape(label)
-            );
+    /// Returns the horizontal position at the index `at`: 0 is the left edge, 1 is the right edge.
+    fn x(&self, at: usize) -> f64 {
+        self.slots.offset(self.panel.axis.positions[at])
+    }
+
+    /// Renders the grid lines, the labels of both axes, and a band behind a period in progress.
+    fn draw(&self) -> Markup {
+        let labels = labels(&self.panel.axis);
+        // On narrow screens, every other label is hidden. The last one stays.
+        let class = |index: usize| if (labels.len() - 1 - index).is_multiple_of(2) { "x" } else { "x m" };
+        let running = (0..self.panel.axis.len()).filter(|at| self.panel.axis.is_in_progress(*at));
+        html! {
+            @for at in running {
+                rect.band x=(percent(self.x(at) - self.slots.slot / 2.0)) y=(TOP) width=(percent(self.slots.slot))
+                    height=(HEIGHT) {}
+            }
+            @for tick in &self.scale.ticks {
+                @let y = pixels(self.y(*tick));
+                line class=(if tick.abs() > 0.0 { "g" } else { "g zero" }) x2="100%" y1=(y) y2=(y) {}
+                text.y dx="-8" y=(y) { (Scale::label(*tick, self.panel.share)) }
+            }
+            @for (index, (position, label)) in labels.iter().enumerate() {
+                text class=(class(index)) x=(percent(self.slots.offset(*position))) y=(pixels(TOP + HEIGHT + 22.0)) {
+                    (label)
+                }
+            }
         }
     }
 
-    /// Invisible areas that tell a place's numbers where the pointer rests.
-    fn hover(&self, out: &mut String, panel: &Panel) {
-        for (at, place) in panel.along.at.iter().enumerate() {
-            let (x, width) = (part(self.span.share(*place) - self.span.slot / 2.0), part(self.span.slot));
-            put!(out, "<rect class=\"h\" x=\"{x}\" y=\"{TOP}\" width=\"{width}\" height=\"{}\">", self.height);
-            put!(out, "<title>{}</title></rect>\n", escape(&told(panel, at)));
+    /// Renders invisible areas that show the numbers of a position on hover.
+    fn hover(&self, style: Style<'_>) -> Markup {
+        let count = if style.hover { self.panel.axis.len() } else { 0 };
+        html! {
+            @for at in 0..count {
+                rect.h x=(percent(self.x(at) - self.slots.slot / 2.0)) y=(TOP) width=(percent(self.slots.slot))
+                    height=(HEIGHT) { title { (Text(&tooltip(self.panel, at))) } }
+            }
         }
     }
 }
 
-/// The numbers of a place, in a line.
-fn told(panel: &Panel, at: usize) -> String {
-    let number = |value: f64| describe::shown(value.abs(), panel.share);
-    let series = panel.series.iter().filter_map(|series| {
-        let value = number(series.values[at]?);
-        let most = series.at_most.get(at).copied().flatten().filter(|_| series.lower[at]);
-        Some(match most {
-            Some(most) => format!("{} {value} to {}", series.name, number(most)),
-            None => format!("{} {}", series.name, describe::bounded(&value, series.lower[at], panel.share)),
-        })
-    });
-    format!("{}: {}", place_shown(&panel.along, at), series.collect::<Vec<_>>().join(", "))
+/// Returns the numbers of a position in one line.
+fn tooltip(panel: &Panel, at: usize) -> String {
+    format!("{}: {}", describe::position(panel, at), describe::values_at(panel, at).join(", "))
 }
 
 fn values(panel: &Panel) -> impl Iterator<Item = f64> {
     panel.series.iter().flat_map(|series| series.values.iter().flatten().copied())
 }
 
-/// A share of the width.
-fn part(share: f64) -> String {
+/// Formats a share of the width.
+fn percent(share: f64) -> String {
     let text = format!("{:.2}", share * 100.0);
     format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// A length in pixels.
-fn length(pixels: f64) -> String {
-    number((pixels * 10.0).round() / 10.0).replace(',', "")
+/// Formats a length in pixels.
+fn pixels(length: f64) -> String {
+    number((length * 10.0).round() / 10.0).replace(',', "")
 }

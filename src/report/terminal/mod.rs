@@ -1,218 +1,238 @@
-//! The report in a terminal: the same figures in block characters, on lines of a given width.
+//! The report in a terminal: the metrics in block characters, in lines of a given width.
 
+mod canvas;
 mod chart;
-mod paper;
+
+use chrono::NaiveDate;
 
 use super::arrange::{compared, panels};
-use super::figure::{Column, Figure, Rows, Value};
+use super::format::{MISSING, age, count, timestamp};
 use super::heat::Heat;
-use super::panel::Panel;
+use super::labels;
+use super::metric::{Column, Metric, Rows};
+use super::outcome::{NO_ORGANIZATIONS, Outcome};
 use super::sections::sections;
-use super::stat::{Way, stat};
-use super::words::{age, moment, whole};
+use super::stat::{Trend, stat};
 use super::{LakeState, Report};
 use crate::error::Error;
 use crate::query::Chart;
-use paper::{Ink, Paper, cell, columns, fit, wide};
+use canvas::{TextCanvas, TextStyle, cell, columns, columns_of, fit};
 
-/// How wide the place of a single number is.
+/// Width of a single number.
 const TILE: usize = 38;
 
-/// How many rows of a table are shown.
-const ROWS: usize = 10;
+/// Maximum number of single numbers in a row.
+const MAX_TILES: usize = 4;
 
-/// The longest cell of a table.
-const LONGEST: usize = 28;
+/// Maximum number of rows of a table.
+const MAX_ROWS: usize = 10;
 
-/// The report on lines of at most `width` columns.
-pub(super) fn text(report: &Report, width: usize, colour: bool) -> String {
-    let mut paper = Paper::new(width, colour);
-    header(&mut paper, report);
-    for section in sections(&report.figures) {
-        heading(&mut paper, &section.title);
+/// Maximum width of a table cell.
+const MAX_CELL: usize = 28;
+
+/// Returns the report in lines of at most `width` columns.
+pub(super) fn text(report: &Report, width: usize, color: bool) -> String {
+    let mut canvas = TextCanvas::new(width, color);
+    header(&mut canvas, report);
+    for section in sections(&report.metrics) {
+        heading(&mut canvas, &section.title);
         if section.is_glance {
-            tiles(&mut paper, &section.figures);
+            tiles(&mut canvas, report, &section.metrics);
             continue;
         }
-        for (number, drawn) in section.figures.iter().enumerate() {
-            if number > 0 {
-                paper.line("");
+        for (index, drawn) in section.metrics.iter().enumerate() {
+            if index > 0 {
+                canvas.line("");
             }
-            figure(&mut paper, drawn);
+            metric(&mut canvas, report, drawn);
         }
     }
-    heading(&mut paper, "How fresh the tables are");
-    freshness(&mut paper, report);
-    paper.into_text()
+    heading(&mut canvas, "Freshness");
+    freshness(&mut canvas, report);
+    canvas.into_text()
 }
 
-fn header(paper: &mut Paper, report: &Report) {
+fn header(canvas: &mut TextCanvas, report: &Report) {
     let names: Vec<&str> = report.lakes.iter().map(|lake| lake.instance.as_str()).collect();
-    paper.say(Ink::Strong, &format!("Report of {}", names.join(", ")));
-    paper.say(Ink::Faint, &format!("made on {} UTC", moment(report.made_at)));
+    canvas.styled_line(TextStyle::Strong, &format!("Report of {}", names.join(", ")));
+    canvas.styled_line(TextStyle::Faint, &format!("made on {} UTC", timestamp(report.made_at)));
     for lake in &report.lakes {
         let complete = match lake.complete_up_to() {
             Some(watermark) => {
-                format!("complete up to {}, {} ago", moment(watermark), age((report.made_at - watermark).num_seconds()))
+                let age = age((report.made_at - watermark).num_seconds());
+                format!("complete up to {}, {age} ago", timestamp(watermark))
             }
-            None => "how old it is is not known".to_owned(),
+            None => "the age of the data is unknown".to_owned(),
         };
-        paper.wrap(Ink::Faint, 0, &format!("{}: {complete}", lake.location));
+        canvas.wrap(TextStyle::Faint, 0, &format!("{}: {complete}", lake.location));
     }
 }
 
-fn heading(paper: &mut Paper, title: &str) {
-    let title = fit(title, paper.width - 6);
-    let rest = "─".repeat(paper.width.saturating_sub(wide(&title) + 4));
-    let (title, before, rest) =
-        (paper.inked(Ink::Strong, &title), paper.inked(Ink::Faint, "──"), paper.inked(Ink::Faint, &rest));
-    paper.line("");
-    paper.line(&format!("{before} {title} {rest}"));
+fn heading(canvas: &mut TextCanvas, title: &str) {
+    let title = fit(title, canvas.width - 6);
+    let rest = "─".repeat(canvas.width.saturating_sub(columns_of(&title) + 4));
+    let (title, before, rest) = (
+        canvas.styled(TextStyle::Strong, &title),
+        canvas.styled(TextStyle::Faint, "──"),
+        canvas.styled(TextStyle::Faint, &rest),
+    );
+    canvas.line("");
+    canvas.line(&format!("{before} {title} {rest}"));
 }
 
-/// Single numbers beside each other: what it is, the number, how it has changed.
-fn tiles(paper: &mut Paper, figures: &[&Figure]) {
-    let mut tiles: Vec<[(Ink, String); 3]> = Vec::new();
-    for figure in figures {
-        for part in &figure.parts {
-            let title = if figure.is_compared() {
-                format!("{} · {}", figure.query.title, part.instance)
-            } else {
-                figure.query.title.clone()
+/// Draws single numbers side by side: the title, the number and its change.
+fn tiles(canvas: &mut TextCanvas, report: &Report, metrics: &[&Metric]) {
+    let mut tiles: Vec<[(TextStyle, String); 3]> = Vec::new();
+    for metric in metrics {
+        for (instance, outcome) in report.outcomes(metric) {
+            let title = &metric.query.title;
+            let title = if metric.is_compared() { format!("{title} · {instance}") } else { title.clone() };
+            tiles.push(tile(title, outcome, metric.unit()));
+        }
+    }
+    let in_row = (canvas.width / TILE).clamp(1, MAX_TILES);
+    let width = canvas.width / in_row;
+    for (index, row) in tiles.chunks(in_row).enumerate() {
+        if index > 0 {
+            canvas.line("");
+        }
+        for part in 0..3 {
+            let styled = |tile: &[(TextStyle, String); 3]| {
+                canvas.styled(tile[part].0, &cell(&tile[part].1, width - 2, false)) + "  "
             };
-            tiles.push(tile(title, part.rows.as_ref(), figure.unit()));
-        }
-    }
-    let beside = (paper.width / TILE).clamp(1, 4);
-    let room = paper.width / beside;
-    for (number, row) in tiles.chunks(beside).enumerate() {
-        if number > 0 {
-            paper.line("");
-        }
-        for at in 0..3 {
-            let line: String =
-                row.iter().map(|tile| paper.inked(tile[at].0, &cell(&tile[at].1, room - 2, false)) + "  ").collect();
-            if !row.iter().all(|tile| tile[at].1.is_empty()) {
-                paper.line(&line);
+            let line: String = row.iter().map(styled).collect();
+            if !row.iter().all(|tile| tile[part].1.is_empty()) {
+                canvas.line(&line);
             }
         }
     }
 }
 
-fn tile(title: String, rows: Result<&Rows, &Error>, unit: Option<&str>) -> [(Ink, String); 3] {
-    let rows = match rows {
-        Ok(rows) => rows,
-        Err(error) => {
-            return [(Ink::Faint, title), (Ink::Strong, "–".to_owned()), (Ink::Down, error.message().to_owned())];
-        }
+fn tile(title: String, outcome: Outcome<'_>, unit: Option<&str>) -> [(TextStyle, String); 3] {
+    let title = (TextStyle::Faint, title);
+    let missing = || (TextStyle::Strong, MISSING.to_owned());
+    let stat = match outcome {
+        Outcome::Rows(rows) => stat(rows, unit),
+        Outcome::NoOrganizations => return [title, missing(), (TextStyle::Faint, NO_ORGANIZATIONS.to_owned())],
+        Outcome::Failed(error) => return [title, missing(), (TextStyle::Down, error.message().to_owned())],
     };
-    let Some(stat) = stat(rows, unit) else {
-        return [(Ink::Faint, title), (Ink::Strong, "–".to_owned()), (Ink::Faint, "no rows yet".to_owned())];
+    let Some(stat) = stat else {
+        return [title, missing(), (TextStyle::Faint, "no rows yet".to_owned())];
     };
-    let (ink, change) = match stat.change {
-        None => (Ink::Faint, String::new()),
+    let change = match stat.change {
+        None => (TextStyle::Faint, String::new()),
         Some(change) => {
-            let ink = match change.way {
-                Way::Up => Ink::Up,
-                Way::Down => Ink::Down,
-                Way::Level => Ink::Faint,
+            let style = match change.trend {
+                Trend::Up => TextStyle::Up,
+                Trend::Down => TextStyle::Down,
+                Trend::Flat => TextStyle::Faint,
             };
-            (ink, format!("{} {}", change.way.sign(), change.words))
+            (style, format!("{} {}", change.trend.symbol(), change.words))
         }
     };
     let bound = if stat.is_lower { "at least " } else { "" };
-    [(Ink::Faint, title), (Ink::Strong, format!("{bound}{} {}", stat.value, stat.unit)), (ink, change)]
+    [title, (TextStyle::Strong, format!("{bound}{} {}", stat.value, stat.unit)), change]
 }
 
-fn figure(paper: &mut Paper, figure: &Figure) {
-    paper.say(Ink::Strong, &figure.query.title);
-    if let Some(panels) = compared(figure) {
-        figure.parts.iter().filter_map(|part| part.rows.as_ref().err()).for_each(|error| failure(paper, error));
-        draw(paper, figure, &panels);
-        return;
-    }
-    if matches!(figure.query.chart, Chart::Table) {
-        figure.parts.iter().filter_map(|part| part.rows.as_ref().err()).for_each(|error| failure(paper, error));
-        table(paper, &figure.rows());
-        return;
-    }
-    for part in &figure.parts {
-        if figure.is_compared() {
-            paper.say(Ink::Faint, &part.instance);
+fn metric(canvas: &mut TextCanvas, report: &Report, metric: &Metric) {
+    let today = report.made_at.date_naive();
+    canvas.styled_line(TextStyle::Strong, &metric.query.title);
+    let compared = compared(metric, today);
+    if compared.is_some() || matches!(metric.query.chart, Chart::Table) {
+        for (_, outcome) in report.outcomes(metric) {
+            problem(canvas, outcome);
         }
-        match &part.rows {
-            Ok(rows) => part_drawn(paper, figure, rows),
-            Err(error) => failure(paper, error),
+        match compared {
+            Some(panels) => chart::panels(canvas, &panels),
+            None if metric.parts.iter().any(|part| part.rows.is_ok()) => table(canvas, &metric.rows()),
+            None => {}
+        }
+        return;
+    }
+    for (instance, outcome) in report.outcomes(metric) {
+        if metric.is_compared() {
+            canvas.styled_line(TextStyle::Faint, instance);
+        }
+        problem(canvas, outcome);
+        if let Outcome::Rows(rows) = outcome {
+            part(canvas, metric, rows, today);
         }
     }
 }
 
-fn part_drawn(paper: &mut Paper, figure: &Figure, rows: &Rows) {
+/// Draws the metric over one lake.
+fn part(canvas: &mut TextCanvas, metric: &Metric, rows: &Rows, today: NaiveDate) {
     if rows.is_empty() {
-        paper.say(Ink::Faint, "no rows yet");
+        canvas.styled_line(TextStyle::Faint, "no rows yet");
         return;
     }
-    let heat = if matches!(figure.query.chart, Chart::Heatmap) { Heat::of(rows) } else { None };
-    let panels = if heat.is_none() { panels(figure.query.chart, rows) } else { Vec::new() };
+    let heat = if matches!(metric.query.chart, Chart::Heatmap) { Heat::of(rows, today) } else { None };
+    let panels = if heat.is_none() { panels(metric.query.chart, rows, today) } else { Vec::new() };
     match heat {
-        Some(heat) => chart::grid(paper, &heat),
-        None if panels.is_empty() => table(paper, rows),
-        None => draw(paper, figure, &panels),
+        Some(heat) => chart::grid(canvas, &heat),
+        None if panels.is_empty() => table(canvas, rows),
+        None => chart::panels(canvas, &panels),
     }
 }
 
-fn draw(paper: &mut Paper, figure: &Figure, panels: &[Panel]) {
-    chart::panels(paper, figure.query.chart, panels);
+/// Says why there are no rows.
+fn problem(canvas: &mut TextCanvas, outcome: Outcome<'_>) {
+    match outcome {
+        Outcome::Rows(_) => {}
+        Outcome::NoOrganizations => canvas.wrap(TextStyle::Faint, 0, NO_ORGANIZATIONS),
+        Outcome::Failed(error) => failure(canvas, error),
+    }
 }
 
-fn failure(paper: &mut Paper, error: &Error) {
-    paper.wrap(Ink::Down, 2, &format!("could not be made: {}", error.message()));
+fn failure(canvas: &mut TextCanvas, error: &Error) {
+    canvas.wrap(TextStyle::Down, 2, &format!("The query failed: {}", error.message()));
 }
 
-fn table(paper: &mut Paper, rows: &Rows) {
+fn table(canvas: &mut TextCanvas, rows: &Rows) {
     if rows.is_empty() {
-        paper.say(Ink::Faint, "no rows yet");
+        canvas.styled_line(TextStyle::Faint, "no rows yet");
         return;
     }
     let shares: Vec<bool> = rows.columns.iter().map(Column::is_share).collect();
-    let names = rows.columns.iter().map(|column| super::words::label(&column.name)).collect();
-    let mut cells: Vec<Vec<String>> = vec![names];
-    for row in 0..rows.len().min(ROWS) {
-        let shown = |(column, share): (&Column, &bool)| column.values.get(row).unwrap_or(&Value::Nothing).shown(*share);
-        cells.push(rows.columns.iter().zip(&shares).map(shown).collect());
+    let mut cells: Vec<Vec<String>> = vec![rows.columns.iter().map(|column| labels::column(&column.name)).collect()];
+    for row in 0..rows.len().min(MAX_ROWS) {
+        cells.push(rows.columns.iter().zip(&shares).map(|(column, share)| column.display(row, *share)).collect());
     }
     let right: Vec<bool> = rows.columns.iter().map(Column::is_numeric).collect();
-    let (lines, left_out) = columns(&cells, &right, LONGEST, paper.width);
-    for (at, line) in lines.iter().enumerate() {
-        if at == 0 { paper.say(Ink::Faint, line) } else { paper.line(line) }
-    }
-    chart::left(paper, left_out, rows.len() - rows.len().min(ROWS), "more row");
+    let omitted = aligned(canvas, &cells, &right);
+    chart::omitted(canvas, omitted, rows.len() - rows.len().min(MAX_ROWS), "more row");
 }
 
-fn freshness(paper: &mut Paper, report: &Report) {
+fn freshness(canvas: &mut TextCanvas, report: &Report) {
     for lake in &report.lakes {
         if report.lakes.len() > 1 {
-            paper.say(Ink::Faint, &lake.instance);
+            canvas.styled_line(TextStyle::Faint, &lake.instance);
         }
-        tables(paper, report, lake);
+        tables(canvas, report, lake);
     }
 }
 
-fn tables(paper: &mut Paper, report: &Report, lake: &LakeState) {
-    let head = ["Table", "Rows", "Age", "Complete up to", "Version"].map(str::to_owned).to_vec();
-    let mut cells = vec![head];
+fn tables(canvas: &mut TextCanvas, report: &Report, lake: &LakeState) {
+    let heading = ["Table", "Rows", "Age", "Complete up to", "Version"].map(str::to_owned).to_vec();
+    let mut cells = vec![heading];
     for table in &lake.tables {
-        let nothing = || "–".to_owned();
+        let missing = || MISSING.to_owned();
         cells.push(vec![
             table.name.clone(),
-            i64::try_from(table.rows).map_or_else(|_| table.rows.to_string(), whole),
-            table.watermark.map_or_else(nothing, |watermark| age((report.made_at - watermark).num_seconds())),
-            table.watermark.map_or_else(nothing, moment),
+            count(usize::try_from(table.rows).unwrap_or(usize::MAX)),
+            table.watermark.map_or_else(missing, |watermark| age((report.made_at - watermark).num_seconds())),
+            table.watermark.map_or_else(missing, timestamp),
             table.version.to_string(),
         ]);
     }
-    let (lines, _) = columns(&cells, &[false, true, true, false, true], LONGEST, paper.width);
-    for (at, line) in lines.iter().enumerate() {
-        if at == 0 { paper.say(Ink::Faint, line) } else { paper.line(line) }
+    aligned(canvas, &cells, &[false, true, true, false, true]);
+}
+
+/// Draws cells in columns. Returns the number of columns that do not fit.
+fn aligned(canvas: &mut TextCanvas, cells: &[Vec<String>], right: &[bool]) -> usize {
+    let (lines, omitted) = columns(cells, right, MAX_CELL, canvas.width);
+    for (index, line) in lines.iter().enumerate() {
+        if index == 0 { canvas.styled_line(TextStyle::Faint, line) } else { canvas.line(line) }
     }
+    omitted
 }

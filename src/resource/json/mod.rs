@@ -1,9 +1,10 @@
-//! A page's JSON to typed rows, without a tree of values in between: strings are borrowed if they hold no escapes,
-//! metadata stays raw.
+//! Parses a page's JSON into typed rows.
 //!
-//! Unknown fields are ignored and missing ones are null. A page that has the types of the contract is read in one
-//! step. Any other page is taken apart: a field of another type becomes null and is counted, and a row is set aside
-//! only if its id cannot be read.
+//! No tree of JSON values is built: strings without escapes are borrowed, and metadata stays raw JSON. Unknown fields
+//! are ignored, and missing fields are null.
+//!
+//! A page whose types match the contract is parsed in one step. Any other page is repaired row by row: a field of the
+//! wrong type becomes null and is counted, and a row is rejected only if its id cannot be read.
 
 mod repair;
 mod scan;
@@ -20,71 +21,71 @@ use serde_json::value::RawValue;
 use crate::api::RowKey;
 pub use repair::{FieldTypes, OddField};
 
-/// The moments that a time may stand for, Unix milliseconds: the range of calendar dates.
+/// The valid range of times, in Unix milliseconds: the range of calendar dates.
 const CALENDAR: RangeInclusive<i64> = -8_210_000_000_000_000..=8_210_000_000_000_000;
 
-/// A row that could not be read.
+/// A rejected row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
-    /// What it is called: its id, or a hash of it.
+    /// The row's id, or a hash of the row if it has no readable id.
     pub name: String,
-    /// The fields of it that have a column.
+    /// The row's JSON, reduced to the fields that have a column.
     pub raw: String,
-    /// Why it could not be read; never a value of it.
+    /// Why the row could not be read. Never includes a value.
     pub reason: String,
-    /// Its place in the page.
+    /// The row's position in the page, from 0.
     pub at: usize,
-    /// Its key, if it has an id.
+    /// The row's key; `None` if it has no readable id.
     pub key: Option<RowKey>,
 }
 
 impl Rejected {
-    /// What tells the row from others.
+    /// Returns the row's id, or a hash of the row if it has no readable id.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// A row that was read, with fields of another type than the contract promises, which are null now.
+/// A row that was kept, but with some fields set to null because they had the wrong type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddRow {
     /// The row's id.
     pub id: String,
-    /// The row as it was read.
+    /// The row's JSON after the repair.
     pub raw: String,
-    /// The fields that are null now.
+    /// The fields that were set to null.
     pub fields: Vec<OddField>,
 }
 
-/// The rows of one page, and what of it is not as it should be.
+/// The rows of one page.
 #[derive(Debug)]
 pub struct Rows<R> {
     /// The rows, in the order of the page.
     pub rows: Vec<R>,
-    /// How many rows the server says the whole listing has.
+    /// The number of rows in the whole listing, as stated by the server.
     pub total_count: Option<u64>,
-    /// Whether the page was `null` instead of a list.
+    /// Whether the page held `null` instead of a list.
     pub is_null: bool,
 }
 
-/// A page whose rows do not all have the types of the contract, made fit to be read by [`read_page`].
+/// A page that did not match the types of the contract, repaired so that [`read_page`] accepts it.
 #[derive(Debug, Default)]
 pub struct RepairedPage {
     /// The rows that can be read, as a JSON array.
     pub body: String,
-    /// Rows set aside.
+    /// Rejected rows.
     pub rejected: Vec<Rejected>,
-    /// Rows of which fields are null now.
+    /// Rows with fields that were set to null.
     pub odd: Vec<OddRow>,
-    /// How many rows the server says the whole listing has.
+    /// The number of rows in the whole listing, as stated by the server.
     pub total_count: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "R: Deserialize<'de>"))]
 struct Envelope<R> {
-    // Without a default: an object without `data` is not a list.
+    // No `default`: an object without `data` is not a list.
     #[serde(deserialize_with = "null_or_list")]
     data: Option<Vec<R>>,
     #[serde(default, deserialize_with = "integer")]
@@ -95,13 +96,13 @@ fn null_or_list<'de, R: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D)
     Option::deserialize(deserializer)
 }
 
-/// Reads a page whose rows all have the types of the contract: a bare array, or an envelope of `data` and
+/// Parses a page whose rows all match the types of the contract. The page is an array, or an object with `data` and
 /// `total_count`.
 ///
 /// # Errors
-/// What is wrong with it; never a value of it.
+/// Returns what is wrong with the page. The text never includes a value.
 pub fn read_page<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<Rows<R>, String> {
-    // Checked once for the whole page instead of once for each text.
+    // UTF-8 is validated once for the whole page instead of once per string.
     let body = std::str::from_utf8(body).map_err(|error| format!("not UTF-8: {error}"))?;
     if !body.trim_start().starts_with('{') {
         let rows: Option<Vec<R>> = serde_json::from_str(body).map_err(|error| not_a_list(&error))?;
@@ -118,11 +119,10 @@ pub fn read_page<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<Rows<R>, Stri
     }
 }
 
-/// Repairs a page that [`read_page`] refuses. `is_readable` says whether a row's JSON can be read; rows that can are
-/// taken as they are.
+/// Repairs a page that [`read_page`] refuses. Rows for whose JSON `is_readable` returns true are kept unchanged.
 ///
 /// # Errors
-/// What is wrong with it, if it is not a list; never a value of it.
+/// Returns what is wrong with the page if it is not a list. The text never includes a value.
 pub fn repair_page(
     body: &[u8],
     shape: &FieldTypes,
@@ -154,7 +154,7 @@ impl RepairedPage {
             return;
         }
         let Some(row) = repair::repair(raw, &[shape]) else {
-            let reason = format!("{} where an object belongs", scan::type_name(raw));
+            let reason = format!("row is {}, expected an object", scan::type_name(raw));
             self.rejected.push(Rejected { name: hashed(raw), raw: "{}".to_owned(), reason, at, key: None });
             return;
         };
@@ -167,7 +167,7 @@ impl RepairedPage {
             }
             Ok(id) => {
                 let key = Some(RowKey { id: id.clone(), created_at: None });
-                let reason = "it cannot be read, even without the fields that are of another type".to_owned();
+                let reason = "row cannot be read, even without the fields of the wrong type".to_owned();
                 self.rejected.push(Rejected { name: id, raw: row.json, reason, at, key });
             }
             Err(reason) => {
@@ -185,7 +185,7 @@ impl RepairedPage {
     }
 }
 
-/// Returns the id of a row that is an object, or why it has none.
+/// Returns the id of the object `raw`, or the reason why it has no readable id.
 fn id_of(raw: &str) -> Result<String, String> {
     let members = scan::members(raw).unwrap_or_default();
     let id = members.iter().rev().find(|(name, _)| name == "id").map(|(_, value)| *value);
@@ -193,14 +193,15 @@ fn id_of(raw: &str) -> Result<String, String> {
         None => Err("id is missing".to_owned()),
         Some((id, None)) => Err(format!("id is {}", scan::type_name(id))),
         Some((_, Some((id, is_broken)))) if is_broken || id.is_empty() => {
-            Err(format!("id is {}", if is_broken { "not a text" } else { "empty" }))
+            Err(format!("id is {}", if is_broken { "not valid Unicode" } else { "empty" }))
         }
         Some((_, Some((id, _)))) => Ok(id.into_owned()),
     }
 }
 
-/// Returns a row's JSON with nothing in it but the fields that have a column in one of the tables: without private
-/// metadata, tokens and URLs that let their holder in. What is not an object becomes an empty one.
+/// Returns the row's JSON, reduced to the fields that have a column in some table.
+///
+/// This removes private metadata, tokens and URLs that grant access. If `raw` is not an object, returns `{}`.
 #[must_use]
 pub(crate) fn storable(raw: &str) -> String {
     let is_json = serde_json::from_str::<&RawValue>(raw).is_ok();
@@ -208,9 +209,9 @@ pub(crate) fn storable(raw: &str) -> String {
     repaired.map_or_else(|| "{}".to_owned(), |row| row.json)
 }
 
-/// A name for a row that has no id: the same for the same text, and nothing of it can be read there.
+/// Returns a name for a row that has no readable id: a hash, which is stable and does not reveal the row.
 fn hashed(text: &str) -> String {
-    // FNV-1a: this name is stored, so it must not depend on the compiler's version.
+    // FNV-1a, because the name is stored and must not depend on the compiler's version.
     let hash = |seed: u64| text.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     format!("hash:{:016x}", hash(0xcbf2_9ce4_8422_2325))
 }
@@ -231,54 +232,54 @@ fn escape_controls(body: &str) -> Option<String> {
     found.then_some(out)
 }
 
-/// Says why a body is not a list, without any value of it: serde repeats what it found.
+/// Describes why a body is not a list. serde's own message for wrong data is not used, because it includes values.
 fn not_a_list(error: &serde_json::Error) -> String {
     match error.classify() {
-        Category::Data => format!("not a list of objects as the contract says (line {})", error.line()),
+        Category::Data => format!("not a list of objects as in Clerk's contract (line {})", error.line()),
         Category::Syntax | Category::Eof | Category::Io => format!("not JSON: {error}"),
     }
 }
 
-/// A required id: text that is not empty.
+/// Deserializes a required id: a string that is not empty.
 ///
 /// # Errors
-/// If it is neither.
+/// Returns an error if the value is not a string, or is empty.
 pub fn id<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, str>, D::Error> {
     let Text(text) = Text::deserialize(deserializer)?;
     if text.is_empty() { Err(D::Error::invalid_value(Unexpected::Str(""), &"an id")) } else { Ok(text) }
 }
 
-/// Optional text, borrowed if the JSON allows it.
+/// Deserializes an optional string. It is borrowed if it holds no escapes.
 ///
 /// # Errors
-/// If it is there and not text.
+/// Returns an error if the value is neither null nor a string.
 pub fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
     Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|Text(text)| text))
 }
 
-/// An optional whole number, be it written as `7` or as `7.0`.
+/// Deserializes an optional whole number, written as `7` or as `7.0`.
 ///
 /// # Errors
-/// If it is there and not a whole number.
+/// Returns an error if the value is neither null nor a whole number.
 pub fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     Ok(Option::<Whole>::deserialize(deserializer)?.map(|Whole(number)| number))
 }
 
-/// An optional moment in Unix milliseconds.
+/// Deserializes an optional time in Unix milliseconds.
 ///
 /// # Errors
-/// If it is there and not a whole number, or beyond the calendar.
+/// Returns an error if the value is neither null nor a whole number, or is outside of the calendar range.
 pub fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     match integer(deserializer)? {
         Some(millis) if !CALENDAR.contains(&millis) => {
-            Err(D::Error::invalid_value(Unexpected::Signed(millis), &"a moment in Unix milliseconds"))
+            Err(D::Error::invalid_value(Unexpected::Signed(millis), &"a time in Unix milliseconds"))
         }
         millis => Ok(millis),
     }
 }
 
-/// Returns the whole number that `number` is, or `None` if it has a fraction or is too large.
-#[expect(clippy::cast_possible_truncation, reason = "it is whole, and its size has been checked")]
+/// Converts `number` to an integer. Returns `None` if it has a fraction or is too large.
+#[expect(clippy::cast_possible_truncation, reason = "the number is whole and within range")]
 fn whole(number: f64) -> Option<i64> {
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     (number.fract() == 0.0 && number.abs() < BEYOND).then_some(number as i64)
@@ -312,7 +313,7 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-/// Text that borrows from the JSON unless an escape forces a copy (serde's own `Cow` always copies inside `Option`).
+/// A string that borrows from the JSON unless an escape forces a copy. serde's own `Cow` always copies in an `Option`.
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {

@@ -1,7 +1,7 @@
-//! Rows whose JSON does not have the types that the contract promises, made fit to be read.
+//! Repairs rows whose JSON does not match the types of the contract.
 //!
-//! A repaired row holds the fields that have a column and nothing else: whatever must never be stored (private
-//! metadata, tokens, redirect URLs) is left out because nobody asks for it. A field of another type becomes null.
+//! A repaired row holds only the fields that have a column. Data that must never be stored (private metadata, tokens,
+//! redirect URLs) has no column and is dropped. A field of the wrong type becomes null.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scan;
 
-/// The fields of an object, by the JSON type that each of them must have. Every one of them may be null or missing.
+/// The fields of an object, grouped by the JSON type that they must have. Every field may be null or missing.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldTypes {
     /// Strings.
@@ -21,7 +21,7 @@ pub struct FieldTypes {
     pub integers: &'static [&'static str],
     /// Times, in Unix milliseconds.
     pub times: &'static [&'static str],
-    /// JSON of any type, kept as text.
+    /// JSON of any type, kept as raw text.
     pub json: &'static [&'static str],
     /// Objects.
     pub objects: &'static [(&'static str, &'static Self)],
@@ -30,20 +30,20 @@ pub struct FieldTypes {
 }
 
 impl FieldTypes {
-    /// A shape without fields, for shapes to be written by what they have.
+    /// No fields. Used as the base in struct update syntax.
     pub const EMPTY: Self =
         Self { text: &[], flags: &[], integers: &[], times: &[], json: &[], objects: &[], lists: &[] };
 
-    fn scalars(&self) -> impl Iterator<Item = (&'static str, Kind)> + use<> {
-        let of = |names: &'static [&'static str], kind| names.iter().map(move |name| (*name, kind));
-        of(self.text, Kind::Text)
-            .chain(of(self.flags, Kind::Flag))
-            .chain(of(self.integers, Kind::Integer))
-            .chain(of(self.times, Kind::Time))
-            .chain(of(self.json, Kind::Json))
+    fn scalars(&self) -> impl Iterator<Item = (&'static str, ScalarType)> + use<> {
+        let of = |names: &'static [&'static str], scalar| names.iter().map(move |name| (*name, scalar));
+        of(self.text, ScalarType::Text)
+            .chain(of(self.flags, ScalarType::Flag))
+            .chain(of(self.integers, ScalarType::Integer))
+            .chain(of(self.times, ScalarType::Time))
+            .chain(of(self.json, ScalarType::Json))
     }
 
-    /// The names of all fields, sorted.
+    /// Returns the names of all fields, sorted.
     #[cfg(test)]
     pub(in crate::resource) fn sorted_names(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = self.names().collect();
@@ -58,7 +58,7 @@ impl FieldTypes {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum ScalarType {
     Text,
     Flag,
     Integer,
@@ -66,7 +66,8 @@ enum Kind {
     Json,
 }
 
-impl Kind {
+impl ScalarType {
+    /// Returns the type in words, as in [`OddField::expected`].
     fn expected(self) -> &'static str {
         match self {
             Self::Text => "a string",
@@ -77,7 +78,7 @@ impl Kind {
         }
     }
 
-    /// Returns `raw` as a strict parser takes it, or `None` if it is of another type.
+    /// Returns `raw` in a form that a strict parser accepts, or `None` if it has the wrong type.
     fn read(self, raw: &str) -> Option<Cow<'_, str>> {
         if raw == "null" {
             return Some(Cow::Borrowed(raw));
@@ -98,7 +99,7 @@ impl Kind {
     }
 }
 
-/// Returns the whole number that `raw` stands for, be it written as `7`, `7.0` or `0.7e1`.
+/// Parses a whole number, written as `7`, `7.0` or `0.7e1`. Returns `None` if `raw` is not one.
 fn whole_number(raw: &str) -> Option<i64> {
     if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         return None;
@@ -106,38 +107,38 @@ fn whole_number(raw: &str) -> Option<i64> {
     raw.parse().ok().or_else(|| super::whole(raw.parse().ok()?))
 }
 
-/// A field whose value has another type than the contract promises.
+/// A field whose value had the wrong type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OddField {
-    /// The field, such as `locked` or `email_addresses[].verification`. A name that ends with `[]` is an element of
-    /// a list.
+    /// Path of the field, such as `locked` or `email_addresses[].verification`. A path that ends with `[]` stands for
+    /// an element of a list.
     pub field: String,
-    /// What belongs there, such as "a boolean".
+    /// The expected type, such as "a boolean".
     pub expected: Cow<'static, str>,
-    /// What was there, such as "a string": never the value.
+    /// The type that was found, such as "a string". Never the value.
     pub found: Cow<'static, str>,
 }
 
-/// An object, repaired.
+/// A repaired object.
 #[derive(Debug, Default)]
 pub(super) struct Repaired {
-    /// The object's JSON, without what has no column.
+    /// The object's JSON, reduced to the fields that have a column.
     pub json: String,
-    /// Fields that are null now, each once.
+    /// The fields that were set to null, each listed once.
     pub odd: Vec<OddField>,
 }
 
-/// Repairs the object `raw`; `None` if it is not an object.
+/// Repairs the object `raw`. Returns `None` if it is not an object.
 pub(super) fn repair(raw: &str, shapes: &[&FieldTypes]) -> Option<Repaired> {
     let mut repaired = Repaired::default();
-    repaired.object(raw, shapes, "")?;
+    repaired.push_object(raw, shapes, "")?;
     repaired.odd.sort();
     repaired.odd.dedup();
     Some(repaired)
 }
 
 impl Repaired {
-    fn object(&mut self, raw: &str, shapes: &[&FieldTypes], path: &str) -> Option<()> {
+    fn push_object(&mut self, raw: &str, shapes: &[&FieldTypes], path: &str) -> Option<()> {
         let mut members: HashMap<Cow<'_, str>, &str> = HashMap::new();
         for (name, value) in scan::members(raw)? {
             if shapes.iter().any(|shape| shape.names().any(|known| known == name)) {
@@ -147,30 +148,30 @@ impl Repaired {
         self.json.push('{');
         let start = self.json.len();
         for shape in shapes {
-            for (name, kind) in shape.scalars() {
+            for (name, scalar) in shape.scalars() {
                 let Some(value) = members.remove(name) else { continue };
-                self.name(name, start);
-                match kind.read(value) {
+                self.push_name(name, start);
+                match scalar.read(value) {
                     Some(value) => self.json.push_str(&value),
-                    None => self.odd(format!("{path}{name}"), kind.expected(), value),
+                    None => self.push_null(format!("{path}{name}"), scalar.expected(), value),
                 }
             }
             for (name, of) in shape.objects {
                 let Some(value) = members.remove(*name) else { continue };
-                self.name(name, start);
-                self.nested(value, of, &format!("{path}{name}"), "an object");
+                self.push_name(name, start);
+                self.push_nested(value, of, &format!("{path}{name}"), "an object");
             }
             for (name, of) in shape.lists {
                 let Some(value) = members.remove(*name) else { continue };
-                self.name(name, start);
-                self.list(value, of, &format!("{path}{name}"));
+                self.push_name(name, start);
+                self.push_list(value, of, &format!("{path}{name}"));
             }
         }
         self.json.push('}');
         Some(())
     }
 
-    fn name(&mut self, name: &str, start: usize) {
+    fn push_name(&mut self, name: &str, start: usize) {
         if self.json.len() > start {
             self.json.push(',');
         }
@@ -179,12 +180,12 @@ impl Repaired {
         self.json.push_str("\":");
     }
 
-    fn odd(&mut self, field: String, expected: &'static str, value: &str) {
+    fn push_null(&mut self, field: String, expected: &'static str, value: &str) {
         self.json.push_str("null");
-        self.note(field, expected, value);
+        self.record(field, expected, value);
     }
 
-    fn note(&mut self, field: String, expected: &'static str, value: &str) {
+    fn record(&mut self, field: String, expected: &'static str, value: &str) {
         let is_numeric = matches!(expected, "a whole number" | "a time in Unix milliseconds");
         let found = match scan::type_name(value) {
             "a number" if is_numeric => "another number",
@@ -193,24 +194,24 @@ impl Repaired {
         self.odd.push(OddField { field, expected: expected.into(), found: found.into() });
     }
 
-    fn nested(&mut self, value: &str, shape: &FieldTypes, path: &str, expected: &'static str) {
+    fn push_nested(&mut self, value: &str, shape: &FieldTypes, path: &str, expected: &'static str) {
         if value == "null" {
             self.json.push_str(value);
         } else if value.starts_with('{') {
-            self.object(value, &[shape], &format!("{path}."));
+            self.push_object(value, &[shape], &format!("{path}."));
         } else {
-            self.odd(path.to_owned(), expected, value);
+            self.push_null(path.to_owned(), expected, value);
         }
     }
 
-    /// A list of objects; an element that is none is left out.
-    fn list(&mut self, value: &str, shape: &FieldTypes, path: &str) {
+    /// Pushes a list of objects. Elements that are not objects are dropped.
+    fn push_list(&mut self, value: &str, shape: &FieldTypes, path: &str) {
         if value == "null" {
             self.json.push_str(value);
             return;
         }
         let Some(elements) = scan::elements(value) else {
-            return self.odd(path.to_owned(), "a list", value);
+            return self.push_null(path.to_owned(), "a list", value);
         };
         self.json.push('[');
         let start = self.json.len();
@@ -219,9 +220,9 @@ impl Repaired {
                 if self.json.len() > start {
                     self.json.push(',');
                 }
-                self.object(element, &[shape], &format!("{path}[]."));
+                self.push_object(element, &[shape], &format!("{path}[]."));
             } else {
-                self.note(format!("{path}[]"), "an object", element);
+                self.record(format!("{path}[]"), "an object", element);
             }
         }
         self.json.push(']');

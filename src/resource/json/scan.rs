@@ -1,11 +1,11 @@
-//! A scanner for JSON text whose grammar has been checked already.
+//! A scanner for JSON text that is known to be syntactically valid.
 //!
-//! It reads what a strict parser refuses although the grammar allows it: lone surrogates, objects of any depth,
-//! numbers of any size. It recurses nowhere and copies nothing that it need not copy.
+//! It accepts what the grammar allows but a strict parser refuses: lone surrogates, nesting of any depth, numbers of
+//! any size. It does not recurse, and copies only strings that contain escapes.
 
 use std::borrow::Cow;
 
-/// Returns the members of the object `raw`, in their order, or `None` if it is not an object.
+/// Returns the members of the object `raw` in their order, or `None` if it is not an object.
 pub(super) fn members(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     let mut members = Vec::new();
     let mut at = begin(raw, b'{')?;
@@ -20,7 +20,7 @@ pub(super) fn members(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     Some(members)
 }
 
-/// Returns the elements of the array `raw`, in their order, or `None` if it is not an array.
+/// Returns the elements of the array `raw` in their order, or `None` if it is not an array.
 pub(super) fn elements(raw: &str) -> Option<Vec<&str>> {
     let mut elements = Vec::new();
     let mut at = begin(raw, b'[')?;
@@ -32,8 +32,8 @@ pub(super) fn elements(raw: &str) -> Option<Vec<&str>> {
     Some(elements)
 }
 
-/// Returns the text of the string `raw`, with U+FFFD in the place of each lone surrogate, and whether there was
-/// one. Returns `None` if `raw` is not a string.
+/// Decodes the string `raw`. Returns its text, and whether it contained lone surrogates, which are replaced by U+FFFD.
+/// Returns `None` if `raw` is not a string.
 pub(super) fn text(raw: &str) -> Option<(Cow<'_, str>, bool)> {
     let inner = raw.trim().strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
@@ -65,7 +65,8 @@ pub(super) fn type_name(raw: &str) -> &'static str {
     }
 }
 
-/// Decodes the escape that `text` begins with: its character, `None` for a lone surrogate, and its length.
+/// Decodes the escape at the start of `text`. Returns its character (`None` for a lone surrogate) and its length in
+/// bytes. Returns `None` if the escape is incomplete.
 fn unescape(text: &str) -> Option<(Option<char>, usize)> {
     let simple = |c: char| Some((Some(c), 2));
     match text.as_bytes().get(1)? {
@@ -75,8 +76,8 @@ fn unescape(text: &str) -> Option<(Option<char>, usize)> {
         b'r' => simple('\r'),
         b't' => simple('\t'),
         b'u' => {
-            let first = unit(text)?;
-            let second = text.get(6..).and_then(unit);
+            let first = code_unit(text)?;
+            let second = text.get(6..).and_then(code_unit);
             match (first, second) {
                 (0xd800..=0xdbff, Some(second @ 0xdc00..=0xdfff)) => {
                     let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
@@ -85,24 +86,25 @@ fn unescape(text: &str) -> Option<(Option<char>, usize)> {
                 (code, _) => Some((char::from_u32(code), 6)),
             }
         }
-        // A quotation mark or a slash; anything else stands for itself.
+        // A quotation mark or a slash. Any other character stands for itself.
         _ => text[1..].chars().next().map(|c| (Some(c), 1 + c.len_utf8())),
     }
 }
 
-/// Returns the code unit of the `\uXXXX` that `text` begins with.
-fn unit(text: &str) -> Option<u32> {
+/// Returns the UTF-16 code unit of the `\uXXXX` at the start of `text`.
+fn code_unit(text: &str) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
 
-/// Returns where the content of the object or array begins.
+/// Returns the offset at which the content of the object or array begins.
 fn begin(raw: &str, opening: u8) -> Option<usize> {
     let at = skip(raw, 0, |byte| byte.is_ascii_whitespace());
     (raw.as_bytes().get(at) == Some(&opening)).then_some(at + 1)
 }
 
-/// Returns where the next member or element begins, `Some(None)` at the end, `None` if the text breaks off.
-#[expect(clippy::option_option, reason = "the end of the list is not the end of the text")]
+/// Returns the offset of the next member or element. Returns `Some(None)` at the end of the object or array, and `None`
+/// if the text is truncated.
+#[expect(clippy::option_option, reason = "the end of the list and truncated text are different results")]
 fn next(raw: &str, at: usize, closing: u8) -> Option<Option<usize>> {
     let at = skip(raw, at, |byte| byte.is_ascii_whitespace() || byte == b',');
     match raw.as_bytes().get(at)? {
@@ -116,7 +118,7 @@ fn skip(raw: &str, from: usize, skipped: impl Fn(u8) -> bool) -> usize {
     from + rest.iter().take_while(|byte| skipped(**byte)).count()
 }
 
-/// Returns where the value that begins at `at` ends, or `None` if the text breaks off.
+/// Returns the end offset of the value that begins at `at`, or `None` if the text is truncated.
 fn value_end(raw: &str, at: usize) -> Option<usize> {
     let bytes = raw.as_bytes();
     match bytes.get(at)? {
@@ -162,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_and_elements_are_found_whatever_is_in_them() {
+    fn members_and_elements_may_contain_any_value() {
         let raw = r#" { "a" : {"b":[1,{"}":"]"}]} , "\u0063":"x\"}" ,"d":1e999,"e":null} "#;
         let members = members(raw).unwrap();
         let members: Vec<_> = members.iter().map(|(name, value)| (name.as_ref(), *value)).collect();
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_breaks_off_is_refused() {
+    fn truncated_text_is_refused() {
         for raw in ["{", "[", "{\"a\"", "{\"a\":", "{\"a\":1", "[1,", "[\"", "[\"\\", "[[1]", "", "[,", "{\"\\u12\":1}"]
         {
             assert!(members(raw).is_none() && elements(raw).is_none(), "{raw}");

@@ -3,7 +3,7 @@ use serde::forward_to_deserialize_any;
 
 use super::*;
 
-/// The names of the fields that `T` reads, sorted.
+/// Returns the names of the fields that `T` deserializes, sorted.
 pub(in crate::resource) fn fields_of<'de, T: Deserialize<'de>>() -> Vec<&'static str> {
     struct Names<'n>(&'n mut Vec<&'static str>);
     impl<'de> Deserializer<'de> for Names<'_> {
@@ -16,7 +16,7 @@ pub(in crate::resource) fn fields_of<'de, T: Deserialize<'de>>() -> Vec<&'static
             _: V,
         ) -> Result<V::Value, ValueError> {
             self.0.extend(fields);
-            Err(ValueError::custom("only the names are asked for"))
+            Err(ValueError::custom("only the field names are needed"))
         }
 
         fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, ValueError> {
@@ -35,7 +35,7 @@ pub(in crate::resource) fn fields_of<'de, T: Deserialize<'de>>() -> Vec<&'static
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "only what is read of it is tested")]
+#[expect(dead_code, reason = "not every field is used by a test")]
 struct Row<'a> {
     #[serde(borrow, deserialize_with = "id")]
     id: Cow<'a, str>,
@@ -53,7 +53,7 @@ struct Row<'a> {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "only what is read of it is tested")]
+#[expect(dead_code, reason = "not every field is used by a test")]
 struct Part<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
@@ -62,7 +62,7 @@ struct Part<'a> {
 }
 
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "only what is read of it is tested")]
+#[expect(dead_code, reason = "not every field is used by a test")]
 struct Nested<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     status: Option<Cow<'a, str>>,
@@ -83,48 +83,48 @@ const PART: &FieldTypes = &FieldTypes { text: &["id"], objects: &[("nested", NES
 const NESTED: &FieldTypes = &FieldTypes { text: &["status"], ..FieldTypes::EMPTY };
 
 fn repaired(body: &str) -> RepairedPage {
-    assert!(read_page::<Row<'_>>(body.as_bytes()).is_err(), "nothing is to be repaired: {body}");
+    assert!(read_page::<Row<'_>>(body.as_bytes()).is_err(), "needs no repair: {body}");
     let page = repair_page(body.as_bytes(), ROW, |raw| serde_json::from_str::<Row<'_>>(raw).is_ok()).unwrap();
     read_page::<Row<'_>>(page.body.as_bytes()).unwrap();
     page
 }
 
-/// Repairs a page of one row: its body without the brackets, and the fields that are null now.
-fn one(row: &str) -> (String, Vec<String>) {
+/// Repairs a page of one row. Returns the row's JSON, and a description of the fields that were set to null.
+fn repaired_row(row: &str) -> (String, Vec<String>) {
     let page = repaired(&format!("[{row}]"));
     assert!(page.rejected.is_empty(), "{:?}", page.rejected);
     let odd = page.odd.into_iter().flat_map(|row| row.fields);
-    let odd = odd.map(|odd| format!("{}: {} where {} belongs", odd.field, odd.found, odd.expected)).collect();
+    let odd = odd.map(|odd| format!("{}: {}, expected {}", odd.field, odd.found, odd.expected)).collect();
     (page.body[1..page.body.len() - 1].to_owned(), odd)
 }
 
 #[test]
-fn a_field_of_another_type_becomes_null_and_is_named_with_both_types() {
+fn a_field_of_the_wrong_type_becomes_null_and_is_recorded_with_both_types() {
     for (value, json, odd) in [
-        (r#""name":7"#, r#""name":null"#, "name: a number where a string belongs"),
-        (r#""name":{"lang":"en"}"#, r#""name":null"#, "name: an object where a string belongs"),
-        (r#""flag":"true""#, r#""flag":null"#, "flag: a string where a boolean belongs"),
-        (r#""flag":0"#, r#""flag":null"#, "flag: a number where a boolean belongs"),
-        (r#""count":"3""#, r#""count":null"#, "count: a string where a whole number belongs"),
-        (r#""count":1.5"#, r#""count":null"#, "count: another number where a whole number belongs"),
-        (r#""count":1e999"#, r#""count":null"#, "count: another number where a whole number belongs"),
-        (r#""at":"yesterday""#, r#""at":null"#, "at: a string where a time in Unix milliseconds belongs"),
-        (r#""at":9223372036854775807"#, r#""at":null"#, "at: another number where a time in Unix milliseconds belongs"),
-        (r#""at":true"#, r#""at":null"#, "at: a boolean where a time in Unix milliseconds belongs"),
-        (r#""parts":{}"#, r#""parts":null"#, "parts: an object where a list belongs"),
-        (r#""parts":[null,{"id":"p"},7]"#, r#""parts":[{"id":"p"}]"#, "parts[]: a number where an object belongs"),
+        (r#""name":7"#, r#""name":null"#, "name: a number, expected a string"),
+        (r#""name":{"lang":"en"}"#, r#""name":null"#, "name: an object, expected a string"),
+        (r#""flag":"true""#, r#""flag":null"#, "flag: a string, expected a boolean"),
+        (r#""flag":0"#, r#""flag":null"#, "flag: a number, expected a boolean"),
+        (r#""count":"3""#, r#""count":null"#, "count: a string, expected a whole number"),
+        (r#""count":1.5"#, r#""count":null"#, "count: another number, expected a whole number"),
+        (r#""count":1e999"#, r#""count":null"#, "count: another number, expected a whole number"),
+        (r#""at":"yesterday""#, r#""at":null"#, "at: a string, expected a time in Unix milliseconds"),
+        (r#""at":9223372036854775807"#, r#""at":null"#, "at: another number, expected a time in Unix milliseconds"),
+        (r#""at":true"#, r#""at":null"#, "at: a boolean, expected a time in Unix milliseconds"),
+        (r#""parts":{}"#, r#""parts":null"#, "parts: an object, expected a list"),
+        (r#""parts":[null,{"id":"p"},7]"#, r#""parts":[{"id":"p"}]"#, "parts[]: a number, expected an object"),
         (
             r#""parts":[{"nested":"verified"},{"nested":null},{"nested":"verified"}]"#,
             r#""parts":[{"nested":null},{"nested":null},{"nested":null}]"#,
-            "parts[].nested: a string where an object belongs",
+            "parts[].nested: a string, expected an object",
         ),
         (
             r#""parts":[{"nested":{"status":[]}}]"#,
             r#""parts":[{"nested":{"status":null}}]"#,
-            "parts[].nested.status: an array where a string belongs",
+            "parts[].nested.status: an array, expected a string",
         ),
     ] {
-        let (row, found) = one(&format!(r#"{{"id":"a",{value}}}"#));
+        let (row, found) = repaired_row(&format!(r#"{{"id":"a",{value}}}"#));
         assert_eq!(row, format!(r#"{{"id":"a",{json}}}"#));
         assert_eq!(found.first().map(String::as_str), Some(odd), "{found:?}");
     }
@@ -137,18 +137,19 @@ fn whole_numbers_may_be_written_as_floats() {
     let rows: Vec<_> = page.rows.iter().map(|row| (row.at, row.count)).collect();
     assert_eq!(rows, [(Some(1_700_000_000_000), Some(7)), (Some(1_700_000_000_000), None)]);
     assert_eq!(page.total_count, Some(2));
-    let (row, odd) = one(r#"{"id":"a","at":1.7e12,"count":-7.0,"flag":"x"}"#);
+    let (row, odd) = repaired_row(r#"{"id":"a","at":1.7e12,"count":-7.0,"flag":"x"}"#);
     assert_eq!(row, r#"{"id":"a","flag":null,"count":-7,"at":1700000000000}"#);
     assert_eq!(odd.len(), 1);
 }
 
 #[test]
-fn a_row_that_a_strict_parser_refuses_keeps_its_text() {
-    let (row, odd) = one(r#"{"id":"a","name":"Zo\ud83d","secret":"\ud83d","metadata":{"n":1e999,"s":"\ud83d"}}"#);
+fn text_that_a_strict_parser_refuses_is_kept() {
+    let (row, odd) =
+        repaired_row(r#"{"id":"a","name":"Zo\ud83d","secret":"\ud83d","metadata":{"n":1e999,"s":"\ud83d"}}"#);
     assert_eq!(row, "{\"id\":\"a\",\"name\":\"Zo\u{fffd}\",\"metadata\":{\"n\":1e999,\"s\":\"\\ud83d\"}}");
     assert!(odd.is_empty());
-    // The last of several members of one name counts.
-    assert_eq!(one(r#"{"id":"b","name":"x","id":"a","name":"y"}"#).0, r#"{"id":"a","name":"y"}"#);
+    // If a name occurs several times, the last member wins.
+    assert_eq!(repaired_row(r#"{"id":"b","name":"x","id":"a","name":"y"}"#).0, r#"{"id":"a","name":"y"}"#);
 }
 
 #[test]
@@ -157,12 +158,12 @@ fn metadata_of_any_depth_is_kept() {
     let body = format!(r#"[{{"id":"a","metadata":{deep},"private":{deep}}}]"#);
     let page = read_page::<Row<'_>>(body.as_bytes()).unwrap();
     assert_eq!(page.rows[0].metadata.map(RawValue::get), Some(deep.as_str()));
-    let (row, _) = one(&format!(r#"{{"id":"a","flag":1,"metadata":{deep},"private":{deep}}}"#));
+    let (row, _) = repaired_row(&format!(r#"{{"id":"a","flag":1,"metadata":{deep},"private":{deep}}}"#));
     assert_eq!(row, format!(r#"{{"id":"a","flag":null,"metadata":{deep}}}"#));
 }
 
 #[test]
-fn a_row_is_set_aside_only_if_its_id_cannot_be_read_and_says_why_without_a_value() {
+fn only_a_row_without_a_readable_id_is_rejected_and_the_reason_contains_no_value() {
     let body = r#"[{"id":"a","name":"x\"y","new":[1]},{"name":"alice"},{"id":"","at":1},{"id":7,"secret":"s"},
         {"id":"\ud83d"},"bob",null,{"id":"b","at":"1"},{"id":"d","at":1700000000000,"name":null}]"#;
     let page = repaired(body);
@@ -176,9 +177,9 @@ fn a_row_is_set_aside_only_if_its_id_cannot_be_read_and_says_why_without_a_value
             (1, "id is missing", r#"{"name":"alice"}"#),
             (2, "id is empty", r#"{"id":"","at":1}"#),
             (3, "id is a number", r#"{"id":null}"#),
-            (4, "id is not a text", "{\"id\":\"\u{fffd}\"}"),
-            (5, "a string where an object belongs", "{}"),
-            (6, "null where an object belongs", "{}"),
+            (4, "id is not valid Unicode", "{\"id\":\"\u{fffd}\"}"),
+            (5, "row is a string, expected an object", "{}"),
+            (6, "row is null, expected an object", "{}"),
         ]
     );
     let names: std::collections::BTreeSet<_> = page.rejected.iter().map(Rejected::name).collect();
@@ -190,7 +191,7 @@ fn a_row_is_set_aside_only_if_its_id_cannot_be_read_and_says_why_without_a_value
 }
 
 #[test]
-fn only_fields_with_a_column_are_stored_of_a_row() {
+fn only_fields_with_a_column_are_stored() {
     let raw = r#"{"id":"u","private_metadata":{"ssn":"S"},"password_digest":"S","url":"S","public_metadata":{"url":"kept",
         "private_metadata":"kept"},"email_addresses":[{"id":"e","verification":{"status":"verified","token":"S",
         "external_verification_redirect_url":"S"}}],"locked":"S","first_name":"\ud83d","created_at":7}"#;
@@ -221,7 +222,7 @@ fn an_empty_list_may_be_null() {
 }
 
 #[test]
-fn control_characters_and_bytes_that_are_not_utf_8_do_not_cost_a_page() {
+fn a_page_with_control_characters_or_invalid_utf_8_is_repaired() {
     let page = repaired("[{\"id\":\"a\",\"name\":\"one\ntwo\\\\\"},{\"id\":\"b\"}]");
     assert_eq!(page.body, "[{\"id\":\"a\",\"name\":\"one\\u000atwo\\\\\"},{\"id\":\"b\"}]");
     let body = b"\xef\xbb\xbf[{\"id\":\"a\",\"name\":\"\xff\"}]";
@@ -230,7 +231,7 @@ fn control_characters_and_bytes_that_are_not_utf_8_do_not_cost_a_page() {
 }
 
 #[test]
-fn what_is_no_list_is_refused_without_a_value_of_it() {
+fn a_body_that_is_not_a_list_is_refused_and_the_error_contains_no_value() {
     for body in [
         "",
         "[",

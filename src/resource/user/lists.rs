@@ -1,4 +1,4 @@
-//! What a user has several of: e-mail addresses, phone numbers, accounts elsewhere.
+//! The lists of a user: e-mail addresses, phone numbers and external accounts.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::resource::json::{FieldTypes, millis, text};
 use crate::table::Column;
 
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the fields are Clerk's")]
+#[expect(clippy::struct_field_names, reason = "the field names are Clerk's")]
 pub(super) struct EmailAddress<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     pub(super) id: Option<Cow<'a, str>>,
@@ -24,7 +24,7 @@ pub(super) struct EmailAddress<'a> {
 }
 
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the fields are Clerk's")]
+#[expect(clippy::struct_field_names, reason = "the field names are Clerk's")]
 pub(super) struct PhoneNumber<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
@@ -81,9 +81,10 @@ struct AccountVerification<'a> {
 }
 
 impl ExternalAccount<'_> {
-    /// The provider, by the one name that all of Clerk's shapes come to: `provider` without the prefix `oauth_`. An
-    /// account of the older shape has no `provider`; its `object` names it (`google_account`), or else the strategy
-    /// of its verification does (`oauth_google`).
+    /// Returns the provider, by the same name for all of Clerk's formats: `provider` without the prefix `oauth_`.
+    ///
+    /// An account in the older format has no `provider`. Its provider is taken from `object` (`google_account`), or
+    /// else from the strategy of its verification (`oauth_google`).
     fn provider(&self) -> Option<&str> {
         let strategy = || self.verification.as_ref()?.strategy.as_deref()?.strip_prefix("oauth_");
         let object = || self.object.as_deref()?.strip_suffix("_account").filter(|name| *name != "external");
@@ -91,7 +92,7 @@ impl ExternalAccount<'_> {
         provider.filter(|name| !name.is_empty()).or_else(object).or_else(strategy)
     }
 
-    /// The account's id at the provider, by whatever name.
+    /// Returns the user's id at the provider. Its field has a different name in the older formats.
     fn provider_user_id(&self) -> Option<&str> {
         self.provider_user_id.as_deref().or(self.google_id.as_deref()).or(self.facebook_id.as_deref())
     }
@@ -135,10 +136,14 @@ pub(super) fn email_addresses(rows: &[User<'_>]) -> Column {
     let all = || rows.iter().filter_map(|row| row.email_addresses.as_deref()).flatten();
     let children = [
         Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
-        Column::text("email_address", "Address.", all().map(|it| it.email_address.as_deref())),
-        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
-        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
-        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
+        Column::text("email_address", "E-mail address.", all().map(|it| it.email_address.as_deref())),
+        Column::text(
+            "verification_status",
+            "Status of the verification.",
+            all().map(|it| status(it.verification.as_ref())),
+        ),
+        Column::time("created_at", "When it was created.", all().map(|it| it.created_at)),
+        Column::time("updated_at", "When it was last changed.", all().map(|it| it.updated_at)),
     ];
     let lengths = rows.iter().map(|row| row.email_addresses.as_ref().map(Vec::len));
     Column::list("email_addresses", "All e-mail addresses (`email_addresses`).", lengths, &children)
@@ -148,16 +153,24 @@ pub(super) fn phone_numbers(rows: &[User<'_>]) -> Column {
     let all = || rows.iter().filter_map(|row| row.phone_numbers.as_deref()).flatten();
     let children = [
         Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
-        Column::text("phone_number", "Number.", all().map(|it| it.phone_number.as_deref())),
-        Column::text("verification_status", "Verification.", all().map(|it| status(it.verification.as_ref()))),
+        Column::text("phone_number", "Phone number.", all().map(|it| it.phone_number.as_deref())),
+        Column::text(
+            "verification_status",
+            "Status of the verification.",
+            all().map(|it| status(it.verification.as_ref())),
+        ),
         Column::flag(
             "reserved_for_second_factor",
-            "Only for the second factor.",
+            "Whether it is used for the second factor only.",
             all().map(|it| it.reserved_for_second_factor),
         ),
-        Column::flag("default_second_factor", "The usual second factor.", all().map(|it| it.default_second_factor)),
-        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
-        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
+        Column::flag(
+            "default_second_factor",
+            "Whether it is the default second factor.",
+            all().map(|it| it.default_second_factor),
+        ),
+        Column::time("created_at", "When it was created.", all().map(|it| it.created_at)),
+        Column::time("updated_at", "When it was last changed.", all().map(|it| it.updated_at)),
     ];
     let lengths = rows.iter().map(|row| row.phone_numbers.as_ref().map(Vec::len));
     Column::list("phone_numbers", "All phone numbers (`phone_numbers`).", lengths, &children)
@@ -168,19 +181,23 @@ pub(super) fn external_accounts(rows: &[User<'_>]) -> Column {
     let children = [
         Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
         Column::text("provider", "Provider, without the prefix `oauth_`.", all().map(ExternalAccount::provider)),
-        Column::text("provider_user_id", "Id there.", all().map(ExternalAccount::provider_user_id)),
-        Column::text("email_address", "Address there.", all().map(|it| it.email_address.as_deref())),
-        Column::text("username", "Name there.", all().map(|it| it.username.as_deref())),
+        Column::text(
+            "provider_user_id",
+            "The user's id at the provider.",
+            all().map(ExternalAccount::provider_user_id),
+        ),
+        Column::text("email_address", "E-mail address at the provider.", all().map(|it| it.email_address.as_deref())),
+        Column::text("username", "User name at the provider.", all().map(|it| it.username.as_deref())),
         Column::text(
             "verification_status",
-            "Verification.",
+            "Status of the verification.",
             all().map(|it| it.verification.as_ref()?.status.as_deref()),
         ),
-        Column::time("created_at", "Created.", all().map(|it| it.created_at)),
-        Column::time("updated_at", "Changed.", all().map(|it| it.updated_at)),
+        Column::time("created_at", "When it was created.", all().map(|it| it.created_at)),
+        Column::time("updated_at", "When it was last changed.", all().map(|it| it.updated_at)),
     ];
     let lengths = rows.iter().map(|row| row.external_accounts.as_ref().map(Vec::len));
-    Column::list("external_accounts", "All accounts elsewhere (`external_accounts`).", lengths, &children)
+    Column::list("external_accounts", "All accounts at external providers (`external_accounts`).", lengths, &children)
 }
 
 #[cfg(test)]
@@ -198,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_of_every_shape_come_to_one_provider() {
+    fn accounts_in_every_format_have_the_same_provider_name() {
         for (account, provider, id) in [
             (r#"{"provider":"google","provider_user_id":"1"}"#, Some("google"), Some("1")),
             (r#"{"provider":"oauth_google","provider_user_id":"1","google_id":"2"}"#, Some("google"), Some("1")),

@@ -1,7 +1,7 @@
 //! Users: `GET /v1/users` (schema `User` of the contract).
 //!
-//! `private_metadata` and password material are never read. What Clerk counts down by itself (the lockout's
-//! seconds, attempts left) is left out: it would make every row differ at every sync.
+//! `private_metadata` and password material are never read. Values that Clerk counts down (the remaining seconds of a
+//! lockout, the attempts left) are left out, because they would change rows at every sync.
 
 mod lists;
 
@@ -17,7 +17,7 @@ use super::{CursorList, ListedRow, Reading, Resource, decode_page, year};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
-/// Users, as they are now.
+/// Users, in their current state.
 pub static USERS: Resource = Resource {
     name: "users",
     table: TableSpec {
@@ -40,7 +40,7 @@ pub static USERS: Resource = Resource {
     reading: Reading::Cursor(USER_LIST),
 };
 
-/// The list of users.
+/// The list of users, `GET /v1/users`.
 pub const USER_LIST: CursorList = CursorList {
     path: "/users",
     count: "/users/count",
@@ -113,15 +113,16 @@ struct User<'a> {
 }
 
 impl User<'_> {
-    /// The primary e-mail address (Backend API, "Users"): the one whose id is `primary_email_address_id`;
-    /// where none matches, the first; where there are none, none.
+    /// Returns the primary e-mail address: the one whose id is `primary_email_address_id` (Backend API, "Users"), or
+    /// the first one if no id matches. `None` if the user has no e-mail address.
     fn primary_email(&self) -> Option<&EmailAddress<'_>> {
         let addresses = self.email_addresses.as_deref()?;
         let primary = self.primary_email_address_id.as_deref();
         addresses.iter().find(|address| primary.is_some() && address.id.as_deref() == primary).or(addresses.first())
     }
 
-    /// Whether the primary e-mail address is verified; unknown where it has no verification.
+    /// Returns whether the primary e-mail address is verified; `None` if there is no such address or it has no
+    /// verification.
     fn email_verified(&self) -> Option<bool> {
         self.primary_email()?.verification.as_ref().map(|it| it.status.as_deref() == Some("verified"))
     }
@@ -208,7 +209,7 @@ fn columns(rows: &[User<'_>]) -> Vec<Column> {
         ),
         Column::year(
             "created_year",
-            "The UTC year of `created_at`, 0 where it is not known; the partition.",
+            "UTC year of `created_at`, or 0 if it is unknown. Partition column.",
             rows.iter().map(|row| Some(year(row.created_at))),
         ),
     ]);
@@ -220,12 +221,12 @@ fn identity(rows: &[User<'_>]) -> Vec<Column> {
         Column::text("id", "Clerk's id of the user (`id`).", rows.iter().map(|row| Some(row.id.as_ref()))),
         Column::text(
             "email",
-            "Primary e-mail address: the one named by `primary_email_address_id`, else the first.",
+            "Primary e-mail address: the one with the id `primary_email_address_id`, or else the first.",
             rows.iter().map(|row| row.primary_email().and_then(|address| address.email_address.as_deref())),
         ),
         Column::flag(
             "email_verified",
-            "Whether the primary e-mail address is verified; null where it has no verification.",
+            "Whether the primary e-mail address is verified; NULL if it has no verification.",
             rows.iter().map(User::email_verified),
         ),
         Column::text("username", "User name (`username`).", rows.iter().map(|row| row.username.as_deref())),
@@ -233,14 +234,18 @@ fn identity(rows: &[User<'_>]) -> Vec<Column> {
         Column::text("last_name", "Last name (`last_name`).", rows.iter().map(|row| row.last_name.as_deref())),
         Column::text(
             "external_id",
-            "The id that the user has in your own system (`external_id`).",
+            "Id of the user in your own system (`external_id`).",
             rows.iter().map(|row| row.external_id.as_deref()),
         ),
         Column::text("locale", "Locale (`locale`).", rows.iter().map(|row| row.locale.as_deref())),
-        Column::text("image_url", "Profile image (`image_url`).", rows.iter().map(|row| row.image_url.as_deref())),
+        Column::text(
+            "image_url",
+            "URL of the profile image (`image_url`).",
+            rows.iter().map(|row| row.image_url.as_deref()),
+        ),
         Column::flag(
             "has_image",
-            "Whether the profile image is the user's own (`has_image`).",
+            "Whether the profile image is the user's own, not a generated avatar (`has_image`).",
             rows.iter().map(|row| row.has_image),
         ),
         Column::text(
@@ -255,7 +260,7 @@ fn identity(rows: &[User<'_>]) -> Vec<Column> {
         ),
         Column::text(
             "primary_web3_wallet_id",
-            "Id of the primary wallet (`primary_web3_wallet_id`).",
+            "Id of the primary Web3 wallet (`primary_web3_wallet_id`).",
             rows.iter().map(|row| row.primary_web3_wallet_id.as_deref()),
         ),
     ]
@@ -270,7 +275,7 @@ fn activity(rows: &[User<'_>]) -> Vec<Column> {
         ),
         Column::time(
             "last_active_at",
-            "A moment of the UTC day on which the user was last active: day precision (`last_active_at`).",
+            "When the user was last active. Only the UTC day is meaningful (`last_active_at`).",
             rows.iter().map(|row| row.last_active_at),
         ),
         Column::flag("banned", "Whether the user is banned (`banned`).", rows.iter().map(|row| row.banned)),
@@ -283,7 +288,7 @@ fn activity(rows: &[User<'_>]) -> Vec<Column> {
         Column::time("created_at", "When the user was created (`created_at`).", rows.iter().map(|row| row.created_at)),
         Column::time(
             "updated_at",
-            "When the user was last changed; activity alone need not move it (`updated_at`).",
+            "When the user was last changed. Activity alone does not always change it (`updated_at`).",
             rows.iter().map(|row| row.updated_at),
         ),
     ]
@@ -294,21 +299,21 @@ fn authentication(rows: &[User<'_>]) -> Vec<Column> {
     let time = |name, meaning, of: fn(&User<'_>) -> Option<i64>| Column::time(name, meaning, rows.iter().map(of));
     vec![
         flag("password_enabled", "Whether a password is set (`password_enabled`).", |row| row.password_enabled),
-        flag("two_factor_enabled", "Whether a second factor is on (`two_factor_enabled`).", |row| {
+        flag("two_factor_enabled", "Whether a second factor is enabled (`two_factor_enabled`).", |row| {
             row.two_factor_enabled
         }),
-        flag("totp_enabled", "Whether one-time codes are on (`totp_enabled`).", |row| row.totp_enabled),
-        flag("backup_code_enabled", "Whether backup codes are on (`backup_code_enabled`).", |row| {
+        flag("totp_enabled", "Whether time-based one-time codes are enabled (`totp_enabled`).", |row| row.totp_enabled),
+        flag("backup_code_enabled", "Whether backup codes are enabled (`backup_code_enabled`).", |row| {
             row.backup_code_enabled
         }),
-        time("mfa_enabled_at", "When a second factor was last switched on (`mfa_enabled_at`).", |row| {
-            row.mfa_enabled_at
+        time("mfa_enabled_at", "When a second factor was last enabled (`mfa_enabled_at`).", |row| row.mfa_enabled_at),
+        time("mfa_disabled_at", "When the second factor was last disabled (`mfa_disabled_at`).", |row| {
+            row.mfa_disabled_at
         }),
-        time("mfa_disabled_at", "When it was last switched off (`mfa_disabled_at`).", |row| row.mfa_disabled_at),
         time("password_last_updated_at", "When the password was last set (`password_last_updated_at`).", |row| {
             row.password_last_updated_at
         }),
-        flag("delete_self_enabled", "Whether the user may delete the account (`delete_self_enabled`).", |row| {
+        flag("delete_self_enabled", "Whether the user may delete their own account (`delete_self_enabled`).", |row| {
             row.delete_self_enabled
         }),
         flag(
@@ -318,13 +323,13 @@ fn authentication(rows: &[User<'_>]) -> Vec<Column> {
         ),
         Column::integer(
             "create_organizations_limit",
-            "How many organizations the user may create; 0 means no limit (`create_organizations_limit`).",
+            "Maximum number of organizations the user may create; 0 means no limit (`create_organizations_limit`).",
             rows.iter().map(|row| row.create_organizations_limit),
         ),
-        flag("bypass_client_trust", "Whether sign-ins skip the check of the device (`bypass_client_trust`).", |row| {
+        flag("bypass_client_trust", "Whether sign-ins skip the device check (`bypass_client_trust`).", |row| {
             row.bypass_client_trust
         }),
-        time("legal_accepted_at", "When the user accepted the terms (`legal_accepted_at`).", |row| {
+        time("legal_accepted_at", "When the user accepted the legal terms (`legal_accepted_at`).", |row| {
             row.legal_accepted_at
         }),
     ]
@@ -350,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_primary_email_is_the_named_one_else_the_first_else_none() {
+    fn the_primary_email_is_the_one_with_the_primary_id_or_the_first() {
         let got = emails(
             r#"[
             {"id":"a","primary_email_address_id":"2","email_addresses":[

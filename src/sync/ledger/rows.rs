@@ -1,4 +1,5 @@
-//! The ledger's rows: what the tables tell of, a part at a time, and which of it the ledger does not have yet.
+//! The rows of the ledger: reads the observed activity from the tables, part by part, and stages the rows that the
+//! ledger lacks. An observation is a day on which a user or a session shows activity.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,55 +12,55 @@ use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
 
 use super::days::{Days, day};
-use super::snapshots::{Snapshots, numbers, sql_day};
+use super::snapshots::{Snapshots, counts_by_day, sql_day};
 use super::unseen::{Unseen, unseen};
-use super::{Sources, Standing, stamped_from};
+use super::{LedgerState, Sources, stamped_from};
 use crate::error::{Error, Result};
 use crate::lake::{StagedRows, Table};
 use crate::query;
 use crate::resource::{ACTIVITY_DAYS, Activity, SESSIONS, USER_ACTIVITY, USERS, activity_columns};
-use crate::sync::derived::not_read;
+use crate::sync::derived::as_read_error;
 use crate::sync::requests::day_of;
 use crate::sync::run::Run;
 use crate::table::columns;
 
-/// So many times that the tables tell of a day are looked at together: what is held in memory.
-const MOST_AT_ONCE: i64 = 250_000;
+/// How many observations a part may have: this bounds the memory.
+const MAX_PER_PART: i64 = 250_000;
 
-/// Days that are closer than that are looked up together in the ledger.
-const NEAR: i32 = 7;
+/// Days with at most this distance are looked up in the ledger as one range.
+const MAX_GAP: i32 = 7;
 
 /// The first day that a row may have, 2000-01-01, in days since 1970.
 const FIRST_DAY: i32 = 10_957;
 
-/// The day after the last one that a row may have, 2099-12-31.
-const END_OF_DAYS: i32 = 47_482;
+/// The day after the last day that a row may have, 2099-12-31.
+const END_DAY: i32 = 47_482;
 
 /// A day in microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// What the rows that are looked at have in common. Moments are Unix microseconds.
+/// The rows to read. Times are Unix microseconds.
 pub(super) struct Scope {
-    /// Users active since then; none for all.
+    /// Reads users active since this time; `None` for all.
     users_active: Option<i64>,
-    /// Users written since then, too; none where all that were there before could be read.
+    /// Also reads users written since this time; `None` if no row was rejected before.
     users_written: Option<i64>,
-    /// Sessions written since then; none for all.
+    /// Reads sessions written since this time; `None` for all.
     sessions_written: Option<i64>,
 }
 
 impl Scope {
-    /// What may tell of days that the ledger lacks, where it has seen everything up to `since`.
+    /// Returns the rows that may show activity that the ledger lacks, if it has seen everything up to `since`.
     ///
-    /// Whoever was active after the ledger's last filling has a last day that is not before it. Only who could not be
-    /// read then may have an older one; and a session may be an old one that is seen for the first time.
-    pub(super) fn of(since: Option<DateTime<Utc>>, standing: &Standing, sources: &Sources) -> Self {
+    /// A user who was active after the last fill of the ledger has a last active day on or after that time. Only a user
+    /// whose row was rejected then may have an older one. A session may be old but seen for the first time.
+    pub(super) fn of(since: Option<DateTime<Utc>>, state: &LedgerState, sources: &Sources) -> Self {
         let since = since.zip(sources.users_at).map(|(since, at)| day_of(since.min(at)).timestamp_micros());
         let users_written = sources.users_commits.as_deref().and_then(stamped_from);
         let sessions_written = sources.sessions_commits.as_deref().and_then(stamped_from);
         Self {
             users_active: since.filter(|_| users_written.is_some()),
-            users_written: users_written.filter(|_| standing.unread > 0),
+            users_written: users_written.filter(|_| state.unread > 0),
             sessions_written: since.and(sessions_written),
         }
     }
@@ -68,7 +69,7 @@ impl Scope {
         self.users_active.is_none() && self.sessions_written.is_none()
     }
 
-    /// The values of its conditions, for days from `first` on and before `end`.
+    /// Returns the query parameters for days from `first` on and before `end`.
     fn values(&self, first: i32, end: i32) -> Vec<(String, ScalarValue)> {
         let moment = |micros| ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
         let values = [
@@ -82,23 +83,23 @@ impl Scope {
     }
 }
 
-/// Rows that the ledger does not have, staged.
+/// Rows that the ledger lacks, staged.
 pub(super) struct NewRows {
     pub staged: StagedRows,
-    /// How many there are of each day.
+    /// The number of new rows for each day.
     pub counts: BTreeMap<i32, i64>,
 }
 
 impl Snapshots {
-    /// The days as they were left.
+    /// Reads the days as the last run committed them.
     pub(super) async fn days(&self) -> Result<Days> {
         if !self.has(&ACTIVITY_DAYS) {
             return Ok(Days::default());
         }
-        Days::read(&self.ask(&format!("SELECT * FROM {}", ACTIVITY_DAYS.name), Vec::new()).await?)
+        Days::read(&self.collect(&format!("SELECT * FROM {}", ACTIVITY_DAYS.name), Vec::new()).await?)
     }
 
-    /// Stages what the tables tell of and the ledger lacks. Memory is that of a part, whatever there is in all.
+    /// Stages the observations that the ledger lacks. Memory is bounded by the size of a part.
     pub(super) async fn new_rows(
         &self,
         run: &Run<'_>,
@@ -106,18 +107,19 @@ impl Snapshots {
         scope: &Scope,
         ledger: &Table,
     ) -> Result<NewRows> {
-        // No row may have a day that has not begun. How much there is of each is an estimate: what is told of days
-        // before a user existed is left out only as each part is staged.
-        let end = END_OF_DAYS.min(day(run.latest()).saturating_add(1));
-        let sql = format!("SELECT date, count(*) AS found FROM ({}) GROUP BY date", self.told(scope, false));
-        let found = numbers(&self.ask(&sql, scope.values(FIRST_DAY, end)).await?)?;
-        let told = self.told(scope, true);
+        // No row may have a day that has not started. The counts are estimates: observations before the user was
+        // created are removed only when each part is staged.
+        let end = END_DAY.min(day(run.latest_clerk_time()).saturating_add(1));
+        let sql = format!("SELECT date, count(*) AS found FROM ({}) GROUP BY date", self.observations(scope, false));
+        let found = counts_by_day(&self.collect(&sql, scope.values(FIRST_DAY, end)).await?)?;
+        let observations = self.observations(scope, true);
         let (mut staged, mut counts) = (Vec::new(), BTreeMap::new());
         for part in parts(&found) {
             if run.sync.stop.is_cancelled() {
                 return Err(Error::interrupted());
             }
-            let rows = self.stage(run, sources, scope, ledger, (told.as_str(), part.as_slice()), &mut counts).await?;
+            let rows =
+                self.stage(run, sources, scope, ledger, (observations.as_str(), part.as_slice()), &mut counts).await?;
             staged.extend(Some(rows).filter(|rows| rows.rows > 0));
             let rows: u64 = staged.iter().map(|part: &StagedRows| part.rows).sum();
             run.sync.progress.advanced(USER_ACTIVITY.name, rows);
@@ -125,20 +127,20 @@ impl Snapshots {
         Ok(NewRows { staged: StagedRows::all(staged), counts })
     }
 
-    /// Stages what the tables tell of on the days of `part` and the ledger lacks.
+    /// Stages the observations on the days of `part` that the ledger lacks.
     async fn stage(
         &self,
         run: &Run<'_>,
         sources: &Sources,
         scope: &Scope,
         ledger: &Table,
-        (told, part): (&str, &[i32]),
+        (observations, part): (&str, &[i32]),
         counts: &mut BTreeMap<i32, i64>,
     ) -> Result<StagedRows> {
         let (Some(first), Some(last)) = (part.first(), part.last()) else { return Ok(StagedRows::default()) };
         let mut sql = format!(
             "SELECT seen.user_id, seen.date, seen.origin FROM \
-             (SELECT user_id, date, min(origin) AS origin FROM ({told}) GROUP BY user_id, date) AS seen"
+             (SELECT user_id, date, min(origin) AS origin FROM ({observations}) GROUP BY user_id, date) AS seen"
         );
         if self.has(&USER_ACTIVITY.table) {
             let (name, among) = (USER_ACTIVITY.table.name, among(part));
@@ -148,10 +150,10 @@ impl Snapshots {
                  ON seen.user_id = known.user_id AND seen.date = known.date"
             );
         }
-        // A reader who asks for some days passes over the others.
+        // Sorted by day, so that a reader of some days can skip row groups.
         sql.push_str(" ORDER BY seen.date");
-        let rows = query::sql(&self.session, &sql, scope.values(*first, *last + 1)).await.map_err(not_read)?;
-        let failed = |error| not_read(query::failed(&error));
+        let rows = query::sql(&self.context, &sql, scope.values(*first, *last + 1)).await.map_err(as_read_error)?;
+        let failed = |error| as_read_error(query::failed(&error));
         let mut rows = rows.execute_stream().await.map_err(failed)?;
         let mut writer = ledger.writer()?;
         while let Some(batch) = rows.try_next().await.map_err(failed)? {
@@ -160,12 +162,13 @@ impl Snapshots {
         writer.finish().await
     }
 
-    /// The days that the tables tell of, in `$first` to `$end`, a row for each time that they tell of one: the user,
-    /// the day, and 0 for a user or 1 for a session. If `checked`, days of sessions before their user was created are
-    /// left out (before the session began, if the user is unknown); those of users always are.
-    fn told(&self, scope: &Scope, checked: bool) -> String {
+    /// Returns the SQL of the observations from `$first` to `$end`: one row each, with the user, the day, and the
+    /// origin (0 for a user, 1 for a session). If `checked`, session days before the user was created are left out, or
+    /// before the session was created if the user is unknown. User days before the user was created are always left
+    /// out.
+    fn observations(&self, scope: &Scope, checked: bool) -> String {
         let mut parts = Vec::new();
-        let told = |table: &str, id: &str, at: &str, origin: u8, of: &str| {
+        let observation = |table: &str, id: &str, at: &str, origin: u8, of: &str| {
             format!(
                 "SELECT {id} AS user_id, CAST({at} AS DATE) AS date, {origin} AS origin FROM {table} \
                  WHERE {at} >= $first AND {at} < $end{of}"
@@ -179,27 +182,28 @@ impl Snapshots {
             };
             let of =
                 format!("{of} AND (created_at IS NULL OR CAST(created_at AS DATE) <= CAST(last_active_at AS DATE))");
-            parts.push(told(USERS.table.name, "id", "last_active_at", 0, &of));
+            parts.push(observation(USERS.table.name, "id", "last_active_at", 0, &of));
         }
         if self.has(&SESSIONS.table) {
-            // Whoever impersonates a user is active, and the user is not.
+            // During impersonation the actor is active, not the user.
             let mut of = " AND user_id IS NOT NULL AND (actor IS NULL OR actor = 'null')".to_owned();
             if scope.sessions_written.is_some() {
                 of.push_str(" AND _synced_at >= $sessions_written");
             }
             if checked {
-                parts.push(self.told_by_sessions(&of));
+                parts.push(self.session_observations(&of));
             } else {
                 parts.extend(
-                    ["created_at", "last_active_at"].map(|at| told(SESSIONS.table.name, "user_id", at, 1, &of)),
+                    ["created_at", "last_active_at"].map(|at| observation(SESSIONS.table.name, "user_id", at, 1, &of)),
                 );
             }
         }
         parts.join(" UNION ALL ")
     }
 
-    /// What sessions that meet the condition `of` tell of, but for days before their user existed.
-    fn told_by_sessions(&self, of: &str) -> String {
+    /// Returns the SQL of the observations of sessions that meet the condition `of`, without days before the user
+    /// existed.
+    fn session_observations(&self, of: &str) -> String {
         let sessions = SESSIONS.table.name;
         let times = ["created_at", "last_active_at"].map(|at| {
             format!(
@@ -222,7 +226,7 @@ impl Snapshots {
         )
     }
 
-    /// How many users the ledger has with the new rows: on the days of these, or on all.
+    /// Counts the users on each day in the ledger, including the new rows: on the days of the new rows, or on all days.
     pub(super) async fn counts(&self, new: &NewRows, all: bool) -> Result<BTreeMap<i32, i64>> {
         let mut counts = BTreeMap::new();
         if self.has(&USER_ACTIVITY.table) && (all || !new.counts.is_empty()) {
@@ -230,7 +234,7 @@ impl Snapshots {
             let among = if all { "true".to_owned() } else { among(&days) };
             let name = USER_ACTIVITY.table.name;
             let sql = format!("SELECT date, count(*) AS users FROM {name} WHERE {among} GROUP BY date");
-            counts = numbers(&self.ask(&sql, Vec::new()).await?)?;
+            counts = counts_by_day(&self.collect(&sql, Vec::new()).await?)?;
         }
         for (day, users) in &new.counts {
             *counts.entry(*day).or_default() += users;
@@ -238,7 +242,7 @@ impl Snapshots {
         Ok(counts)
     }
 
-    /// Who may have been active unseen on each of `days`, which are to be settled.
+    /// Counts the users who may have been active unseen on each of `days`, which are about to be settled.
     pub(super) async fn unseen(&self, new: &NewRows, days: &[i32], until: i32) -> Result<BTreeMap<i32, Unseen>> {
         const STAGED: &str = "staged";
         let mut parts = Vec::new();
@@ -247,20 +251,20 @@ impl Snapshots {
         }
         if new.staged.rows > 0 {
             let provider = new.staged.provider(&self.lake, &USER_ACTIVITY.table)?;
-            self.session.register_table(STAGED, provider).map_err(|error| query::failed(&error))?;
+            self.context.register_table(STAGED, provider).map_err(|error| query::failed(&error))?;
             parts.push(STAGED);
         }
         unseen(self, &parts, days, until).await
     }
 }
 
-/// The condition that `date` is one of `days`, in ascending order, or among them: ranges, by which files of other
-/// days are passed over.
+/// Returns the SQL condition that selects `days`, which are in ascending order. It consists of ranges, so that files of
+/// other days can be skipped; the ranges may include days that are not in `days`.
 fn among(days: &[i32]) -> String {
     let mut ranges: Vec<(i32, i32)> = Vec::new();
     for day in days {
         match ranges.last_mut() {
-            Some((_, last)) if *day - *last <= NEAR => *last = *day,
+            Some((_, last)) if *day - *last <= MAX_GAP => *last = *day,
             _ => ranges.push((*day, *day)),
         }
     }
@@ -270,13 +274,13 @@ fn among(days: &[i32]) -> String {
     if ranges.is_empty() { "false".to_owned() } else { ranges.join(" OR ") }
 }
 
-/// The days of `found` in parts of so many times at most, a single day being the least.
+/// Splits the days of `found` into parts of at most `MAX_PER_PART` observations, with at least one day each.
 fn parts(found: &BTreeMap<i32, i64>) -> Vec<Vec<i32>> {
     let mut parts: Vec<Vec<i32>> = Vec::new();
     let mut size = 0;
     for (day, times) in found {
         match parts.last_mut() {
-            Some(part) if size + times <= MOST_AT_ONCE => {
+            Some(part) if size + times <= MAX_PER_PART => {
                 size += times;
                 part.push(*day);
             }
@@ -289,14 +293,14 @@ fn parts(found: &BTreeMap<i32, i64>) -> Vec<Vec<i32>> {
     parts
 }
 
-/// `batch` of users, days and origins as rows of the ledger; `counts` takes in how many there are of each day.
+/// Converts a batch of users, days and origins to rows of the ledger. Adds the number of rows of each day to `counts`.
 fn ledger_rows(batch: &RecordBatch, sources: &Sources, counts: &mut BTreeMap<i32, i64>) -> Result<RecordBatch> {
     let bug = |error: arrow::error::ArrowError| Error::bug(error.to_string());
     let ids = cast(batch.column(0), &DataType::Utf8).map_err(bug)?;
     let dates = batch.column(1).as_primitive_opt::<Date32Type>();
     let origins = batch.column(2).as_primitive_opt::<Int64Type>();
     let (Some(ids), Some(dates), Some(origins)) = (ids.as_string_opt::<i32>(), dates, origins) else {
-        return Err(Error::bug("rows of the ledger were asked for, and something else was given"));
+        return Err(Error::bug("the query must return a user id, a date and an origin"));
     };
     let [user, session] = [sources.users_at, sources.sessions_at].map(|at| at.map(|at| at.timestamp_millis()));
     let mut rows = Vec::with_capacity(batch.num_rows());
@@ -314,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_near_to_each_other_are_looked_up_together() {
+    fn nearby_days_are_looked_up_as_one_range() {
         assert_eq!(among(&[]), "false");
         assert_eq!(among(&[0]), "(date >= DATE '1970-01-01' AND date <= DATE '1970-01-01')");
         assert_eq!(
@@ -323,12 +327,12 @@ mod tests {
              (date >= DATE '2026-12-13' AND date <= DATE '2026-12-13')"
         );
         assert_eq!(sql_day(FIRST_DAY), "DATE '2000-01-01'");
-        assert_eq!(sql_day(END_OF_DAYS - 1), "DATE '2099-12-31'");
+        assert_eq!(sql_day(END_DAY - 1), "DATE '2099-12-31'");
     }
 
     #[test]
-    fn a_part_holds_so_much_and_a_day_at_least() {
-        let found = BTreeMap::from([(1, MOST_AT_ONCE - 1), (2, 1), (3, 1), (5, MOST_AT_ONCE * 2), (6, 1)]);
+    fn a_part_is_limited_in_size_but_holds_at_least_one_day() {
+        let found = BTreeMap::from([(1, MAX_PER_PART - 1), (2, 1), (3, 1), (5, MAX_PER_PART * 2), (6, 1)]);
         assert_eq!(parts(&found), [vec![1, 2], vec![3], vec![5], vec![6]]);
         assert_eq!(parts(&BTreeMap::new()), Vec::<Vec<i32>>::new());
     }

@@ -1,32 +1,32 @@
-//! Who may have been active on a day unseen: what the ledger and the users tell when the day is settled.
+//! Counts the users who may have been active on a day without being seen, when the day is settled.
 
 use std::collections::BTreeMap;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Date32Type, Int64Type};
 
-use super::snapshots::{Snapshots, numbers, sql_day};
+use super::snapshots::{Snapshots, counts_by_day, sql_day};
 use crate::error::{Error, Result};
 use crate::resource::USERS;
 
-/// Users on a day.
+/// Counts of users on a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unseen {
-    /// Those whom the ledger has on a later day and not on this one, and who had been created by its end.
+    /// Users whom the ledger has on a later day but not on this one, and who were created by its end.
     pub later: i64,
-    /// Those who are gone and whom the ledger has on this day, as a user's last one.
+    /// Deleted users whom the ledger has on this day as their last active day.
     pub deleted_but_seen: i64,
 }
 
-/// So many users were created on the first day or earlier, and seen last on the second.
-struct Lived {
+/// `users` users were created on or before day `created` and last seen on day `last`.
+struct Lifespan {
     created: i32,
     last: i32,
     users: i64,
 }
 
-/// Who may have been active unseen on each of `days`, in ascending order, by the rows of the tables called `ledger`.
-/// Rows of days after `until`, which have not begun yet, are not looked at.
+/// Counts the users who may have been active unseen on each of `days`, in ascending order, from the rows of the tables
+/// named in `ledger`. Rows of days after `until`, which have not started yet, are ignored.
 pub(super) async fn unseen(
     snapshots: &Snapshots,
     ledger: &[&str],
@@ -38,9 +38,9 @@ pub(super) async fn unseen(
         return Ok(BTreeMap::new());
     }
     let tables = with_tables(ledger, first, until);
-    let lived = lived_through(snapshots, &tables).await?;
-    let seen = seen_again(snapshots, &tables, last).await?;
-    let gone = gone_but_seen(snapshots, &tables, last).await?;
+    let lived = lifespans(snapshots, &tables).await?;
+    let seen = seen_before_last(snapshots, &tables, last).await?;
+    let gone = deleted_but_seen(snapshots, &tables, last).await?;
     let unseen = |day: i32| {
         let possible: i64 = lived.iter().filter(|it| it.created <= day && day < it.last).map(|it| it.users).sum();
         let number = |of: &BTreeMap<i32, i64>| of.get(&day).copied().unwrap_or_default();
@@ -49,9 +49,9 @@ pub(super) async fn unseen(
     Ok(days.iter().copied().map(unseen).collect())
 }
 
-/// The ledger's rows from `first` to `until`, as a common table called `activity`; and everybody whom it has after that day,
-/// with the day of creation and the last one seen, as one called `lived`. Who was created before `first`, or nobody
-/// knows when, counts as created on it.
+/// Returns the SQL of common table expressions: `activity`, the ledger's rows from `first` to `until`; and `lived`, all
+/// users whom the ledger has after `first`, with the day of creation and the last day seen. A user who was created
+/// before `first` or at an unknown time counts as created on `first`.
 fn with_tables(ledger: &[&str], first: i32, until: i32) -> String {
     let (first, until, users) = (sql_day(first), sql_day(until), USERS.table.name);
     let rows =
@@ -68,17 +68,17 @@ fn with_tables(ledger: &[&str], first: i32, until: i32) -> String {
     )
 }
 
-/// How many users lived through which days after `first`: created on one or before it, seen last on another.
-async fn lived_through(snapshots: &Snapshots, tables: &str) -> Result<Vec<Lived>> {
+/// Counts the users of `lived` by day of creation and last day seen.
+async fn lifespans(snapshots: &Snapshots, tables: &str) -> Result<Vec<Lifespan>> {
     let sql =
         tables.to_owned() + "SELECT created_on, seen_last, count(*) AS users FROM lived GROUP BY created_on, seen_last";
     let mut found = Vec::new();
-    for batch in snapshots.ask(&sql, Vec::new()).await? {
+    for batch in snapshots.collect(&sql, Vec::new()).await? {
         let days = [0, 1].map(|column| batch.column(column).as_primitive_opt::<Date32Type>());
         let ([Some(created), Some(last)], Some(users)) = (days, batch.column(2).as_primitive_opt::<Int64Type>()) else {
-            return Err(Error::bug("days were asked for, and something else was given"));
+            return Err(Error::bug("the query must return two dates and a number"));
         };
-        found.extend((0..batch.num_rows()).map(|row| Lived {
+        found.extend((0..batch.num_rows()).map(|row| Lifespan {
             created: created.value(row),
             last: last.value(row),
             users: users.value(row),
@@ -87,19 +87,19 @@ async fn lived_through(snapshots: &Snapshots, tables: &str) -> Result<Vec<Lived>
     Ok(found)
 }
 
-/// How many of them the ledger has on each day before their last one.
-async fn seen_again(snapshots: &Snapshots, tables: &str, last: i32) -> Result<BTreeMap<i32, i64>> {
+/// Counts, for each day, the users of `lived` whom the ledger has on that day, before their last day seen.
+async fn seen_before_last(snapshots: &Snapshots, tables: &str, last: i32) -> Result<BTreeMap<i32, i64>> {
     let sql = tables.to_owned()
         + "SELECT activity.date, count(*) AS users \
            FROM activity JOIN lived ON lived.user_id = activity.user_id \
            WHERE activity.date >= lived.created_on AND activity.date < lived.seen_last "
         + &format!("AND activity.date <= {} GROUP BY activity.date", sql_day(last));
-    numbers(&snapshots.ask(&sql, Vec::new()).await?)
+    counts_by_day(&snapshots.collect(&sql, Vec::new()).await?)
 }
 
-/// How many users the ledger has on each day as their last one who are users no more. They are among those who were
-/// deleted: the table of users has had them, on that day or later.
-async fn gone_but_seen(snapshots: &Snapshots, tables: &str, last: i32) -> Result<BTreeMap<i32, i64>> {
+/// Counts, for each day, the deleted users whom the ledger has on it as their last active day. The users table had them
+/// on that day or later, so they are among the deletions counted for that day.
+async fn deleted_but_seen(snapshots: &Snapshots, tables: &str, last: i32) -> Result<BTreeMap<i32, i64>> {
     let users = USERS.table.name;
     let sql = tables.to_owned()
         + &format!(
@@ -108,5 +108,5 @@ async fn gone_but_seen(snapshots: &Snapshots, tables: &str, last: i32) -> Result
              WHERE activity.source = 'user' AND activity.date <= {} GROUP BY activity.date",
             sql_day(last)
         );
-    numbers(&snapshots.ask(&sql, Vec::new()).await?)
+    counts_by_day(&snapshots.collect(&sql, Vec::new()).await?)
 }

@@ -1,21 +1,22 @@
-//! When a user's sessions are to be read again: once in each period, at a time of the user's own, so that the requests of
-//! a day are spread over its syncs. Nothing has to be written down for that.
+//! Schedules when a user's sessions are read again: once in each period, at a time that depends on the user, so that
+//! the requests are spread over the syncs of a period. No state is stored for this.
 
-/// The part of a cycle that a sync makes up for: from the last sync's watermark, which is not in it, to its own. Unix
+/// The part of a cycle that a sync covers: from the last sync's watermark (exclusive) to its own. Times are Unix
 /// milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cycle {
-    /// How often everybody's turn comes, milliseconds, more than zero.
+    /// The period of a user's turns in milliseconds, greater than zero.
     pub period: i64,
     pub from: i64,
     pub until: i64,
 }
 
 impl Cycle {
-    /// If the user's turn came since the last sync: from when on activity may not have been read, at the latest.
+    /// If the user's turn came since the last sync, returns the time since which activity may be unread. `None` if it
+    /// is not the user's turn.
     ///
-    /// Everybody has a time of the day, as it were; but the sessions of who signed in lately were read then, and their
-    /// first turns come one and two periods after that.
+    /// Each user has a fixed time within the period. An exception is a user who signed in lately: the sessions were
+    /// read then, so the first two turns come one and two periods after that.
     pub(super) fn unread_since(self, user: &str, newest_session: Option<i64>) -> Option<i64> {
         let newest = newest_session.filter(|newest| *newest <= self.until);
         let (last, before) = match newest {
@@ -31,19 +32,19 @@ impl Cycle {
             }
             None => (self.regular_turn(user), self.regular_turn(user) - self.period),
         };
-        // After a longer pause more than one turn has been missed.
+        // After a longer pause, more than one turn has been missed.
         (last > self.from).then(|| if before <= self.from { before } else { self.from - self.period })
     }
 
-    /// The user's last regular turn before the end.
+    /// Returns the user's last regular turn before the end.
     fn regular_turn(self, user: &str) -> i64 {
         let own = i64::try_from(hash(user) % self.period.unsigned_abs()).unwrap_or(0);
         self.until - (self.until - own).rem_euclid(self.period)
     }
 }
 
-/// FNV-1a, with its bits mixed: ids of one instance share their beginning. It must stay as it is: another hash would give
-/// everybody another turn.
+/// Returns an FNV-1a hash with its bits mixed, because ids of one instance share a prefix. Do not change it: another
+/// hash would move every user's turn.
 fn hash(text: &str) -> u64 {
     let fnv = text
         .bytes()
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_has_one_turn_in_each_period_and_they_are_spread_evenly() {
+    fn each_user_has_one_turn_per_period_and_turns_are_spread_evenly() {
         let mut turns = vec![0; 48];
         for number in 0..4800 {
             let user = format!("user_{number:05}");
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_longer_than_a_period_for_the_next_turn() {
+    fn no_user_waits_longer_than_a_period_for_the_next_turn() {
         for (number, newest) in [(1, None), (2, Some(1000 * HOUR + 7)), (3, Some(990 * HOUR)), (4, Some(HOUR))] {
             let user = format!("user_{number}");
             let mut last_read = newest.filter(|newest| *newest > 990 * HOUR).unwrap_or(1000 * HOUR);
@@ -94,13 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_pause_everybody_is_due_for_what_happened_in_it() {
+    fn after_a_pause_every_user_is_due_for_the_whole_pause() {
         let cycle = Cycle { period: DAY, from: 1000 * HOUR, until: 1100 * HOUR };
         for number in 0..100 {
             let unread_since = cycle.unread_since(&format!("user_{number}"), None).expect("a turn");
             assert!(unread_since <= cycle.from, "{number}");
         }
-        // Who signed in in the meantime is read as somebody new.
+        // A user who signed in meanwhile is read as a new one.
         assert_eq!(cycle.unread_since("user_1", Some(1099 * HOUR)), None);
     }
 }

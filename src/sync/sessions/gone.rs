@@ -1,5 +1,4 @@
-//! Sessions that Clerk no longer shows. They stay in the lake, which says since when they are gone, and are not asked
-//! about again.
+//! Sessions that Clerk no longer lists. They stay in the lake with the time in `gone_at`, and are not requested again.
 
 use std::sync::Arc;
 
@@ -14,11 +13,11 @@ use crate::sync::task::Task;
 use crate::table::SYNCED_AT;
 
 /// How many rows are read at a time to be marked.
-const AT_ONCE: usize = 1000;
+const ROWS_PER_READ: usize = 1000;
 
 impl Task<'_, PerUserList> {
-    /// Stages the rows of sessions that the table has and this run's lists do not show, marked as gone, of all users whose
-    /// lists are `complete`.
+    /// Marks sessions as gone and stages their rows: sessions that the table has but this run's lists do not show, of
+    /// all users for whom `complete` returns `true`.
     pub(super) async fn stage_gone(
         &self,
         table: &Table,
@@ -36,7 +35,7 @@ impl Task<'_, PerUserList> {
         };
         query::for_each_shown_session(&self.run.lake, table, &mut take).await?;
         let at = self.run.watermark.timestamp_micros();
-        for sessions in gone.chunks(AT_ONCE) {
+        for sessions in gone.chunks(ROWS_PER_READ) {
             for batch in table.rows_of(sessions).await? {
                 staging.stage_known(marked(&batch, at, self.run.synced_at_micros())?).await?;
             }
@@ -45,7 +44,7 @@ impl Task<'_, PerUserList> {
     }
 }
 
-/// `batch` with the moment at which its sessions were first missed.
+/// Returns `batch` with `gone_at` set to the time at which its sessions were first missing.
 fn marked(batch: &RecordBatch, gone_at: i64, synced_at: i64) -> Result<RecordBatch> {
     let moment = |at: i64| -> ArrayRef {
         Arc::new(TimestampMicrosecondArray::from_value(at, batch.num_rows()).with_timezone("UTC"))

@@ -1,8 +1,10 @@
-//! Sessions: the plain list where the instance allows it, else one list for each user whose sessions may have changed.
+//! Sessions: read from the list of all sessions if the instance allows it, otherwise from one list for each user whose
+//! sessions may have changed.
 //!
-//! A session changes long after it was created, and nothing lists such changes. It can only change while it is open or its
-//! user is active. Who signed in or up since the last sync is asked for at each sync; all others who may have changed, once
-//! in each `session_refresh`, see [`owners`]. What Clerk no longer shows stays in the lake, see [`gone`].
+//! A session changes long after it was created, and no list shows such changes. It can only change while it is open or
+//! its user is active. The sessions of users who signed in or up since the last sync are read at each sync. All other
+//! sessions that may have changed are read once in each `session_refresh`, see [`owners`]. Sessions that Clerk no
+//! longer lists stay in the lake, see [`gone`].
 
 mod due;
 mod gone;
@@ -15,7 +17,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::failure::ListingFailure;
 use super::incremental::MARGIN;
-use super::requests::MOST_IDS;
+use super::requests::MAX_IDS;
 use super::staging::Staging;
 use super::tally::Tally;
 use super::task::Task;
@@ -25,38 +27,41 @@ use crate::lake::{Change, Coverage, Table};
 use crate::resource::{PageRows, PerUserList, USER_LIST};
 use owners::Owners;
 
-/// The position under which the table of sessions says since when all sessions have been read that may have changed, those
-/// of idle users aside: Unix milliseconds. See [`Table::position`].
+/// The commit position for the time since which all sessions that may have changed were read, except those of idle
+/// users: each was read at this time or later. Unix milliseconds. See [`Table::position`].
 pub const SESSIONS_READ: &str = "clerk-lake.sessions_read";
 
-/// When every open session that the lake knew of was last read at once, those of idle users included: Unix milliseconds.
+/// The commit position for the time at which all open sessions of the lake were last read in one sync, including those
+/// of idle users: Unix milliseconds.
 const ALL_OPEN_READ: &str = "clerk-lake.open_sessions_read";
 
-/// Since when sessions have been read in turns, Unix milliseconds.
+/// The commit position for the time since which sessions have been read in turns: Unix milliseconds.
 const CYCLE_BEGUN: &str = "clerk-lake.session_cycle_begun";
 
-/// How often everybody's turn comes, milliseconds.
+/// The commit position for the period of a user's turns, in milliseconds.
 const CYCLE_PERIOD: &str = "clerk-lake.session_cycle";
 
-/// What a sync has read of the sessions.
+/// Which sessions a sync has read.
 #[derive(Clone, Copy, Debug)]
-enum Reach {
-    /// All that may have changed.
+enum ReadExtent {
+    /// All sessions that may have changed.
     All,
-    /// Those that are new.
+    /// New sessions.
     New,
-    /// Those that are new, and of the users whose turn it was.
+    /// New sessions, and the sessions of users whose turn it was.
     Due,
 }
 
-/// How many users are asked about at a time; the request budget bounds it long before.
-const AT_ONCE: usize = 16;
+/// How many users' lists are requested concurrently; the request budget usually allows fewer.
+const CONCURRENT_USERS: usize = 16;
 
-/// How often the newest sessions are read again where the plain list ends short of its own total.
-const CHANCES: u32 = 3;
+/// How often the newest sessions are read again if the list of all sessions is shorter than its own total.
+const RETRIES: u32 = 3;
 
 impl Task<'_, PerUserList> {
-    pub(super) async fn sessions(
+    /// Reads the sessions that may have changed since `since` and commits them. Returns the time up to which the table
+    /// is complete if an interrupted run started the listing; `None` if this run did.
+    pub(super) async fn sync_sessions(
         &self,
         since: Option<DateTime<Utc>>,
         mut table: Table,
@@ -65,94 +70,103 @@ impl Task<'_, PerUserList> {
         tally.is_incremental = since.is_some();
         let mut staging = Staging::of_changes(self.run, self.resource, &table)?;
         let read = self.read_sessions(since, &table, &mut staging).await;
-        let read = read.map_err(|failure| staging.placed(failure));
-        tally.take_staged(&staging);
-        let reach = match read {
+        let read = read.map_err(|failure| staging.rule_out_absent(failure));
+        tally.set_staged(&staging);
+        let extent = match read {
             Err(ListingFailure::Api(error)) if error.refusal == Refusal::Absent => {
                 self.run.sync.progress.warn(&format!("sessions skipped, this instance does not list them: {error}"));
                 tally.skipped = Some(error.to_string());
                 return Ok(None);
             }
-            Err(failure) => return Err(self.run.given_up(&table, failure).await),
-            Ok(reach) => reach,
+            Err(failure) => return Err(self.run.listing_error(&table, failure).await),
+            Ok(extent) => extent,
         };
-        self.run.set_aside(self.resource, &staging).await?;
-        let begun = (staging.taken_over > 0).then_some(staging.watermark());
+        self.run.record_rejected(self.resource, &staging).await?;
+        let begun = (staging.resumed_rows > 0).then_some(staging.watermark());
         let watermark = staging.watermark();
         let diff = table.diff(staging.finish().await?, Coverage::Partial).await?;
         tally.prepared = diff.counts();
         let change = self.run.change(tally).complete_up_to(watermark);
-        let change = self.with_reach(change, reach, since, &table).await?;
+        let change = self.with_read_positions(change, extent, since, &table).await?;
         self.run.claim_lake(&table).await?;
         let outcome = table.commit_diff(diff, change).await?;
-        self.run.settle(outcome, watermark, &mut table, tally).await?;
+        self.run.record_commit(outcome, watermark, &mut table, tally).await?;
         Ok(begun)
     }
 
-    /// Reads the plain list, or asks for the sessions of each user whose turn it is. Stages what is gone, too.
+    /// Stages the sessions from the list of all sessions, or from the lists of the users whose turn it is. Also stages
+    /// the sessions that are gone.
     async fn read_sessions(
         &self,
         since: Option<DateTime<Utc>>,
         table: &Table,
         staging: &mut Staging<'_>,
-    ) -> Result<Reach, ListingFailure> {
-        let mut listing = Listing::new(self.client.clone(), self.plain(), self.list.decode);
+    ) -> Result<ReadExtent, ListingFailure> {
+        let mut listing = Listing::new(self.client.clone(), self.request(), self.list.decode);
         let first = match listing.next_page().await {
-            Err(error) if refuses_plain(&error) => {
+            Err(error) if refuses_unfiltered(&error) => {
                 let status = error.status.unwrap_or_default();
-                self.run.sync.progress.note(&format!("this instance does not list all sessions at once ({status})"));
-                // Only what is read from the beginning can be gone on with.
+                self.run
+                    .sync
+                    .progress
+                    .note(&format!("this instance does not list all sessions at once (HTTP {status})"));
+                // Only a listing from the beginning can be resumed.
                 staging.resumable = since.is_none();
-                let done = if staging.resumable { staging.take_over().await? } else { None };
-                // A list of users that is refused says nothing of sessions.
-                let owners = self.owners_to_ask(since, self.sessions_since(), table).await;
+                let done = if staging.resumable { staging.resume().await? } else { None };
+                // If the list of users is refused, sessions are not absent: convert the failure to an error.
+                let owners = self.owners_to_read(since, self.lookback_start(), table).await;
                 let mut owners = owners.map_err(Error::from)?;
                 if let Some(done) = done.as_ref().and_then(serde_json::Value::as_str) {
-                    owners.to_ask.retain(|user| user.as_str() > done);
+                    owners.to_read.retain(|user| user.as_str() > done);
                 }
-                self.per_user(&owners, table, staging).await?;
-                return Ok(if since.is_none() || self.reads_all_sessions() { Reach::All } else { Reach::Due });
+                self.stage_per_user(&owners, table, staging).await?;
+                return Ok(if since.is_none() || self.reads_all_sessions() {
+                    ReadExtent::All
+                } else {
+                    ReadExtent::Due
+                });
             }
             other => other?,
         };
         let Some(first) = first else {
             self.stage_gone(table, staging, |_| true).await?;
-            return Ok(Reach::All);
+            return Ok(ReadExtent::All);
         };
         if let Some(since) = since.filter(|_| !self.reads_all_sessions())
             && !self.is_whole_list_due(table).await?
         {
             self.run.sync.progress.started(self.resource.name, None);
-            self.take_new(first, listing, since, staging).await?;
-            return Ok(Reach::New);
+            self.stage_new(first, listing, since, staging).await?;
+            return Ok(ReadExtent::New);
         }
         let pages = first.total_count.map_or(u64::MAX, |total| total.div_ceil(first.keys.len().max(1) as u64));
         if since.is_some_and(|_| pages > 1 && self.reads_all_sessions())
-            && let Ok(owners) = self.owners_to_ask(since, self.sessions_since(), table).await
-            && (owners.to_ask.len() as u64) < pages
+            && let Ok(owners) = self.owners_to_read(since, self.lookback_start(), table).await
+            && (owners.to_read.len() as u64) < pages
         {
-            self.per_user(&owners, table, staging).await?;
-            return Ok(Reach::All);
+            self.stage_per_user(&owners, table, staging).await?;
+            return Ok(ReadExtent::All);
         }
         self.run.sync.progress.started(self.resource.name, first.total_count);
-        self.take_whole(first, listing, staging).await?;
+        self.stage_whole(first, listing, staging).await?;
         self.stage_gone(table, staging, |_| true).await?;
-        Ok(Reach::All)
+        Ok(ReadExtent::All)
     }
 
-    /// Whether each sync is to read all sessions that may have changed.
+    /// Returns whether each sync reads all sessions that may have changed.
     fn reads_all_sessions(&self) -> bool {
         self.run.sync.options.session_refresh <= TimeDelta::zero()
     }
 
-    /// Whether so much time has passed since the plain list was read whole that this sync is to do it again.
+    /// Returns whether this sync must read the complete list of all sessions because `session_refresh` has passed
+    /// since.
     async fn is_whole_list_due(&self, table: &Table) -> Result<bool> {
         let read = table.position(SESSIONS_READ).await?.and_then(DateTime::from_timestamp_millis);
         Ok(read.is_none_or(|read| self.run.watermark - read >= self.run.sync.options.session_refresh))
     }
 
-    /// Stages the sessions that began since `since` from the plain list, which has the newest first.
-    async fn take_new<D>(
+    /// Stages the sessions created since `since` from the list of all sessions, which is ordered newest first.
+    async fn stage_new<D>(
         &self,
         first: Page<PageRows>,
         mut listing: Listing<D>,
@@ -169,14 +183,14 @@ impl Task<'_, PerUserList> {
             let has_passed = next.keys.iter().any(is_old);
             let listed = next.fresh.clone().unwrap_or_else(|| vec![true; next.keys.len()]);
             let fresh = next.keys.iter().zip(listed).map(|(key, fresh)| fresh && !is_old(key)).collect();
-            staging.take(Page { fresh: Some(fresh), ..next }).await?;
+            staging.stage(Page { fresh: Some(fresh), ..next }).await?;
             page = if has_passed { None } else { listing.next_page().await? };
         }
         Ok(())
     }
 
-    /// Stages all of the plain list.
-    async fn take_whole<D>(
+    /// Stages the complete list of all sessions.
+    async fn stage_whole<D>(
         &self,
         first: Page<PageRows>,
         mut listing: Listing<D>,
@@ -185,15 +199,15 @@ impl Task<'_, PerUserList> {
     where
         D: Fn(&[u8]) -> Result<Decoded<PageRows>, String> + Send + Sync,
     {
-        staging.take(first).await?;
-        staging.take_all(listing.pages()).await?;
-        for _ in 0..CHANCES {
-            // Sessions that began meanwhile stand at the front.
+        staging.stage(first).await?;
+        staging.stage_all(listing.pages()).await?;
+        for _ in 0..RETRIES {
+            // Sessions created meanwhile are at the front.
             listing.reopen();
             while !is_whole(staging) {
                 let Some(page) = listing.next_page().await? else { break };
                 let known = page.fresh_count == 0;
-                staging.take(page).await?;
+                staging.stage(page).await?;
                 if known {
                     break;
                 }
@@ -202,25 +216,25 @@ impl Task<'_, PerUserList> {
         if is_whole(staging) { Ok(()) } else { Err(too_short(staging).into()) }
     }
 
-    /// `change` with what is known of how old the sessions' rows are.
-    async fn with_reach(
+    /// Adds to `change` the positions that show how up to date the sessions are.
+    async fn with_read_positions(
         &self,
         change: Change,
-        reach: Reach,
+        extent: ReadExtent,
         since: Option<DateTime<Utc>>,
         table: &Table,
     ) -> Result<Change> {
         let now = self.run.watermark.timestamp_millis();
-        match (reach, since) {
-            (Reach::All, _) => Ok(change.with_position(SESSIONS_READ, now).with_position(ALL_OPEN_READ, now)),
-            (Reach::New, _) | (Reach::Due, None) => Ok(change),
-            (Reach::Due, Some(since)) => {
+        match (extent, since) {
+            (ReadExtent::All, _) => Ok(change.with_position(SESSIONS_READ, now).with_position(ALL_OPEN_READ, now)),
+            (ReadExtent::New, _) | (ReadExtent::Due, None) => Ok(change),
+            (ReadExtent::Due, Some(since)) => {
                 let period = self.run.sync.options.session_refresh.num_milliseconds();
                 let before = table.position(SESSIONS_READ).await?.unwrap_or_else(|| since.timestamp_millis());
                 let is_same = table.position(CYCLE_PERIOD).await? == Some(period);
                 let begun = table.position(CYCLE_BEGUN).await?.filter(|_| is_same);
                 let begun = begun.unwrap_or_else(|| since.timestamp_millis());
-                // Once everybody has had a turn, nothing is older than a period.
+                // Once every user has had a turn, no session was read more than one period ago.
                 let read = if now - begun >= period { before.max(now - period) } else { before };
                 let change = change.with_position(SESSIONS_READ, read);
                 Ok(change.with_position(CYCLE_BEGUN, begun).with_position(CYCLE_PERIOD, period))
@@ -228,22 +242,31 @@ impl Task<'_, PerUserList> {
         }
     }
 
-    async fn per_user(&self, owners: &Owners, table: &Table, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
-        if owners.to_ask.is_empty() && owners.deleted.is_empty() {
+    async fn stage_per_user(
+        &self,
+        owners: &Owners,
+        table: &Table,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure> {
+        if owners.to_read.is_empty() && owners.deleted.is_empty() {
             return Ok(());
         }
-        self.ask_each(&owners.to_ask, staging).await?;
-        let is_known = |user: &str| owners.to_ask.contains(user) || owners.deleted.contains(user);
+        self.stage_sessions_of(&owners.to_read, staging).await?;
+        let is_known = |user: &str| owners.to_read.contains(user) || owners.deleted.contains(user);
         Ok(self.stage_gone(table, staging, is_known).await?)
     }
 
     /// Stages the sessions of each of these users.
-    async fn ask_each(&self, users: &BTreeSet<String>, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
+    async fn stage_sessions_of(
+        &self,
+        users: &BTreeSet<String>,
+        staging: &mut Staging<'_>,
+    ) -> Result<(), ListingFailure> {
         self.announce(users.len() as u64);
         let pages = futures::stream::iter(users.iter().cloned())
             .map(|user| {
                 let (client, decode) = (self.client.clone(), self.list.decode);
-                let request = self.plain().with("user_id", user.clone());
+                let request = self.request().with("user_id", user.clone());
                 async move {
                     let pages = list(client, request, decode).try_collect::<Vec<_>>().await;
                     match pages {
@@ -252,43 +275,43 @@ impl Task<'_, PerUserList> {
                     }
                 }
             })
-            .buffered(AT_ONCE);
+            .buffered(CONCURRENT_USERS);
         let mut pages = std::pin::pin!(pages);
-        // The last user who has been asked about, and those whose sessions were answered with a 404 and who may be gone.
+        // The last user whose sessions were staged, and the users whose lists returned 404: they may have been deleted.
         let (mut done, mut missing) = (None, Vec::new());
         loop {
             let (user, pages) = match pages.try_next().await {
                 Ok(Some(of_user)) => of_user,
-                Ok(None) => return self.assert_gone(&mut missing).await,
+                Ok(None) => return self.verify_deleted(&mut missing).await,
                 Err(error) => {
                     let failure = ListingFailure::from(error);
                     if let Some(done) = done.filter(|_| missing.is_empty()) {
-                        staging.checkpoint_at(&failure, serde_json::Value::String(done)).await;
+                        staging.save_after_failure(&failure, serde_json::Value::String(done)).await;
                     }
                     return Err(failure);
                 }
             };
             missing.extend(pages.is_none().then(|| user.clone()));
             for page in pages.unwrap_or_default() {
-                staging.take(page).await?;
+                staging.stage(page).await?;
             }
-            if staging.wants_checkpoint() {
-                self.assert_gone(&mut missing).await?;
-                staging.checkpoint(serde_json::Value::String(user.clone())).await?;
+            if staging.is_resume_point_due() {
+                self.verify_deleted(&mut missing).await?;
+                staging.begin_resume_point(serde_json::Value::String(user.clone())).await?;
             }
             done = Some(user);
         }
     }
 
-    /// Makes sure that the `missing` users, whose sessions were answered with a 404, are gone: then they have none. A
-    /// 404 for a user who is there is no answer to the question. Leaves `missing` empty.
-    async fn assert_gone(&self, missing: &mut Vec<String>) -> Result<(), ListingFailure> {
-        for ids in std::mem::take(missing).chunks(MOST_IDS) {
-            let mut there = std::pin::pin!(list(self.client.clone(), USER_LIST.named(ids), decode_ids));
+    /// Checks that the `missing` users, whose lists returned 404, are deleted and therefore have no sessions. A 404 for
+    /// an existing user is an error. Leaves `missing` empty.
+    async fn verify_deleted(&self, missing: &mut Vec<String>) -> Result<(), ListingFailure> {
+        for ids in std::mem::take(missing).chunks(MAX_IDS) {
+            let mut there = std::pin::pin!(list(self.client.clone(), USER_LIST.with_ids(ids), decode_ids));
             while let Some(page) = there.try_next().await? {
-                // A server that does not heed the filter lists others too.
+                // A server that ignores the filter also lists other users.
                 if page.keys.iter().any(|key| ids.contains(&key.id)) {
-                    return Err(not_gone().into());
+                    return Err(users_exist_error().into());
                 }
             }
         }
@@ -300,34 +323,31 @@ impl Task<'_, PerUserList> {
         let seconds = self.client.quota().requests_per_second().map(|rate| users as f64 / rate);
         let time =
             seconds.map(|seconds| format!(", about {seconds:.0} s within the request budget")).unwrap_or_default();
-        self.run
-            .sync
-            .progress
-            .note(&format!("asking for the sessions of {users} users: {users} requests or more{time}"));
+        self.run.sync.progress.note(&format!("reading the sessions of {users} users: at least {users} requests{time}"));
         self.run.sync.progress.started("sessions", None);
     }
 
-    /// Sessions, newest first: the only order there is.
-    fn plain(&self) -> ListRequest {
+    /// Requests all sessions, newest first: the only order there is.
+    fn request(&self) -> ListRequest {
         ListRequest::new(self.list.path, Order::Offset).with("paginated", "true")
     }
 
-    /// From when on users' sessions are asked for at the first sync.
-    fn sessions_since(&self) -> DateTime<Utc> {
+    /// Returns the start of the lookback of the first sync, see `session_lookback_days`.
+    fn lookback_start(&self) -> DateTime<Utc> {
         let days = i64::from(self.run.sync.options.session_lookback_days);
         self.run.now - TimeDelta::days(days.saturating_sub(1).max(0))
     }
 }
 
-/// Users by their ids alone, which even a user who cannot be read may have.
+/// Decodes users to their ids only, which even a user with a rejected row may have.
 fn decode_ids(body: &[u8]) -> Result<Decoded<()>, String> {
     let Decoded { keys, total_count, .. } = (USER_LIST.decode)(body)?;
     let unreadable = keys.iter().enumerate().filter(|(_, key)| key.is_none()).map(|(at, _)| at).collect();
     Ok(Decoded { keys, unreadable, total_count, rows: () })
 }
 
-/// Whether Clerk's answer means "not without a user", as opposed to a refused key or a failure on the way.
-fn refuses_plain(error: &ApiError) -> bool {
+/// Returns whether Clerk requires a user in the request, as opposed to refusing the key or a failure on the way.
+fn refuses_unfiltered(error: &ApiError) -> bool {
     let kind = Error::from(error.clone()).kind();
     kind == ErrorKind::Answer && error.is_clerks() && error.status.is_some_and(|status| (400..500).contains(&status))
 }
@@ -336,9 +356,9 @@ fn is_whole(staging: &Staging<'_>) -> bool {
     staging.total.is_none_or(|total| staging.listed() >= total)
 }
 
-fn not_gone() -> Error {
-    Error::answer("GET /v1/sessions: 404 for users who exist; nothing was written")
-        .with_hint("check --api-url and any proxy on the way to Clerk, then run again")
+fn users_exist_error() -> Error {
+    Error::answer("GET /v1/sessions returned 404 for users who exist; nothing was written")
+        .with_hint("check --api-url and any proxy between this machine and Clerk, then run again")
 }
 
 fn too_short(staging: &Staging<'_>) -> Error {
@@ -347,5 +367,5 @@ fn too_short(staging: &Staging<'_>) -> Error {
         staging.listed(),
         staging.total.unwrap_or_default()
     ))
-    .with_hint("run again; if it stays so, report it: a list that may be incomplete is never committed")
+    .with_hint("run again; if the error persists, report it: a list that may be incomplete is never committed")
 }

@@ -1,9 +1,9 @@
-//! Whose sessions are to be read, where an instance lists them only by user.
+//! Selects the users whose sessions are read, if an instance lists sessions only by user.
 //!
-//! New sessions are found at each sync, by who signed in or signed up since the last one. Endings and activity are read on
-//! a budget: of users who were active since their sessions were last read, once in each `session_refresh`; of the other
-//! owners of open sessions, once in each `verify_every`. An open session that nobody uses can only expire, which its row
-//! says itself, or be revoked.
+//! New sessions are found at each sync, from the users who signed in or up since the last one. Ends of sessions and
+//! activity are read on a budget: for users who were active since their sessions were last read, once in each
+//! `session_refresh`; for the other owners of open sessions, once in each `verify_every`. An unused open session can
+//! only expire, which its row shows already, or be revoked.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -19,32 +19,32 @@ use crate::query::{self, Owner};
 use crate::resource::{PageRows, PerUserList, USER_LIST, USERS};
 use crate::sync::failure::ListingFailure;
 use crate::sync::incremental::MARGIN;
-use crate::sync::plan::CLOCKS_APART;
+use crate::sync::plan::MAX_CLOCK_SKEW;
 use crate::sync::requests::{CREATED_AFTER, day_of};
-use crate::sync::staging::moments;
+use crate::sync::staging::timestamps;
 use crate::sync::task::Task;
 
-/// Whose sessions a sync is to read, and whose are gone.
+/// The users whose sessions a sync reads, and the deleted users whose sessions are gone.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    pub to_ask: BTreeSet<String>,
-    /// Owners of open sessions who are users no more.
+    pub to_read: BTreeSet<String>,
+    /// Owners of open sessions who have been deleted.
     pub deleted: HashSet<String>,
 }
 
-/// A user who may have been active lately.
+/// A user who may have been active recently.
 struct Candidate {
     id: String,
     /// Unix microseconds.
     last_active_at: Option<i64>,
-    /// Whether there may be a new session.
+    /// Whether the user may have a new session.
     is_new: bool,
 }
 
 impl Task<'_, PerUserList> {
-    /// Whose sessions may have changed since `since` and are to be read now. `lookback` is for a first or full sync: it
-    /// reads those of all users active since then, and of all owners of open sessions.
-    pub(super) async fn owners_to_ask(
+    /// Returns the users whose sessions may have changed since `since` and are to be read now. `lookback` is for a
+    /// first or full sync: it reads the sessions of all users active since then, and of all owners of open sessions.
+    pub(super) async fn owners_to_read(
         &self,
         since: Option<DateTime<Utc>>,
         lookback: DateTime<Utc>,
@@ -52,11 +52,11 @@ impl Task<'_, PerUserList> {
     ) -> Result<Owners, ListingFailure> {
         let refresh = self.run.sync.options.session_refresh;
         let mut owners = Owners::default();
-        // Whoever cannot be read is no row of the users' table.
-        owners.to_ask.extend(query::ids_set_aside(&self.run.lake, &USERS).await?);
+        // Users with rejected rows are not in the users table.
+        owners.to_read.extend(query::ids_set_aside(&self.run.lake, &USERS).await?);
         let in_turns = since.is_some() && refresh > TimeDelta::zero();
-        let open_at = in_turns.then(|| self.run.watermark - CLOCKS_APART);
-        // Those whose second turn may have come since the last sync, and later ones.
+        let open_at = in_turns.then(|| self.run.watermark - MAX_CLOCK_SKEW);
+        // Includes owners whose second turn may have come since the last sync.
         let recent = since.unwrap_or(self.run.watermark) - refresh * 2;
         let known = if table.exists() {
             query::session_owners(&self.run.lake, table, recent, open_at).await?
@@ -72,29 +72,30 @@ impl Task<'_, PerUserList> {
             let is_complete = users.unreadable().await? == 0;
             owners.deleted = self.deleted_among(&known, users).await?.into_iter().filter(|_| is_complete).collect();
         }
-        // Turns that were longer may have left what happened before the last sync unread.
+        // If the period was longer before, changes before the last sync may be unread.
         let read = table.position(SESSIONS_READ).await?.and_then(DateTime::from_timestamp_millis);
         match since.filter(|_| in_turns) {
             None => {
                 let since = since.map_or(lookback, |since| read.map_or(since, |read| read.min(since)));
                 let candidates = self.active_since(day_of(since), since - MARGIN, users.as_ref()).await?;
-                owners.to_ask.extend(candidates.into_iter().map(|user| user.id));
-                owners.to_ask.extend(known.into_iter().filter(|owner| owner.has_unended).map(|owner| owner.id));
+                owners.to_read.extend(candidates.into_iter().map(|user| user.id));
+                owners.to_read.extend(known.into_iter().filter(|owner| owner.has_unended).map(|owner| owner.id));
             }
             Some(since) => {
                 let read = read.unwrap_or(since);
                 let active = day_of(read.min(since - refresh));
                 let candidates = self.active_since(active, since - MARGIN, users.as_ref()).await?;
-                owners.to_ask.extend(self.due_active(since, read, &candidates, &known));
+                owners.to_read.extend(self.due_active(since, read, &candidates, &known));
                 let open_read = table.position(ALL_OPEN_READ).await?;
-                owners.to_ask.extend(self.due_idle(since, open_read, &candidates, &known));
+                owners.to_read.extend(self.due_idle(since, open_read, &candidates, &known));
+                owners.to_read.extend(known.into_iter().filter(|it| it.has_unknown_status).map(|owner| owner.id));
             }
         }
-        owners.to_ask.retain(|id| !owners.deleted.contains(id));
+        owners.to_read.retain(|id| !owners.deleted.contains(id));
         Ok(owners)
     }
 
-    /// Which active users are due, if everything up to `read` has been read.
+    /// Returns the active users who are due, if all sessions were read up to `read`.
     fn due_active(
         &self,
         since: DateTime<Utc>,
@@ -115,7 +116,7 @@ impl Task<'_, PerUserList> {
         candidates.iter().filter(is_due).map(|user| user.id.clone()).collect()
     }
 
-    /// Which of the other owners of open sessions are due, if all open sessions were read at `open_read` (Unix
+    /// Returns the idle owners of open sessions who are due, if all open sessions were read at `open_read` (Unix
     /// milliseconds) or later.
     fn due_idle(
         &self,
@@ -130,19 +131,19 @@ impl Task<'_, PerUserList> {
         }
         let cycle = self.cycle(since, every);
         let active: HashSet<&str> = candidates.iter().map(|user| user.id.as_str()).collect();
-        // Sessions that expire before their next turn is due need none.
-        let now = (self.run.watermark - CLOCKS_APART).timestamp_millis();
+        // Sessions that expire before their next turn need none.
+        let now = (self.run.watermark - MAX_CLOCK_SKEW).timestamp_millis();
         let next = open_read.map_or(now, |read| now.max(read + every.num_milliseconds()));
         let is_open = |owner: &&Owner| owner.open_until.is_some_and(|until| until > next.saturating_mul(1000));
         let others = known.iter().filter(|owner| is_open(owner) && !active.contains(owner.id.as_str()));
-        // A session that lives no longer than this is never older than this while it is open.
+        // The row of a session that lives no longer than this period is never older than the period while it is open.
         let is_due = |owner: &&Owner| {
             cycle.unread_since(&owner.id, owner.newest.map(|newest| newest.div_euclid(1000))).is_some()
         };
         others.filter(is_due).map(|owner| owner.id.clone()).collect()
     }
 
-    /// The part of a cycle of this length that has passed since the last sync.
+    /// Returns the part of a cycle with this period that has passed since the last sync.
     fn cycle(&self, since: DateTime<Utc>, period: TimeDelta) -> Cycle {
         Cycle {
             period: period.num_milliseconds().max(1),
@@ -151,8 +152,8 @@ impl Task<'_, PerUserList> {
         }
     }
 
-    /// The users who were active at `active` or later, and those who may have new sessions since `new`: from the lake if
-    /// this run has just brought its users up to date, else from Clerk.
+    /// Returns the users who were active at `active` or later, and those who may have new sessions since `new`: from
+    /// the users table if this run has synced it, otherwise from Clerk.
     async fn active_since(
         &self,
         active: DateTime<Utc>,
@@ -185,7 +186,7 @@ impl Task<'_, PerUserList> {
         Ok(found)
     }
 
-    /// Which owners of sessions that have not ended are no users, as the lake has just been told.
+    /// Returns the owners of sessions that have not ended who are missing from the users table.
     async fn deleted_among(&self, known: &[Owner], users: &Table) -> Result<Vec<String>> {
         let mut owners: HashSet<&str> =
             known.iter().filter(|owner| owner.has_unended).map(|owner| owner.id.as_str()).collect();
@@ -201,12 +202,12 @@ impl Task<'_, PerUserList> {
     }
 }
 
-/// Users by their ids and last activity, Unix microseconds. Of a user who cannot be read only the id is known: that counts
-/// as active.
+/// Decodes users to their ids and last activity in Unix microseconds. A user with a rejected row has only an id and
+/// counts as active.
 fn decode_activity(body: &[u8]) -> Result<Decoded<Vec<Option<i64>>>, String> {
     let Decoded { keys, unreadable, total_count, rows } = (USER_LIST.decode)(body)?;
     let rows: PageRows = rows;
-    let mut known = moments(&rows, "last_active_at");
+    let mut known = timestamps(&rows, "last_active_at");
     let of_row =
         |at: usize| if unreadable.binary_search(&at).is_ok() { Some(i64::MAX) } else { known.next().flatten() };
     let of_rows: Vec<Option<i64>> = (0..keys.len()).map(of_row).collect();

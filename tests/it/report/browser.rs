@@ -1,4 +1,4 @@
-//! A real browser: Chromium, where there is one.
+//! A real browser: Chromium, if it is installed.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Under which names Chromium is installed.
+/// Names of the program.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// Looks at a page at several widths and tells what it sees: the headings, what sticks out, and what cannot be seen.
+/// Examines a page at several widths: its headings, content that is too wide, and charts that are too narrow.
 const PROBE: &str = r#"<!doctype html><meta charset="utf-8"><body>FRAMES<pre id="found"></pre><script>
 addEventListener("load", () => {
   const seen = [...document.querySelectorAll("iframe")].map((frame) => {
@@ -36,14 +36,14 @@ addEventListener("load", () => {
 });
 </script></body>"#;
 
-/// A browser, and a place of its own.
+/// A browser, and a temporary directory.
 pub struct Browser {
     program: String,
     directory: TempDir,
 }
 
 impl Browser {
-    /// The one that `CLERK_LAKE_CHROMIUM` names, else the first that there is; says so where there is none.
+    /// Returns the browser that `CLERK_LAKE_CHROMIUM` names, or else the first that works. Prints a message if there is none.
     #[expect(clippy::disallowed_methods, reason = "a setting of the tests, not of the program")]
     pub fn find() -> Option<Self> {
         let named = std::env::var("CLERK_LAKE_CHROMIUM").ok().filter(|name| !name.is_empty());
@@ -57,7 +57,7 @@ impl Browser {
         Some(Self { program: program.clone(), directory: tempfile::tempdir().expect("a directory") })
     }
 
-    /// Opens `page`; gives the document as it is then, and what was logged.
+    /// Opens `page`. Returns the document after loading, and the log.
     pub fn open(&self, page: &Path, more: &[&str]) -> (String, String) {
         let mut command = Command::new(&self.program);
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"]);
@@ -70,7 +70,7 @@ impl Browser {
         (text(&done.stdout), console(&text(&done.stderr)))
     }
 
-    /// Looks at `page` in frames of these widths; gives what is seen in each, and what was logged.
+    /// Examines `page` in frames of these widths. Returns the findings for each width, and the log.
     pub fn look(&self, page: &Path, widths: &[u32], more: &[&str]) -> (Vec<Value>, String) {
         let frame = |width: &u32| {
             let source = page.display();
@@ -85,7 +85,7 @@ impl Browser {
         (seen, logged)
     }
 
-    /// A page of the test's own.
+    /// Writes a page.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).expect("a file");
@@ -93,7 +93,7 @@ impl Browser {
     }
 }
 
-/// What pages have logged, of all that a browser says.
+/// Returns the lines of the log that come from pages.
 fn console(text: &str) -> String {
     text.lines().filter(|line| line.contains("CONSOLE")).flat_map(|line| [line, "\n"]).collect()
 }

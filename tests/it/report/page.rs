@@ -1,17 +1,17 @@
-//! Just enough of HTML to look into a page: its tags, and the rows of its tables.
+//! A minimal HTML parser: the tags of a page, and the rows of its tables.
 
 use std::collections::BTreeMap;
 
-/// A tag as it stands in the page: its name, with `/` in front where it ends an element, and its attributes.
+/// A tag: its name, which begins with `/` if the tag ends an element, and its attributes.
 #[derive(Debug)]
 pub struct Tag<'a> {
     pub name: &'a str,
     pub attributes: BTreeMap<&'a str, &'a str>,
-    /// Where it ends in the page.
+    /// Offset of its end in the page.
     pub end: usize,
 }
 
-/// All tags of a page, in order. The page is the program's own, so `<` is always the beginning of one.
+/// Returns all tags of a page, in order. The program wrote the page, so each `<` begins a tag.
 pub fn tags(page: &str) -> Vec<Tag<'_>> {
     let mut tags = Vec::new();
     let mut at = 0;
@@ -35,14 +35,14 @@ fn attributes(mut text: &str) -> BTreeMap<&str, &str> {
     found
 }
 
-/// The part of the page that is the figure of the query called `name`.
+/// Returns the part of the page with the metric of the query `name`.
 pub fn article<'a>(page: &'a str, name: &str) -> &'a str {
-    let begin = page.find(&format!("id=\"f-{name}\"")).unwrap_or_else(|| panic!("there is no figure {name}"));
-    let end = page[begin..].find("</article>").expect("a figure ends");
+    let begin = page.find(&format!("id=\"f-{name}\"")).unwrap_or_else(|| panic!("there is no metric {name}"));
+    let end = page[begin..].find("</article>").expect("a metric ends");
     &page[begin..begin + end]
 }
 
-/// The cells of the last table of a figure, line by line, as text; the head is left out.
+/// Returns the cells of the last table of a metric, row by row, as text, without the heading.
 pub fn cells(article: &str) -> Vec<Vec<String>> {
     let table = article.rfind("<table").map_or("", |begin| &article[begin..]);
     let body = table.split("<tbody>").nth(1).and_then(|body| body.split("</tbody>").next()).unwrap_or("");
@@ -50,15 +50,15 @@ pub fn cells(article: &str) -> Vec<Vec<String>> {
     lines.map(|line| line.split("</").filter_map(cell).collect()).collect()
 }
 
-/// The text of a cell that begins in `piece`, which ends where the cell does.
+/// Returns the text of a cell that begins in `piece`. `piece` ends at the first closing tag in the cell.
 fn cell(piece: &str) -> Option<String> {
     let begin = piece.rfind("<td").or_else(|| piece.rfind("<th"))?;
     let text = piece[begin..].split_once('>')?.1;
-    Some(plain(text))
+    Some(plain(&text.replace("<small>", "")))
 }
 
-/// `text` with its entities as characters.
+/// Replaces the entities in `text`.
 pub fn plain(text: &str) -> String {
-    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&")];
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&amp;", "&")];
     entities.into_iter().fold(text.to_owned(), |text, (entity, c)| text.replace(entity, c))
 }

@@ -77,7 +77,7 @@ async fn half_of_the_credentials_is_a_mistake_in_the_settings() {
     for missing in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         let mut command = cloud.command(&SYNC);
         command.env_remove(missing);
-        refuses(&cloud, command, &["AWS_* variables", "  help: "]).await;
+        refuses(&cloud, command, &["AWS_* environment variables", "  help: "]).await;
     }
 }
 
@@ -94,7 +94,7 @@ async fn a_clock_that_is_wrong_is_named_as_what_the_store_refuses() {
 async fn who_may_not_write_may_read_and_is_told_what_is_missing() {
     let mut cloud = Cloud::new(40).await;
     cloud.s3.refuse(Some(Refusal::Writes));
-    refuses(&cloud, cloud.command(&SYNC), &["AccessDenied", "  help: ", "the right to write there"]).await;
+    refuses(&cloud, cloud.command(&SYNC), &["AccessDenied", "  help: ", "the permission to write"]).await;
     cloud.s3.refuse(None);
     cloud.succeeds(&SYNC, "with the right to write").await;
     cloud.s3.refuse(Some(Refusal::Writes));
@@ -103,7 +103,7 @@ async fn who_may_not_write_may_read_and_is_told_what_is_missing() {
         cloud.succeeds(arguments, "for a reader").await;
     }
     cloud.change(2);
-    refuses(&cloud, cloud.command(&SYNC), &["AccessDenied", "  help: ", "the right to write there"]).await;
+    refuses(&cloud, cloud.command(&SYNC), &["AccessDenied", "  help: ", "the permission to write"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

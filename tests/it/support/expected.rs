@@ -336,12 +336,12 @@ fn session(session: &Session) -> Value {
 }
 
 fn latest_activity(session: &Session) -> Value {
-    let mobile = session.id.ends_with(|last: char| last.is_ascii_digit());
+    let device = session.device();
     json!({
         "id": format!("sess_activity_{}", session.id),
-        "device_type": if mobile { "iPhone" } else { "Macintosh" },
-        "is_mobile": mobile,
-        "browser_name": if mobile { "Mobile Safari" } else { "Firefox" },
+        "device_type": device.device_type,
+        "is_mobile": device.is_mobile,
+        "browser_name": device.browser,
         "browser_version": "141.0",
         "ip_address": format!("192.0.2.{}", session.id.len()),
         "city": session.place().0,

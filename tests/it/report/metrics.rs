@@ -1,22 +1,22 @@
-//! A report of invented figures, one of each kind: what is drawn of it is known.
+//! A report of invented metrics, one of each kind.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use clerk_lake::query::{Chart, Query};
-use clerk_lake::report::{Column, Figure, Kind, LakeState, Part, Report, Rows, TableState, Value};
+use clerk_lake::report::{Column, Kind, LakeState, Metric, Part, Report, Rows, TableState, Value};
 use clerk_lake::{Error, ErrorKind};
 
-/// When the report is made.
+/// Time of the report.
 pub const NOW: &str = "2026-11-24T16:01:05Z";
 
-/// A name that somebody might give an organization to see what comes of it.
+/// A name with markup and control characters.
 pub const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}\u{1b}[2J";
 
 pub fn now() -> DateTime<Utc> {
-    moment(NOW)
+    timestamp(NOW)
 }
 
-fn moment(text: &str) -> DateTime<Utc> {
-    text.parse().expect("a moment")
+fn timestamp(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a timestamp")
 }
 
 pub fn query(name: &str, title: &str, chart: Chart) -> Query {
@@ -30,11 +30,11 @@ pub fn query(name: &str, title: &str, chart: Chart) -> Query {
 }
 
 pub fn whole(name: &str, values: impl IntoIterator<Item = i64>) -> Column {
-    Column::new(name, Kind::Whole, values.into_iter().map(Value::Whole).collect())
+    Column::new(name, Kind::Integer, values.into_iter().map(Value::Integer).collect())
 }
 
 pub fn numbers(name: &str, values: impl IntoIterator<Item = f64>) -> Column {
-    Column::new(name, Kind::Number, values.into_iter().map(Value::Number).collect())
+    Column::new(name, Kind::Float, values.into_iter().map(Value::Float).collect())
 }
 
 pub fn texts<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Column {
@@ -42,33 +42,33 @@ pub fn texts<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Colum
 }
 
 pub fn flags(name: &str, values: impl IntoIterator<Item = bool>) -> Column {
-    Column::new(name, Kind::Flag, values.into_iter().map(Value::Flag).collect())
+    Column::new(name, Kind::Boolean, values.into_iter().map(Value::Boolean).collect())
 }
 
-/// So many days, `step` days apart, up to the day of the report.
+/// Returns `count` dates that are `step` days apart. The last is the day of the report.
 pub fn days(name: &str, count: u64, step: u64) -> Column {
     let last: NaiveDate = now().date_naive();
-    let day = |ago: u64| Value::Day(last - Days::new(ago * step));
-    Column::new(name, Kind::Day, (0..count).rev().map(day).collect())
+    let day = |ago: u64| Value::Date(last - Days::new(ago * step));
+    Column::new(name, Kind::Date, (0..count).rev().map(day).collect())
 }
 
-pub fn figure(query: Query, columns: Vec<Column>) -> Figure {
-    Figure { query, parts: vec![Part { instance: "ins_invented".to_owned(), rows: Ok(Rows { columns }) }] }
+pub fn metric(query: Query, columns: Vec<Column>) -> Metric {
+    Metric { query, parts: vec![Part { instance: "ins_invented".to_owned(), rows: Ok(Rows { columns }) }] }
 }
 
-pub fn failed(query: Query, message: &str) -> Figure {
+pub fn failed(query: Query, message: &str) -> Metric {
     let error = Error::new(ErrorKind::Query, message).with_hint("clerk-lake schema lists the tables");
-    Figure { query, parts: vec![Part { instance: "ins_invented".to_owned(), rows: Err(error) }] }
+    Metric { query, parts: vec![Part { instance: "ins_invented".to_owned(), rows: Err(error) }] }
 }
 
-/// The same figure over two instances, of which the second has a hundredth of the users.
-pub fn over_two(figure: &Figure) -> Figure {
-    let mut parts = figure.parts.clone();
+/// Returns the metric over two instances. The second has a hundredth of the users.
+pub fn over_two(metric: &Metric) -> Metric {
+    let mut parts = metric.parts.clone();
     let mut second = parts[0].clone();
     "ins_other".clone_into(&mut second.instance);
     if let Ok(rows) = &mut second.rows {
         for value in rows.columns.iter_mut().flat_map(|column| &mut column.values) {
-            if let Value::Whole(number) = value
+            if let Value::Integer(number) = value
                 && *number > 1000
             {
                 *number /= 100;
@@ -76,17 +76,17 @@ pub fn over_two(figure: &Figure) -> Figure {
         }
     }
     parts.push(second);
-    Figure { query: figure.query.clone(), parts }
+    Metric { query: metric.query.clone(), parts }
 }
 
-pub fn report(figures: Vec<Figure>) -> Report {
+pub fn report(metrics: Vec<Metric>) -> Report {
     let instances: Vec<String> =
-        figures.first().map_or_else(Vec::new, |it| it.parts.iter().map(|part| part.instance.clone()).collect());
+        metrics.first().map_or_else(Vec::new, |it| it.parts.iter().map(|part| part.instance.clone()).collect());
     let table = |name: &str, rows, version, watermark: Option<&str>| TableState {
         name: name.to_owned(),
         rows,
         version,
-        watermark: watermark.map(moment),
+        watermark: watermark.map(timestamp),
     };
     let lakes = instances.into_iter().map(|instance| LakeState {
         instance,
@@ -97,16 +97,16 @@ pub fn report(figures: Vec<Figure>) -> Report {
             table("clerk_rejected_row", 2, 0, None),
         ],
     });
-    Report { made_at: now(), lakes: lakes.collect(), figures }
+    Report { made_at: now(), lakes: lakes.collect(), metrics }
 }
 
-/// One figure of each kind.
+/// Returns a report with one metric of each kind.
 pub fn of_each_kind() -> Report {
-    let mut figures = overview();
-    figures.extend(activity());
-    figures.extend(growth());
-    figures.extend(others());
-    report(figures)
+    let mut metrics = overview();
+    metrics.extend(activity());
+    metrics.extend(growth());
+    metrics.extend(others());
+    report(metrics)
 }
 
 fn placed(mut query: Query, section: &str, order: i64, unit: &str) -> Query {
@@ -116,21 +116,21 @@ fn placed(mut query: Query, section: &str, order: i64, unit: &str) -> Query {
     query
 }
 
-fn overview() -> Vec<Figure> {
+fn overview() -> Vec<Metric> {
     let stat =
         |name: &str, title: &str, order, unit: &str| placed(query(name, title, Chart::Stat), "Overview", order, unit);
     vec![
-        figure(stat("users", "Users", 10, "users"), vec![whole("users", [25_311])]),
-        figure(stat("new_users", "New users", 11, "users"), vec![whole("new_users", [412]), whole("previous", [388])]),
-        figure(
+        metric(stat("users", "Users", 10, "users"), vec![whole("users", [25_311])]),
+        metric(stat("new_users", "New users", 11, "users"), vec![whole("new_users", [412]), whole("previous", [388])]),
+        metric(
             stat("stickiness", "Stickiness", 12, "share"),
             vec![numbers("stickiness", [0.1893]), numbers("previous", [0.2051])],
         ),
-        figure(stat("nothing_yet", "Nothing yet", 13, "users"), vec![whole("users", [])]),
+        metric(stat("nothing_yet", "Nothing yet", 13, "users"), vec![whole("users", [])]),
     ]
 }
 
-fn activity() -> Vec<Figure> {
+fn activity() -> Vec<Metric> {
     let dau: Vec<i64> = (0..30).map(|day| 1000 + (day * 37) % 400 + if day % 7 < 5 { 500 } else { 0 }).collect();
     let wau: Vec<i64> = dau.iter().map(|users| users * 3).collect();
     let sticky: Vec<f64> = (0..30_u32).map(|day| 0.12 + f64::from(day % 9) / 100.0).collect();
@@ -138,7 +138,7 @@ fn activity() -> Vec<Figure> {
     let line = placed(query("active_users", "Active users", Chart::Line), "Activity", 20, "users");
     let bars = placed(query("activity_days", "Days of activity", Chart::Bar), "Activity", 21, "users");
     vec![
-        figure(
+        metric(
             line,
             vec![
                 days("date", 30, 1),
@@ -149,11 +149,11 @@ fn activity() -> Vec<Figure> {
                 whole("at_most", dau.iter().map(|users| users + 300)),
             ],
         ),
-        figure(bars, vec![whole("days", 1..=28), whole("users", (1..=28).map(|days| 9000 / days))]),
+        metric(bars, vec![whole("days", 1..=28), whole("users", (1..=28).map(|days| 9000 / days))]),
     ]
 }
 
-fn growth() -> Vec<Figure> {
+fn growth() -> Vec<Metric> {
     let new: Vec<i64> = (0..12).map(|week| 300 + week * 10).collect();
     let retained: Vec<i64> = (0..12).map(|week| 3000 + week * 50).collect();
     let active: Vec<i64> = new.iter().zip(&retained).map(|(new, retained)| new + retained + 80).collect();
@@ -175,7 +175,7 @@ fn growth() -> Vec<Figure> {
     let (dates, names) =
         (days("week", 10, 7).values.into_iter().flat_map(|day| vec![day; 4]).collect(), providers.repeat(10));
     vec![
-        figure(
+        metric(
             stacked,
             vec![
                 days("week", 12, 7),
@@ -187,19 +187,19 @@ fn growth() -> Vec<Figure> {
                 flags("complete", (0..12).map(|week| week < 11)),
             ],
         ),
-        figure(
+        metric(
             by_provider,
             vec![
-                Column::new("week", Kind::Day, dates),
+                Column::new("week", Kind::Date, dates),
                 texts("provider", names),
                 whole("sign_ups", (0..40).map(|row| 10 + (row * 7) % 23)),
                 whole("total", (0..40).map(|row| 1000 + row * 20)),
             ],
         ),
-        figure(
+        metric(
             heat,
             vec![
-                Column::new("cohort", Kind::Day, cohort),
+                Column::new("cohort", Kind::Date, cohort),
                 whole("week", week),
                 whole("cohort_users", size),
                 numbers("retention", share),
@@ -208,17 +208,17 @@ fn growth() -> Vec<Figure> {
     ]
 }
 
-fn others() -> Vec<Figure> {
+fn others() -> Vec<Metric> {
     let status = placed(query("sessions_by_status", "Sessions by status", Chart::Bar), "Sessions", 40, "sessions");
     let devices = placed(query("devices", "Devices", Chart::Table), "Sessions", 41, "sessions");
     let mut mine = query("largest_organizations", "Largest organizations", Chart::Bar);
     mine.section = Some(format!("My own {HOSTILE}"));
     vec![
-        figure(
+        metric(
             status,
             vec![texts("status", ["ended", "active", "abandoned"]), whole("sessions", [20_000, 18_880, 310])],
         ),
-        figure(
+        metric(
             devices,
             vec![
                 texts("device", ["iPhone", "Macintosh", "(others)"]),
@@ -226,7 +226,7 @@ fn others() -> Vec<Figure> {
                 whole("sessions", [9000, 4500, 12]),
             ],
         ),
-        figure(
+        metric(
             mine,
             vec![texts("name", [HOSTILE, "株式会社テスト", "Grüße & Söhne"]), whole("members", [400, 210, 7])],
         ),

@@ -1,0 +1,286 @@
+//! Weekly sums for bar charts that have too many daily bars.
+//!
+//! Only counts of new things can be added up: a sign-up happens on one day. Distinct counts cannot, because a user who
+//! is active on two days is one user of the week.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use chrono::{Datelike, Days, NaiveDate};
+
+use super::metric::{Column, Kind, Rows, Value};
+use super::period::date;
+use crate::query::Chart;
+
+/// Maximum number of daily bars. More are summed up by week.
+const MAX_DAILY_BARS: usize = 45;
+
+/// Column names of counts of new things, as whole names.
+const COUNTS: [&str; 8] = ["created", "deleted", "new", "removed", "sign_ins", "sign_ups", "signins", "signups"];
+
+/// First words of the names of such columns.
+const FIRST_WORDS: [&str; 1] = ["new"];
+
+/// Last words of the names of such columns.
+const LAST_WORDS: [&str; 5] = ["added", "created", "deleted", "removed", "started"];
+
+/// The rows of a chart, and how to draw them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Prepared<'a> {
+    /// The chart that fits the rows.
+    pub chart: Chart,
+    /// The rows, daily or weekly.
+    pub rows: Cow<'a, Rows>,
+    /// A sentence about the weekly sums; `None` if the rows are unchanged.
+    pub note: Option<String>,
+}
+
+/// How the daily values of a column become a weekly value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// The sum of the days.
+    Sum,
+    /// The value of the last day: the column is the running total of another.
+    Last,
+}
+
+/// The rows of one week and name, reduced column by column.
+type Week = (Option<NaiveDate>, Vec<Value>, bool);
+
+/// Sums up the rows of a bar chart by calendar week if it has too many daily bars.
+///
+/// If the values cannot be added up, the rows stay daily and the chart becomes a line.
+pub(super) fn prepare(chart: Chart, rows: &Rows) -> Prepared<'_> {
+    let unchanged = |chart| Prepared { chart, rows: Cow::Borrowed(rows), note: None };
+    if !matches!(chart, Chart::Bar | Chart::Stacked) || !has_too_many_days(rows) {
+        return unchanged(chart);
+    }
+    let Some(rules) = rules(rows) else { return unchanged(Chart::Line) };
+    let (weekly, is_cut) = by_week(rows, &rules);
+    let mut note = "Summed by week, Monday to Sunday.".to_owned();
+    if is_cut {
+        note.push_str(" The first days are omitted because they are not a full week.");
+    }
+    Prepared { chart, rows: Cow::Owned(weekly), note: Some(note) }
+}
+
+/// Whether the first column is daily and has too many days for bars.
+fn has_too_many_days(rows: &Rows) -> bool {
+    let Some(first) = rows.columns.first().filter(|column| column.kind == Kind::Date) else { return false };
+    let mut days: Vec<NaiveDate> = first.values.iter().filter_map(date).collect();
+    days.sort_unstable();
+    days.dedup();
+    let is_daily = days.windows(2).any(|pair| pair[1].signed_duration_since(pair[0]).num_days() == 1);
+    is_daily && days.len() > MAX_DAILY_BARS
+}
+
+/// The numeric columns after the first, without the upper bounds.
+fn numeric(rows: &Rows) -> Vec<usize> {
+    let columns = rows.columns.iter().enumerate().skip(1);
+    columns.filter(|(_, column)| column.is_numeric() && !is_bound(column)).map(|(index, _)| index).collect()
+}
+
+fn is_bound(column: &Column) -> bool {
+    column.name == "at_most" || column.name.ends_with("_at_most")
+}
+
+fn names(rows: &Rows) -> Option<&Column> {
+    rows.columns.iter().skip(1).find(|column| column.kind == Kind::Text)
+}
+
+/// Returns the rule of each numeric column; `None` if the values of one cannot be combined.
+fn rules(rows: &Rows) -> Option<Vec<(usize, Rule)>> {
+    let numeric = numeric(rows);
+    let is_total = |of: usize| numeric.iter().any(|total| *total != of && is_running_total(rows, *total, of));
+    let sums: Vec<usize> = numeric
+        .iter()
+        .copied()
+        .filter(|index| rows.columns[*index].kind == Kind::Integer)
+        .filter(|index| is_count_of_new(&rows.columns[*index].name) || is_total(*index))
+        .collect();
+    let rule = |index: usize| {
+        if sums.contains(&index) {
+            return Some((index, Rule::Sum));
+        }
+        sums.iter().any(|of| is_running_total(rows, index, *of)).then_some((index, Rule::Last))
+    };
+    numeric.iter().map(|index| rule(*index)).collect()
+}
+
+/// Whether the name of a column says that it counts new things.
+fn is_count_of_new(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let (first, last) = (name.split('_').next(), name.rsplit('_').next());
+    let is_in = |word: Option<&str>, words: &[&str]| word.is_some_and(|word| words.contains(&word));
+    let is_active = name.split('_').any(|word| word == "active");
+    !is_active && (COUNTS.contains(&name.as_str()) || is_in(first, &FIRST_WORDS) || is_in(last, &LAST_WORDS))
+}
+
+/// Whether the column `total` grows each day by exactly the value of the column `of`, for each name.
+fn is_running_total(rows: &Rows, total: usize, of: usize) -> bool {
+    let (Some(first), names) = (rows.columns.first(), names(rows)) else { return false };
+    let mut series: BTreeMap<String, BTreeMap<NaiveDate, (f64, f64)>> = BTreeMap::new();
+    for (row, value) in first.values.iter().enumerate() {
+        let numbers = (rows.columns[total].number(row), rows.columns[of].number(row));
+        let (Some(date), (Some(total), Some(of))) = (date(value), numbers) else { return false };
+        let name = names.map_or_else(String::new, |names| names.name_of(row));
+        if series.entry(name).or_default().insert(date, (total, of)).is_some() {
+            return false;
+        }
+    }
+    let mut steps = 0;
+    for days in series.values() {
+        for ((_, before), (_, after)) in days.iter().zip(days.iter().skip(1)) {
+            if (after.0 - before.0 - after.1).abs() > 1e-6 {
+                return false;
+            }
+            steps += 1;
+        }
+    }
+    steps > 0
+}
+
+/// Returns one row for each week and name, and whether an incomplete first week is left out.
+fn by_week(rows: &Rows, rules: &[(usize, Rule)]) -> (Rows, bool) {
+    let (names, complete) = (names(rows), rows.column("complete").filter(|column| column.kind == Kind::Boolean));
+    let days = rows.columns.first().map_or(&[][..], |column| column.values.as_slice());
+    let first = days.iter().filter_map(date).min();
+    let start = first.map(|first| if first == monday(first) { first } else { monday(first) + Days::new(7) });
+    let mut weeks: BTreeMap<(NaiveDate, usize), Week> = BTreeMap::new();
+    let mut known: Vec<String> = Vec::new();
+    for (row, day) in days.iter().enumerate() {
+        let Some(day) = date(day).filter(|day| start.is_some_and(|start| *day >= start)) else { continue };
+        let name = names.map_or_else(String::new, |names| names.name_of(row));
+        let index = known.iter().position(|known| *known == name).unwrap_or_else(|| {
+            known.push(name);
+            known.len() - 1
+        });
+        let week = weeks.entry((monday(day), index)).or_insert_with(|| (None, vec![Value::Null; rules.len()], true));
+        for (value, (column, rule)) in week.1.iter_mut().zip(rules) {
+            combine(value, &rows.columns[*column].values[row], *rule, week.0.is_none_or(|last| day >= last));
+        }
+        week.0 = week.0.max(Some(day));
+        week.2 &= complete.is_none_or(|complete| complete.values[row] != Value::Boolean(false));
+    }
+    let mut columns = vec![Column::new("week", Kind::Date, weeks.keys().map(|(week, _)| Value::Date(*week)).collect())];
+    if let Some(names) = names {
+        let values = weeks.keys().map(|(_, name)| Value::Text(known[*name].clone())).collect();
+        columns.push(Column { values, ..names.clone_empty() });
+    }
+    for (at, (column, _)) in rules.iter().enumerate() {
+        let values = weeks.values().map(|(_, values, _)| values[at].clone()).collect();
+        columns.push(Column { values, ..rows.columns[*column].clone_empty() });
+    }
+    if complete.is_some() {
+        let values = weeks.values().map(|(_, _, complete)| Value::Boolean(*complete)).collect();
+        columns.push(Column::new("complete", Kind::Boolean, values));
+    }
+    (Rows { columns }, first != start)
+}
+
+/// Adds a daily value to a weekly one, or replaces it by a `newer` one.
+fn combine(week: &mut Value, day: &Value, rule: Rule, newer: bool) {
+    let old = std::mem::replace(week, Value::Null);
+    *week = match (old, day, rule) {
+        (Value::Integer(sum), Value::Integer(value), Rule::Sum) => Value::Integer(sum.saturating_add(*value)),
+        (Value::Null, value, _) => value.clone(),
+        (_, value, Rule::Last) if newer && *value != Value::Null => value.clone(),
+        (old, ..) => old,
+    };
+}
+
+/// Returns the Monday of the week of `date`.
+fn monday(date: NaiveDate) -> NaiveDate {
+    date - Days::new(u64::from(date.weekday().num_days_from_monday()))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{Days, NaiveDate};
+
+    use super::prepare;
+    use crate::query::Chart;
+    use crate::report::metric::{Column, Kind, Rows, Value};
+
+    /// Days from Wednesday, 2026-09-02 on, with a value for each.
+    fn daily(name: &str, count: u64) -> Rows {
+        let first: NaiveDate = "2026-09-02".parse().expect("a date");
+        let dates = (0..count).map(|day| Value::Date(first + Days::new(day))).collect();
+        let values = (0..count).map(|day| Value::Integer(i64::try_from(day).expect("small"))).collect();
+        Rows { columns: vec![Column::new("date", Kind::Date, dates), Column::new(name, Kind::Integer, values)] }
+    }
+
+    fn integers(rows: &Rows, column: usize) -> Vec<f64> {
+        rows.columns[column].values.iter().filter_map(Value::number).collect()
+    }
+
+    #[test]
+    fn counts_of_new_things_are_summed_up_by_calendar_week() {
+        let rows = daily("sign_ups", 90);
+        let prepared = prepare(Chart::Bar, &rows);
+        assert_eq!(prepared.chart, Chart::Bar);
+        assert!(prepared.note.as_ref().is_some_and(|note| note.starts_with("Summed by week")), "{:?}", prepared.note);
+        assert_eq!(prepared.rows.columns[0].values[0].format(false), "2026-09-07");
+        assert_eq!(prepared.rows.len(), 13);
+        let sums = integers(&prepared.rows, 1);
+        assert_eq!((sums[0], sums[12]), ((5..12).sum::<i32>().into(), 89.0));
+    }
+
+    #[test]
+    fn distinct_counts_and_shares_are_never_summed_up_but_drawn_as_a_line() {
+        for name in ["active_users", "daily_active_users", "new_active_users", "dau", "users", "total"] {
+            let rows = daily(name, 90);
+            let prepared = prepare(Chart::Stacked, &rows);
+            assert_eq!(
+                (prepared.chart, prepared.note.as_ref(), prepared.rows.len()),
+                (Chart::Line, None, 90),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn few_bars_and_other_charts_stay_daily() {
+        for (chart, count) in [(Chart::Bar, 45), (Chart::Line, 90), (Chart::Table, 90)] {
+            let rows = daily("sign_ups", count);
+            let prepared = prepare(chart, &rows);
+            assert_eq!((prepared.chart, prepared.rows.len()), (chart, usize::try_from(count).expect("small")));
+        }
+    }
+
+    #[test]
+    fn a_running_total_proves_that_a_column_can_be_summed_up_and_keeps_its_last_value() {
+        let mut rows = daily("invited", 90);
+        let mut sum = 1000;
+        let totals = (0..90).map(|day| {
+            sum += day;
+            Value::Integer(sum)
+        });
+        rows.columns.push(Column::new("so_far", Kind::Integer, totals.collect()));
+        let complete = (0..90).map(|day| Value::Boolean(day != 89)).collect();
+        rows.columns.push(Column::new("complete", Kind::Boolean, complete));
+        let prepared = prepare(Chart::Stacked, &rows);
+        assert_eq!(prepared.chart, Chart::Stacked);
+        assert_eq!(integers(&prepared.rows, 1).last(), Some(&89.0));
+        assert_eq!(integers(&prepared.rows, 2).last(), Some(&f64::from(1000 + (0..90).sum::<i32>())));
+        let complete = &prepared.rows.columns[3].values;
+        assert_eq!((&complete[11], &complete[12]), (&Value::Boolean(true), &Value::Boolean(false)));
+        // One wrong step, and the column is a number like any other.
+        rows.columns[2].values[40] = Value::Integer(0);
+        assert_eq!(prepare(Chart::Stacked, &rows).chart, Chart::Line);
+    }
+
+    #[test]
+    fn each_name_has_its_own_weeks() {
+        let (one, mut both) = (daily("sign_ups", 60), daily("sign_ups", 60));
+        for (column, more) in both.columns.iter_mut().zip(&one.columns) {
+            column.values.extend(more.values.iter().cloned());
+        }
+        let names = (0..120).map(|row| Value::Text(if row < 60 { "google" } else { "apple" }.to_owned())).collect();
+        both.columns.insert(1, Column::new("provider", Kind::Text, names));
+        let prepared = prepare(Chart::Stacked, &both);
+        assert_eq!(prepared.rows.len(), 2 * prepare(Chart::Bar, &one).rows.len());
+        assert_eq!(prepared.rows.columns[1].values[0].format(false), "Google");
+        assert_eq!(integers(&prepared.rows, 2)[..2], [56.0, 56.0]);
+    }
+}
