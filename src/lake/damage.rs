@@ -104,7 +104,15 @@ impl Table {
         if self.lake.location().directory().is_none() {
             return Ok(());
         }
-        let entries = self.listed_under("_delta_log").await?;
+        // Entries up to the last checkpoint are not needed to open the table.
+        let entries = match self.hint().await?.flatten() {
+            None => self.listed_under("_delta_log").await?,
+            Some(checkpoint) => {
+                let log = Path::from("_delta_log");
+                let listed = self.store.list_with_offset(Some(&log), &entry_path(checkpoint));
+                listed.try_collect().await.map_err(|error| self.log_unreadable(&error))?
+            }
+        };
         if !entries.iter().any(|object| object.size == 0 && version_of(&object.location).is_some()) {
             return Ok(());
         }
