@@ -91,7 +91,7 @@ fn unescape(text: &str) -> Option<(Option<char>, usize)> {
     }
 }
 
-/// Returns the UTF-16 code unit of the `\uXXXX` at the start of `text`.
+/// Returns the UTF-16 code unit of the `\u` escape at the start of `text`.
 fn code_unit(text: &str) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
