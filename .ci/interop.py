@@ -1,29 +1,30 @@
-"""Checks that other engines read what clerk-lake wrote; `.ci/interop` installs them and runs this.
+"""Checks that other engines read what clerk-lake wrote. `.ci/interop` installs the engines and runs this script.
 
-A simulated Clerk instance is synced into three lakes: by a full sync, by incremental syncs with changes between them,
-by as many more as it takes until the Delta logs have checkpoints; then comes maintenance, and another full sync. One lake
-is on local disk, one on S3, and a third, on local disk again, records its changes (`--change-data-feed`), which the
-one on S3 does from the checkpoints on. The instance's clock stands still while the lakes are synced.
+The script syncs a simulated Clerk instance into three lakes: with a full sync, with incremental syncs with changes
+between them, and with further syncs until all Delta logs have checkpoints. Maintenance and another full sync follow.
+One lake is on local disk and one on S3. The third, also on local disk, records its changes (`--change-data-feed`). The
+lake on S3 records changes from the checkpoint step on. The clock of the instance is fixed during the syncs.
 
-After each step (slow readers after three of them; in the third lake after two) every reader reads every table and is
-compared with `clerk-lake query`:
+After each step, every reader reads every table, and the script compares the result with `clerk-lake query`. Slow
+readers run after three of the steps, and the third lake is read after two. The script compares:
 
-- the columns and their types, with those of `clerk-lake schema`;
+- the columns and their types with those of `clerk-lake schema`;
 - every value of every row;
-- where the reader speaks SQL, figures that it may answer from statistics alone: how many rows, values and different
-  keys there are, the least, the greatest, the sum, and the rows by partition;
-- how many rows it finds by conditions for which it may leave out partitions, files and row groups.
+- for readers with SQL, aggregates that a reader can answer from statistics: the number of rows, values and distinct
+  keys, minimum, maximum, sum, and the number of rows by partition;
+- the number of rows for conditions with which a reader can skip partitions, files and row groups.
 
-Besides, after each step:
+After each step, the script also checks that:
 
 - all lakes have the same rows;
-- where changes are recorded, other readers of Delta's change data feed see what `clerk-lake query --changes-since`
-  says of every table, and its tables are what they were before with these changes taken in.
+- in lakes that record changes, other readers of the change data feed see the same changes as `clerk-lake query
+  --changes-since`, and the earlier tables with these changes applied equal the current tables.
 
-At last the tables, what has changed of them and the answer to another question are written to files
-(`clerk-lake query --output`), which readers of files read as above.
+Finally, `clerk-lake query --output` writes the tables, the changes of one table and the result of another query to
+files, and readers of files read them as above.
 
-The first difference of a reader in a place ends its part there. The exit code is 1 where there is any.
+After its first difference in a place, a reader is not compared there again. The exit code is 1 if there is any
+difference.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from interop_files import ENDINGS, FILE_READERS, SESSIONS, changes_of
 from interop_lakes import BUCKET, Failed, Place, Program, Table, s3_server, simulator
 from interop_readers import READERS, Reader, Skip, ask, full_name
 
-# What happens in Clerk before each of the incremental syncs, after so many hours.
+# The changes in Clerk before each incremental sync, and the hours that pass before them.
 CHANGES = {
     "changes": (
         1,
@@ -72,32 +73,32 @@ CHANGES = {
     "no changes for a day": (24, {}),
 }
 
-# The same before each sync on the way to checkpoints, and before the last one.
+# The changes before each sync of the checkpoint step, and before the last full sync.
 FEW_CHANGES = {"create-user": 1, "ban": 1, "activity": 1}
 LAST_CHANGES = {"create-user": 5, "delete-user": 5, "ban": 5, "activity": 10}
 
-# After so many syncs every Delta log must have a checkpoint.
-MOST_SYNCS = 120
+# Number of syncs after which every Delta log must have a checkpoint.
+MAX_SYNCS = 120
 
-# The table in whose changes every kind of change must be.
+# The table whose changes must include every kind of change.
 FOLLOWED = "clerk_user"
 
-# What is asked of clerk-lake itself.
+# Checks of clerk-lake itself.
 SAME_ROWS = "clerk-lake: the same rows as in the first lake"
 BY_CHANGES = "clerk-lake: tables by their changes"
 WRITTEN = "clerk-lake: query --output"
 
-# So many differences of a reader in a place are printed.
-MOST_TOLD = 5
+# Number of printed differences per reader and place.
+MAX_PRINTED = 5
 
 
-# Readers that need Java, or an extension that DuckDB fetches elsewhere.
+# Readers that need Java, or a DuckDB extension that is not on PyPI.
 NEED_MORE = {("pyspark", "read.parquet"), ("pyspark", "readChangeFeed"), ("duckdb", "delta_scan")}
 
 
 @dataclass
 class Outcome:
-    """What came of one reader in one place."""
+    """The result of one reader in one place."""
 
     steps: int = 0
     rows: int = 0
@@ -105,16 +106,16 @@ class Outcome:
     skipped: str | None = None
     differences: list[str] = field(default_factory=list)
 
-    def told(self) -> tuple[str, str]:
+    def summary(self) -> tuple[str, str]:
         if self.skipped:
             return "skip", self.skipped
         if self.differences or self.steps == 0:
-            return "FAIL", f"differences: {len(self.differences)}, after {self.steps} steps without"
+            return "FAIL", f"differences: {len(self.differences)}, after {self.steps} steps without differences"
         return "ok", f"{self.steps} steps, {self.rows:,} rows, {self.seconds:.0f} s"
 
 
 class Check:
-    """All steps, in all places, for all readers."""
+    """Runs all steps in all places for all readers."""
 
     def __init__(self, program: Program, local: Place, s3: Place, recording: Place):
         self.program = program
@@ -123,7 +124,7 @@ class Check:
         self.places = [local, s3, recording]
         self.tables = program.tables()
         self.feeds: list[Feed] = []
-        # By who reads, and where.
+        # By reader and place.
         self.outcomes: dict[tuple[str, str], Outcome] = {}
 
     def run(self) -> None:
@@ -133,14 +134,14 @@ class Check:
             self.program.change(changes, hours)
             self.step(name, self.sync)
         self.step("checkpoints", self.sync_until_checkpoints, self.places, slow_too=True)
-        self.step("maintain", self.look_after)
+        self.step("maintain", self.maintain)
         self.program.change(LAST_CHANGES)
         self.step("full sync again", lambda: self.sync("--full"), self.places, slow_too=True)
         self.step_of_feeds()
         self.step_of_files()
 
     def sync(self, *arguments: str, record: Place | None = None) -> None:
-        """Syncs all lakes; `record` records its changes from then on."""
+        """Syncs all lakes. The lake `record` records its changes from then on."""
         for place in self.places:
             self.program.sync(place, *arguments, *(["--change-data-feed"] if place is record else []))
         if record:
@@ -148,21 +149,21 @@ class Check:
 
     def sync_until_checkpoints(self) -> None:
         self.sync(record=self.s3)
-        for _ in range(MOST_SYNCS):
+        for _ in range(MAX_SYNCS):
             if all(place.has_checkpoint(table) for place in self.places for table in self.tables):
                 return
             self.program.change(FEW_CHANGES)
             self.sync()
-        raise SystemExit(f"after {MOST_SYNCS} syncs, not every table has a checkpoint")
+        raise SystemExit(f"some tables have no checkpoint after {MAX_SYNCS} syncs")
 
-    def look_after(self) -> None:
+    def maintain(self) -> None:
         for place in self.places:
             self.program.run(place, "maintain")
 
     def step(
         self, name: str, act: Callable[[], None], places: list[Place] | None = None, slow_too: bool = False
     ) -> None:
-        """Does what is to be done, and compares: readers in `places`, which are all but the recording lake."""
+        """Runs a step and compares readers in `places`; by default, in all places except the recording lake."""
         started = time.monotonic()
         act()
         expected = {place.name: self.expected(place, self.tables) for place in self.places}
@@ -196,7 +197,7 @@ class Check:
         took("files", started)
 
     def write(self, files: Place, it: Expected) -> list[str]:
-        """Writes a table to files; nothing else can go wrong here."""
+        """Writes a table to files. Returns no differences: errors are exceptions."""
         for ending in ENDINGS:
             self.program.write(self.recording, it.table, files.file(it.table, ending))
         return []
@@ -230,7 +231,7 @@ class Check:
         tables: list[Expected] | list[Changes],
         found_in: Callable[[Expected | Changes], list[str]],
     ) -> None:
-        """Notes what differs in each of the tables, unless something already differed there."""
+        """Records the differences of each table, unless the reader already had differences in the place."""
         outcome = self.outcomes.setdefault((who, place.name), Outcome())
         if outcome.skipped or outcome.differences:
             return
@@ -242,30 +243,30 @@ class Check:
                 outcome.skipped = str(reason)
                 return
             except Exception as error:
-                found = [f"it cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}"]
+                found = [f"read failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"]
             outcome.differences += [f"{step}, {it.table.name}, {line}" for line in found]
             outcome.rows += len(it.rows)
         outcome.steps += 1
         outcome.seconds += time.monotonic() - started
 
     def report(self) -> bool:
-        """Prints what came of everything; whether all is well."""
+        """Prints all results. Returns whether all checks passed."""
         kinds = Counter()
         for (who, place), outcome in self.outcomes.items():
-            kind, what = outcome.told()
+            kind, what = outcome.summary()
             kinds[kind] += 1
             print(f"{kind:4}  {who:44}  {place:9}  {what}")
-            for line in outcome.differences[:MOST_TOLD]:
+            for line in outcome.differences[:MAX_PRINTED]:
                 print(f"      {line}")
         print(f"{kinds['ok']} passed, {kinds['FAIL']} failed, {kinds['skip']} skipped")
         unread = self.unread()
         for name in unread:
-            print(f"FAIL  {name} has read nothing, and needs no more than PyPI has")
+            print(f"FAIL  {name} passed in no place, although PyPI has all that it needs")
         return kinds["FAIL"] == 0 and not unread
 
     def unread(self) -> list[str]:
-        """The readers that need nothing but what PyPI has, and passed in no place."""
-        passed = [who for (who, _), outcome in self.outcomes.items() if outcome.told()[0] == "ok"]
+        """Returns the readers that passed in no place, although PyPI has all that they need."""
+        passed = [who for (who, _), outcome in self.outcomes.items() if outcome.summary()[0] == "ok"]
         needed = {(it.package, it.name) for it in [*READERS, *FEED_READERS]} - NEED_MORE
         has_passed = {(who.split()[0], who.split(maxsplit=2)[-1]) for who in passed}
         return sorted(" ".join(reader) for reader in needed - has_passed)
@@ -280,7 +281,7 @@ def took(step: str, started: float) -> None:
 
 
 def noon_of_tomorrow() -> datetime.datetime:
-    """A moment that comes after everything in the simulated instance, and is far from a change of days."""
+    """Returns a time after all times in the simulated instance, and far from midnight."""
     tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
     return tomorrow.replace(hour=12, minute=0, second=0, microsecond=0)
 

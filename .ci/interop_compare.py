@@ -1,4 +1,4 @@
-"""What is expected of a table, and how it differs from what a reader saw."""
+"""The expected content of a table, and its differences from what a reader returns."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import pyarrow
 from interop_lakes import Table
 from interop_readers import Condition, Questions, Reader, Seen
 
-# So many differing rows are looked for.
-MOST_ROWS = 5
+# Number of differing rows to report.
+MAX_ROWS = 5
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 class Expected:
-    """What `clerk-lake query` says of a table. Times are microseconds here, and days text."""
+    """The rows of a table from `clerk-lake query`. Times are microseconds, and dates are text."""
 
     def __init__(self, table: Table, rows: list[dict]):
         self.table = table
         self.rows = {table.key_of(row): row for row in map(with_times, rows)}
-        self.questions = Questions(figures_sql(table), partitions_sql(table), self.conditions())
+        self.questions = Questions(aggregates_sql(table), partitions_sql(table), self.conditions())
 
     def column(self, name: str) -> list:
         return [row[name] for row in self.rows.values()]
 
     def conditions(self) -> list[list[Condition]]:
-        """The edges of what is there: the last rows written, one row by its key, the last rows of a partition."""
+        """Returns conditions for the last rows written, one row by its key, and the last rows of a partition."""
         table, rows = self.table, list(self.rows.values())
         some = rows[len(rows) // 2]
         conditions: list[list[Condition]] = [
@@ -48,7 +48,7 @@ class Expected:
         return conditions
 
     def bound(self, column: str, value: object) -> object:
-        """A value as conditions have it."""
+        """Converts a value to the type for conditions."""
         kind = self.table.types[column]
         if kind.startswith("Timestamp"):
             return EPOCH + value * MICROSECOND
@@ -56,7 +56,7 @@ class Expected:
 
     @cached_property
     def found(self) -> list[int]:
-        """How many rows there are by each of the conditions."""
+        """The number of rows for each list of conditions."""
         return [sum(all(holds(row, it) for it in wanted) for row in self.rows.values())
                 for wanted in self.questions.conditions]
 
@@ -65,9 +65,9 @@ class Expected:
         return dict(Counter(self.column(self.table.partition))) if self.table.partition else {}
 
     @cached_property
-    def figures(self) -> dict[str, object]:
-        """The answers to `figures_sql`."""
-        figures: dict[str, object] = {"rows": len(self.rows)}
+    def aggregates(self) -> dict[str, object]:
+        """The results of `aggregates_sql`."""
+        aggregates: dict[str, object] = {"rows": len(self.rows)}
         for column in self.table.types:
             values = [value for value in self.column(column) if value is not None]
             answers = {
@@ -77,8 +77,8 @@ class Expected:
                 "greatest": max(values, default=None) if is_ordered(self.table, column) else None,
                 "sum": (sum(values) if values else None) if is_summed(self.table, column) else None,
             }
-            figures |= {f"{figure}_{column}": answers[figure] for figure in figures_of(self.table, column)}
-        return figures
+            aggregates |= {f"{name}_{column}": answers[name] for name in aggregates_of(self.table, column)}
+        return aggregates
 
 
 def is_ordered(table: Table, column: str) -> bool:
@@ -89,8 +89,8 @@ def is_summed(table: Table, column: str) -> bool:
     return table.types[column] == "Int64"
 
 
-# The figures, and the SQL that all engines understand.
-FIGURES = {
+# The aggregates, in SQL that all engines understand.
+AGGREGATES = {
     "count": "count({})",
     "distinct": "count(DISTINCT {})",
     "least": "min({})",
@@ -99,22 +99,23 @@ FIGURES = {
 }
 
 
-def figures_of(table: Table, column: str) -> list[str]:
-    figures = ["count"]
+def aggregates_of(table: Table, column: str) -> list[str]:
+    aggregates = ["count"]
     if column in table.key:
-        figures.append("distinct")
+        aggregates.append("distinct")
     if is_ordered(table, column):
-        figures += ["least", "greatest"]
+        aggregates += ["least", "greatest"]
     if is_summed(table, column):
-        figures.append("sum")
-    return figures
+        aggregates.append("sum")
+    return aggregates
 
 
-def figures_sql(table: Table) -> str:
-    figures = ["count(*) AS rows_there"]
+def aggregates_sql(table: Table) -> str:
+    aggregates = ["count(*) AS rows_there"]
     for column in table.types:
-        figures += [f"{FIGURES[figure].format(column)} AS {figure}_{column}" for figure in figures_of(table, column)]
-    return f"SELECT {', '.join(figures)} FROM {table.name}"
+        names = aggregates_of(table, column)
+        aggregates += [f"{AGGREGATES[name].format(column)} AS {name}_{column}" for name in names]
+    return f"SELECT {', '.join(aggregates)} FROM {table.name}"
 
 
 def partitions_sql(table: Table) -> str | None:
@@ -130,14 +131,14 @@ def holds(row: dict, condition: Condition) -> bool:
 
 
 def as_compared(bound: object) -> object:
-    """A condition's value as rows have it."""
+    """Converts the value of a condition to the type in rows."""
     if isinstance(bound, datetime.datetime):
         return (bound - EPOCH) // MICROSECOND
     return bound.isoformat() if isinstance(bound, datetime.date) else bound
 
 
 def with_times(value, name: str = ""):
-    """A value of `clerk-lake query` with its times as microseconds: a column of times has a name that says so."""
+    """Converts times in a value of `clerk-lake query` to microseconds. Time columns end in _at or _timestamp."""
     if isinstance(value, dict):
         return {key: with_times(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
@@ -147,11 +148,11 @@ def with_times(value, name: str = ""):
     return value
 
 
-# What a reader saw
+# What a reader returned
 
 
 def spelled(kind: pyarrow.DataType) -> str:
-    """A type as `clerk-lake schema` spells it, however a reader lays it out in memory."""
+    """Formats a type as `clerk-lake schema` does, independent of the memory layout."""
     types = pyarrow.types
     if types.is_dictionary(kind):
         return spelled(kind.value_type)
@@ -168,7 +169,7 @@ def spelled(kind: pyarrow.DataType) -> str:
 
 
 def comparable(kind: pyarrow.DataType) -> pyarrow.DataType:
-    """The type whose values are compared: microseconds for times, text for days, whole numbers for numbers."""
+    """Returns the type for comparison: microseconds for times, text for dates, integers for numbers."""
     types = pyarrow.types
     if types.is_timestamp(kind) or types.is_floating(kind) or types.is_decimal(kind):
         return pyarrow.int64()
@@ -189,7 +190,7 @@ def records(table: pyarrow.Table) -> list[dict]:
 
 
 def rows_of(table: Table, seen: pyarrow.Table) -> list[dict]:
-    """The rows that a reader saw; a partition's number is one even where it was taken for text."""
+    """Returns the rows that a reader returned. Numeric partition values become numbers if they were read as text."""
     rows = records(seen)
     if table.numeric_partition and table.partition in seen.column_names:
         for row in rows:
@@ -201,14 +202,14 @@ def rows_of(table: Table, seen: pyarrow.Table) -> list[dict]:
 
 
 def differences(reader: Reader, expected: Expected, seen: Seen) -> list[str]:
-    """How what a reader saw differs from what is expected."""
+    """Returns the differences between the expected content and what a reader returned."""
     found = type_differences(reader, expected.table, seen.rows.schema)
     if found:
         return found
     found += row_differences(expected, rows_of(expected.table, seen.rows))
-    if seen.figures is not None:
-        [figures] = records(seen.figures)
-        for (what, wanted), got in zip(expected.figures.items(), figures.values(), strict=True):
+    if seen.aggregates is not None:
+        [aggregates] = records(seen.aggregates)
+        for (what, wanted), got in zip(expected.aggregates.items(), aggregates.values(), strict=True):
             found += difference(f"by SQL, {what.replace('_', ' of ', 1)}", wanted, got)
     if seen.partitions is not None:
         parts = {row[expected.table.partition]: row["rows_there"] for row in rows_of(expected.table, seen.partitions)}
@@ -251,11 +252,11 @@ def row_differences(expected: Expected, got: list[dict]) -> list[str]:
     found = difference("number of rows", len(expected.rows), len(got))
     found += difference("number of distinct keys", len(expected.rows), len(rows))
     differing = [key for key, row in expected.rows.items() if rows.get(key) != row]
-    for key in differing[:MOST_ROWS]:
+    for key in differing[:MAX_ROWS]:
         if key not in rows:
             found.append(f"row {key} is missing")
             continue
         for column, value in expected.rows[key].items():
             found += difference(f"{column} of {key}", value, rows[key][column])
-    found += [f"row {key} is not expected" for key in list(rows.keys() - expected.rows.keys())[:MOST_ROWS]]
+    found += [f"row {key} is not expected" for key in list(rows.keys() - expected.rows.keys())[:MAX_ROWS]]
     return found

@@ -1,4 +1,4 @@
-"""The change data feed: what clerk-lake and other readers say has changed since a version, and where that leads."""
+"""The change data feed: the changes since a version according to clerk-lake and other readers, and their result."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from dataclasses import dataclass, field
 
 import pyarrow
 
-from interop_compare import MOST_ROWS, Expected, difference, records, spelled, with_times
+from interop_compare import MAX_ROWS, Expected, difference, records, spelled, with_times
 from interop_lakes import CHANGE, Place, Program, Table
 from interop_readers import Skip, delta_table
 
-# What can become of a row: what it was before, and what it is after.
+# The change types that show a row before a change, and those that show it after.
 BEFORE = {"update_preimage", "delete"}
 AFTER = {"update_postimage", "insert"}
 
 
 @dataclass(frozen=True)
 class FeedReader:
-    """A way to read what has changed since a version."""
+    """A way to read the changes since a version."""
 
     package: str
     name: str
     see: Callable[[Place, Table, int], pyarrow.Table]
-    # Where its columns have types of its own.
+    # Columns with different types than in clerk-lake.
     types: dict[str, str] = field(default_factory=dict)
     packaged: bool = False
 
 
 def deltalake_feed(place: Place, table: Table, since: int) -> pyarrow.Table:
-    # There need not be a version after `since`.
+    # There may be no version after `since`.
     changes = delta_table(place, table).load_cdf(starting_version=since + 1, allow_out_of_range=True)
     return pyarrow.table(changes.read_all())
 
@@ -52,7 +52,7 @@ FEED_READERS = [
 
 
 class Changes:
-    """What `clerk-lake query --changes-since` says of a table."""
+    """The changes of a table according to `clerk-lake query --changes-since`."""
 
     def __init__(self, table: Table, since: int, seen: pyarrow.Table):
         self.table = table
@@ -61,19 +61,19 @@ class Changes:
         self.rows = rows_of(seen)
 
     def missing(self) -> list[str]:
-        """Kinds of change that there are none of."""
+        """Returns a difference if a kind of change is missing."""
         return difference("kinds of change", BEFORE | AFTER, {row["_change_type"] for row in self.rows})
 
     def differences(self, reader: FeedReader, place: Place) -> list[str]:
-        """How another reader's changes differ."""
+        """Returns the differences from the changes of another reader."""
         seen = reader.see(place, self.table, self.since)
         found = self.type_differences or type_differences(self.table, seen.schema, reader.types)
         if found:
             return found
         expected, got = (Counter(map(as_text, rows)) for rows in (self.rows, rows_of(seen)))
         found = difference(f"changes since {self.since}", expected.total(), got.total())
-        found += [f"since {self.since}, missing: {row}" for row in list(expected - got)[:MOST_ROWS]]
-        found += [f"since {self.since}, not expected: {row}" for row in list(got - expected)[:MOST_ROWS]]
+        found += [f"since {self.since}, missing: {row}" for row in list(expected - got)[:MAX_ROWS]]
+        found += [f"since {self.since}, not expected: {row}" for row in list(got - expected)[:MAX_ROWS]]
         return found
 
 
@@ -87,7 +87,7 @@ def type_differences(table: Table, schema: pyarrow.Schema, own: dict[str, str]) 
 
 
 def rows_of(seen: pyarrow.Table) -> list[dict]:
-    """Changes as rows, the times of their commits in microseconds, too."""
+    """Returns changes as rows, with commit times in microseconds."""
     at = seen.schema.get_field_index("_commit_timestamp")
     times = seen.column(at).cast(pyarrow.timestamp("us", "UTC"))
     return records(seen.set_column(at, "_commit_timestamp", times))
@@ -98,7 +98,7 @@ def as_text(row: dict) -> str:
 
 
 class Feed:
-    """Follows a lake by what it records: every table is loaded once, and then only its changes."""
+    """Follows a lake: loads every table once, and then only applies changes."""
 
     def __init__(self, program: Program, place: Place, tables: list[Table]):
         self.program = program
@@ -115,12 +115,12 @@ class Feed:
         return {table.key_of(row): content(row) for row in rows}
 
     def news(self) -> list[Changes]:
-        """What has changed since the last time."""
+        """Returns the changes since the last call."""
         since, self.since = self.since, self.versions()
         return [self.changes(table, since[table.name]) for table in self.tables]
 
     def everything(self) -> list[Changes]:
-        """All that has been recorded."""
+        """Returns all recorded changes."""
         status = self.program.status(self.place)
         return [self.changes(table, status[table.name]["feed_begins"]) for table in self.tables]
 
@@ -128,7 +128,7 @@ class Feed:
         return Changes(table, since, self.program.changes(self.place, table, since))
 
     def follow(self, changes: Changes, expected: Expected) -> list[str]:
-        """Takes in what has changed; how what comes of it differs from the table."""
+        """Applies changes. Returns the differences between the result and the table."""
         rows, found = self.rows[changes.table.name], []
         for change in sorted(changes.rows, key=in_order):
             key, kind = changes.table.key_of(change), change["_change_type"]
@@ -138,16 +138,16 @@ class Feed:
                 rows[key] = row
         wanted = {key: content(row) for key, row in expected.rows.items()}
         differing = [key for key in rows.keys() | wanted.keys() if rows.get(key) != wanted.get(key)]
-        for key in differing[:MOST_ROWS]:
+        for key in differing[:MAX_ROWS]:
             found += difference(f"{key} by its changes", wanted.get(key), rows.get(key))
         return found
 
 
 def in_order(change: dict) -> tuple[int, bool]:
-    """By versions; what a row was before what it becomes."""
+    """Sort key of a change: by version, and within a version rows before a change first."""
     return change["_commit_version"], change["_change_type"] in AFTER
 
 
 def content(row: dict) -> dict:
-    """A row without what is none of its content: a row that was only read again has not changed."""
+    """Returns a row without `_synced_at`, which also changes if a row is only read again."""
     return {name: value for name, value in row.items() if name != "_synced_at"}

@@ -1,4 +1,4 @@
-"""The files that `clerk-lake query --output` writes: what is asked for, and the readers of files."""
+"""The files that `clerk-lake query --output` writes: the queries, and the readers of files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from interop_readers import (
     seen_by_sql,
 )
 
-# The endings of the files, by which the program knows the format.
+# The extensions of the files, from which the program infers the format.
 ENDINGS = ("parquet", "arrow")
 
-# An answer whose columns the query makes: text, sums, lists, days and moments.
+# A query with computed columns: text, sums, lists, dates and times.
 SESSIONS = Table(
     name="sessions_by_month",
     key=["month", "status"],
@@ -53,7 +53,7 @@ SESSIONS = Table(
 
 
 def changes_of(table: Table, since: int) -> Table:
-    """The rows of a table that have changed since a version, as a table of their own."""
+    """Returns the changed rows of a table since a version, as a table."""
     return Table(
         name=f"{table.name}_changes",
         key=[*table.key, "_commit_version", "_change_type"],
@@ -75,7 +75,7 @@ def pyarrow_arrow(place: Place, table: Table, questions: Questions) -> Seen:
 
 
 def seen_by_table(rows: pyarrow.Table, questions: Questions) -> Seen:
-    """Asks a reader that takes no conditions."""
+    """Queries a reader that supports no conditions."""
 
     def scan(conditions: list[Condition] | None) -> pyarrow.Table:
         return rows.filter(expression(conditions)) if conditions else rows
@@ -100,7 +100,7 @@ def duckdb_parquet(place: Place, table: Table, questions: Questions) -> Seen:
 
 
 def duckdb_arrow(place: Place, table: Table, questions: Questions) -> Seen:
-    # DuckDB has no reader of such files of its own; it takes PyArrow's.
+    # DuckDB cannot read Arrow files itself. It reads them through PyArrow.
     connection = duckdb_with(())
     connection.register(table.name, pyarrow.dataset.dataset(place.file(table, "arrow"), format="ipc"))
     return seen_by_sql(table, lambda text: connection.sql(text).to_arrow_table(), questions)

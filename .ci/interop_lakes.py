@@ -1,4 +1,4 @@
-"""The lakes that are read: where they are, what the tables are, and clerk-lake, the simulator and an S3 server."""
+"""The lakes: their locations and tables, and the programs: clerk-lake, the simulator and an S3 server."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ KEY = "sk_live_simulated"
 BUCKET = "lake"
 REGION = "us-east-1"
 
-# A time, as `clerk-lake schema` spells its type.
+# The type of times in `clerk-lake schema`.
 MOMENT = 'Timestamp(µs, "UTC")'
 
-# What changes of a table have beside the table's own columns.
+# The columns that changes have in addition to the columns of the table.
 CHANGE = {"_change_type": "Utf8", "_commit_version": "Int64", "_commit_timestamp": MOMENT}
 
-# A table that is there only once a row could not be read.
+# Tables that exist only after a row was rejected.
 SOMETIMES = {"clerk_rejected_row"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """A lake, and what a reader needs to reach it."""
+    """A lake, and the settings that a reader needs to open it."""
 
     name: str
     lake: str
@@ -46,7 +46,7 @@ class Place:
 
     @property
     def options(self) -> dict[str, str]:
-        """The settings of the store, by the names that the environment and most readers know."""
+        """The settings of the store, with the names of environment variables, which most readers also use."""
         if self.endpoint is None:
             return {}
         return {
@@ -58,20 +58,20 @@ class Place:
         }
 
     def path(self, table: Table) -> str:
-        """Where a table is, as a path or a URL."""
+        """Returns the path or URL of a table."""
         return f"{self.lake}/{table.name}"
 
     def data_files(self, table: Table) -> str:
-        """A pattern for a table's data files, and not for the checkpoints of its log and its change data, which are
-        Parquet too."""
+        """Returns a pattern for the data files of a table. It excludes Delta checkpoints and change data, which are
+        also Parquet files."""
         return f"{self.lake}/{table.name}/**/part-*.parquet"
 
     def file(self, table: Table, ending: str) -> Path:
-        """Where rows are that `clerk-lake query` was asked for and wrote to a file."""
+        """Returns the path of the file that `clerk-lake query` writes."""
         return Path(self.lake) / f"{table.name}.{ending}"
 
     def arrow(self, table: Table) -> tuple[pyarrow.fs.FileSystem, str]:
-        """A table as PyArrow's file systems know it."""
+        """Returns a PyArrow file system and the path of a table in it."""
         if self.endpoint is None:
             return pyarrow.fs.LocalFileSystem(), self.path(table)
         store = pyarrow.fs.S3FileSystem(
@@ -83,7 +83,7 @@ class Place:
         return store, self.path(table).removeprefix("s3://")
 
     def has_checkpoint(self, table: Table) -> bool:
-        """Whether the table's log has a checkpoint."""
+        """Whether the Delta log of the table has a checkpoint."""
         store, path = self.arrow(table)
         entries = store.get_file_info(pyarrow.fs.FileSelector(f"{path}/_delta_log"))
         return any(entry.path.endswith(".checkpoint.parquet") for entry in entries)
@@ -91,13 +91,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as `clerk-lake schema` describes it: its columns' types in their order; or the answer to a question."""
+    """A table as `clerk-lake schema` describes it, with its column types in order; or the result of a query."""
 
     name: str
     key: list[str]
     partition: str | None
     types: dict[str, str]
-    # For what is no table but an answer: the question, and what else `clerk-lake query` is told.
+    # For the result of a query: the SQL, and further arguments of `clerk-lake query`.
     question: str | None = None
     asked: tuple[str, ...] = ()
 
@@ -119,7 +119,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """clerk-lake, in an environment that says nothing else about Clerk or AWS."""
+    """clerk-lake, in an environment without other settings for Clerk or AWS."""
 
     path: str
     directory: Path
@@ -145,11 +145,11 @@ class Program:
         self.run(place, "sync", "--api-url", self.api_url, "--rate-limit", "off", *arguments)
 
     def set_clock(self, now: datetime.datetime) -> None:
-        """Lets the simulated instance's clock stand still at that moment, so that all lakes are synced at the same."""
+        """Fixes the clock of the simulated instance at this time, so that all lakes are synced at the same time."""
         request("POST", f"{self.api_url}/_simulator/clock?now={round(now.timestamp() * 1000)}")
 
     def change(self, changes: dict[str, int], hours: float = 0.5) -> None:
-        """Lets so many hours pass in the simulated instance, and then so many changes of each kind happen."""
+        """Advances the clock of the simulated instance, and then makes this number of changes of each kind."""
         request("POST", f"{self.api_url}/_simulator/clock?advance={round(hours * 3_600_000)}")
         for kind, count in changes.items():
             request("POST", f"{self.api_url}/_simulator/change?kind={kind}&count={count}")
@@ -167,22 +167,22 @@ class Program:
         return [json.loads(line) for line in out.splitlines()]
 
     def write(self, place: Place, table: Table, file: Path) -> None:
-        """Writes a table's rows to a file, in the format that its ending says."""
+        """Writes the rows of a table to a file, in the format of its extension."""
         file.parent.mkdir(exist_ok=True)
         self.run(place, "query", table.sql, *table.asked, "--output", str(file))
 
     def changes(self, place: Place, table: Table, since: int) -> pyarrow.Table:
-        """What versions of a table after `since` have changed."""
+        """Returns the changes of a table after version `since`."""
         asked = ["--changes-since", str(since), "--format", "arrow"]
         return pyarrow.ipc.open_stream(self.output(place, "query", table.sql, *asked)).read_all()
 
     def status(self, place: Place) -> dict[str, dict]:
-        """What `clerk-lake status` says, by table."""
+        """Returns the output of `clerk-lake status`, by table."""
         return {it["name"]: it for it in json.loads(self.run(place, "status", "--json"))["tables"]}
 
 
 class Server:
-    """A process that serves until the end of the check."""
+    """A server process that runs until the end of the check."""
 
     def __init__(self, directory: Path, name: str, *command: str):
         self.log = directory / f"{name}.log"
@@ -204,11 +204,11 @@ class Server:
                 return answer
             time.sleep(0.1)
         self.process.terminate()
-        raise SystemExit(f"{self.process.args[0]} does not serve:\n{self.log.read_text()}")
+        raise SystemExit(f"{self.process.args[0]} did not start:\n{self.log.read_text()}")
 
 
 def simulator(program: Program) -> tuple[Server, str]:
-    """A simulated Clerk instance, and its address."""
+    """Starts a simulated Clerk instance. Returns the server and its address."""
     size = ["--users", str(USERS), "--organizations", str(ORGANIZATIONS), "--simulated-key", KEY]
     server = Server(program.directory, "simulator", program.path, "simulate", "--address", "127.0.0.1:0", *size)
 
@@ -220,7 +220,7 @@ def simulator(program: Program) -> tuple[Server, str]:
 
 
 def s3_server(directory: Path) -> tuple[Server, str]:
-    """An S3 server with an empty bucket, and its address."""
+    """Starts an S3 server with an empty bucket. Returns the server and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -1,6 +1,6 @@
-"""The readers: for each way to read a lake a function and an entry in `READERS`.
+"""The readers: one function and one entry in `READERS` for each way to read a lake.
 
-They know nothing of clerk-lake; what they see is compared elsewhere.
+The readers do not depend on clerk-lake. Other modules compare what they return.
 """
 
 from __future__ import annotations
@@ -24,39 +24,40 @@ import pyarrow.parquet
 
 from interop_lakes import BUCKET, REGION, Place, Table
 
-# Where the engines may write.
+# The directory in which engines can write.
 WORK = Path(os.environ["INTEROP_WORK"])
 
 
 class Skip(Exception):
-    """A reader that cannot be had on this machine; the message says why."""
+    """A reader is not available on this machine. The message says why."""
 
 
-# A condition: rows whose column has (==) this value, or (>=) this or a greater one.
+# A condition: column, operator (== or >=), value.
 Condition = tuple[str, str, object]
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What a reader is asked about a table, besides its rows: SQL, and conditions that all hold."""
+    """The queries of a table, in addition to all rows: SQL for aggregates, and lists of conditions that all hold."""
 
-    figures: str
+    aggregates: str
     partitions: str | None
     conditions: list[list[Condition]]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a reader saw; `found` are numbers of rows by conditions; no figures where it does not speak SQL."""
+    """What a reader returned. `found` has the number of rows for each list of conditions. Without SQL, there are no
+    aggregates."""
 
     rows: pyarrow.Table
     found: list[int]
-    figures: pyarrow.Table | None = None
+    aggregates: pyarrow.Table | None = None
     partitions: pyarrow.Table | None = None
 
 
 def seen_by_sql(table: Table, run: Callable[[str], pyarrow.Table], questions: Questions) -> Seen:
-    """Asks a reader that knows the table by its name."""
+    """Queries a reader that supports SQL."""
 
     def count(conditions: list[Condition]) -> int:
         wanted = " AND ".join(f"{column} {'=' if op == '==' else op} {literal(it)}" for column, op, it in conditions)
@@ -65,7 +66,7 @@ def seen_by_sql(table: Table, run: Callable[[str], pyarrow.Table], questions: Qu
     return Seen(
         rows=run(f"SELECT * FROM {table.name}"),
         found=[count(conditions) for conditions in questions.conditions],
-        figures=run(questions.figures),
+        aggregates=run(questions.aggregates),
         partitions=run(questions.partitions) if questions.partitions else None,
     )
 
@@ -75,7 +76,7 @@ def literal(value: object) -> str:
 
 
 def seen_by_scan(scan: Callable[[list[Condition] | None], pyarrow.Table], questions: Questions) -> Seen:
-    """Asks a reader that takes conditions instead of SQL."""
+    """Queries a reader that supports conditions instead of SQL."""
     return Seen(rows=scan(None), found=[scan(conditions).num_rows for conditions in questions.conditions])
 
 
@@ -116,7 +117,7 @@ def duckdb_with(extensions: tuple):
     connection = duckdb.connect(config={"extension_directory": str(directory)})
     for extension in extensions:
         if not packaged.is_dir() and not can_install(extension, directory):
-            raise Skip(f"DuckDB's extension {extension} cannot be fetched")
+            raise Skip(f"the DuckDB extension {extension} cannot be downloaded")
         connection.execute(f"LOAD {extension}")
     connection.execute("SET TimeZone = 'UTC'")
     return connection
@@ -265,7 +266,7 @@ rootLogger.appenderRef.console.ref = console
 def spark_session():
     java = Path(os.environ.get("JAVA_HOME", "")) / "bin" / "java"
     if not java.is_file() and not shutil.which("java"):
-        raise Skip("there is no Java on this machine")
+        raise Skip("Java is not installed")
     directory = WORK / "spark"
     directory.mkdir()
     (directory / "log4j2.properties").write_text(LOG4J)
@@ -287,21 +288,20 @@ def spark_session():
 
 @dataclass(frozen=True)
 class Reader:
-    """A way to read a lake, and what its own types make of the program's."""
+    """A way to read a lake, and how its types differ from those of the program."""
 
     package: str
     name: str
     see: Callable[[Place, Table, Questions], Seen]
-    # Whether it is the earlier DuckDB, which comes with its extensions.
+    # Whether it is the earlier DuckDB with extensions from PyPI.
     packaged: bool = False
-    # What it may take a partition's number for, if it reads it from a directory's name.
+    # The types that it can use for a numeric partition column, if it reads the value from a directory name.
     partition_numbers: frozenset[str] = frozenset({"Int32"})
-    # Whether a column of whole numbers with nulls becomes one of floating-point numbers, and a list or a struct one
-    # of Python objects.
+    # Whether integers with nulls become floating-point numbers, and lists and structs become Python objects.
     objects: bool = False
-    # Where not on S3, why.
+    # The reason if it does not read from S3.
     only_local: str | None = None
-    # Whether it is too slow to read after each step.
+    # Whether it is too slow to run after each step.
     slow: bool = False
 
 
@@ -324,13 +324,13 @@ READERS = [
         "datafusion",
         "register_table(DeltaTable)",
         datafusion_delta,
-        only_local="a DeltaTable does not bring its store along",
+        only_local="a registered DeltaTable does not include its object store",
     ),
     Reader("pyspark", "read.parquet", spark_parquet, only_local="Spark's S3 support is not on PyPI", slow=True),
 ]
 
 
-# Of two DuckDBs one process can load only one: the earlier one lives in a process of its own.
+# A process can load only one version of DuckDB, so the earlier version has its own process.
 
 
 PACKAGED = WORK / "duckdb"
@@ -339,7 +339,7 @@ PACKAGED = WORK / "duckdb"
 @cache
 def packaged_duckdb() -> ProcessPoolExecutor:
     if not (PACKAGED / "duckdb_ext").is_dir():
-        raise Skip("PyPI has no DuckDB with its extensions for this machine")
+        raise Skip("PyPI has no DuckDB with extensions for this machine")
     return ProcessPoolExecutor(1, get_context("spawn"), load_first_from, (str(PACKAGED),))
 
 
@@ -348,9 +348,9 @@ def load_first_from(directory: str) -> None:
 
 
 def ask(reader: Reader, place: Place, table: Table, questions: Questions) -> Seen:
-    """Lets a reader see a table.
+    """Runs a reader on a table.
 
-    Raises `Skip` where that is not possible here.
+    Raises `Skip` if that is not possible on this machine.
     """
     if place.endpoint and reader.only_local:
         raise Skip(reader.only_local)
@@ -360,7 +360,7 @@ def ask(reader: Reader, place: Place, table: Table, questions: Questions) -> See
 
 
 def full_name(reader: Reader) -> str:
-    """A reader's name with its version."""
+    """Returns the name of a reader with its version."""
     places = {"path": [str(PACKAGED)]} if reader.packaged else {}
     versions = [it.version for it in importlib.metadata.distributions(name=reader.package, **places)]
     return " ".join([reader.package, *versions[:1], reader.name])

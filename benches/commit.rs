@@ -34,7 +34,7 @@ const ONE_IN: usize = 50;
 static CURRENT_USERS: LazyLock<Vec<RecordBatch>> = LazyLock::new(|| {
     let lake = lakes::at(lakes::synced());
     let batches = runtime().block_on(async {
-        let context = query::session(&lake).await.expect("a lake with users");
+        let context = query::context(&lake).await.expect("a lake with users");
         let all = Query::ad_hoc("SELECT * FROM clerk_user");
         all.run(&context, &Parameters::at(now())).await.expect("the users")
     });

@@ -8,7 +8,7 @@ use arrow::array::{Int32Array, RecordBatch, StringArray, TimestampMicrosecondArr
 use arrow::compute::concat_batches;
 use chrono::{DateTime, Datelike};
 use clerk_lake::lake::{Coverage, Lake};
-use clerk_lake::query::{self, Parameters, catalogue};
+use clerk_lake::query::{self, Parameters, queries};
 use clerk_lake::resource::USERS;
 use clerk_lake::simulator::model::DAY;
 use datafusion::execution::context::SessionContext;
@@ -56,18 +56,18 @@ fn lake_query_on_a_cluster(bencher: Bencher) {
     let (lake, cluster) = (lakes::at(lake()), runtime().block_on(crate::cluster::TestCluster::start(2)));
     bencher.counter(ItemsCount::new(users())).bench_local(|| {
         runtime().block_on(async {
-            let context = cluster.engine().session(&lake, None).await.expect("a lake with users");
+            let context = cluster.engine().context(&lake, None).await.expect("a lake with users");
             daily_active_users(&context).await
         })
     });
 }
 
 async fn open_and_query(lake: &Lake) -> Vec<RecordBatch> {
-    daily_active_users(&query::session(lake).await.expect("a lake with users")).await
+    daily_active_users(&query::context(lake).await.expect("a lake with users")).await
 }
 
 async fn daily_active_users(context: &SessionContext) -> Vec<RecordBatch> {
-    let query = catalogue::builtin("daily_active_users").expect("a built-in query");
+    let query = queries::builtin("daily_active_users").expect("a built-in query");
     query.run(context, &Parameters::at(now())).await.expect("query results")
 }
 

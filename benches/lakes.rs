@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 use arrow::array::RecordBatch;
 use clerk_lake::api::RateLimit;
 use clerk_lake::clock::Clock;
-use clerk_lake::lake::{Change, Lake, Location, RunArea, StagedRows, Table};
+use clerk_lake::lake::{CommitDetails, Lake, Location, RunArea, StagedRows, Table};
 use clerk_lake::resource::USERS;
-use clerk_lake::sync::{CancellationToken, Silent, Status, Sync, SyncOptions};
+use clerk_lake::sync::{CancellationToken, Silent, Status, SyncJob, SyncOptions};
 use tempfile::TempDir;
 
 use crate::clerk::{Simulator, size};
@@ -68,8 +68,8 @@ pub fn at(directory: &Path) -> Lake {
 }
 
 /// Returns the metadata of a commit: only a watermark.
-pub fn change() -> Change {
-    Change {
+pub fn change() -> CommitDetails {
+    CommitDetails {
         watermark: Some(now()),
         instance: None,
         unreadable: None,
@@ -85,7 +85,7 @@ pub fn synced() -> &'static Path {
     static SYNCED: LazyLock<PathBuf> = LazyLock::new(|| {
         let simulator = Simulator::start(size("CLERK_LAKE_BENCH_USERS", 250_000), &[]);
         let directory = tempfile::tempdir().expect("a directory");
-        let sync = Sync {
+        let sync = SyncJob {
             client: client(&simulator.url, RateLimit::Unlimited),
             lake: at(directory.path()),
             clock: Clock::system(),

@@ -15,15 +15,15 @@
 -- at_most      upper bound of dau: the larger of dau and active_users of clerk_activity_day, plus its unknown_users;
 --              null if unknown
 WITH
-  -- What is looked at: the days shown, and the 27 before, which belong to the first one's 28.
+  -- Activity on the days shown, and on the 27 days before them, which count for mau of the first day.
   ledger AS (
     SELECT user_id, date, $today - date AS ago
     FROM clerk_user_activity
     WHERE month >= to_char(CAST($today AS DATE) - CAST($lookback_days + 26 AS INT), '%Y-%m')
       AND date BETWEEN $today - ($lookback_days + 26) AND $today
   ),
-  -- Each user once, the days of activity as bits: bit n of days_30 is 30 + n days ago. 57 bits hold the 28 days that
-  -- end with each of 30 days, so there is one number for each 30 days.
+  -- One row per user, with the days of activity as bit masks: bit n of days_30 stands for 30 + n days ago. The 28-day
+  -- windows of 30 consecutive days need 57 bits, so there is one mask per 30 days.
   users AS (
     SELECT
       user_id,
@@ -44,7 +44,7 @@ WITH
       days | (days >> 1) | (days >> 2) | (days >> 3) | (days >> 4) | (days >> 5) | (days >> 6) AS week_days
     FROM thirties
   ),
-  -- Users with the same bits are counted together; of each number the first 30 bits matter.
+  -- Users with the same masks are counted together. Only the lowest 30 bits of each mask are needed.
   patterns AS (
     SELECT
       thirty,

@@ -17,7 +17,7 @@
 -- The sign-up week is unknown for users who are no longer in Clerk, or whose created_at is missing or in the future.
 -- For them, the query uses the first week with activity among the weeks shown and the week before these.
 WITH
-  -- Weeks are counted back from the Sunday that ends this one, which is week 0.
+  -- ago is the number of weeks before the current week, which ends on Sunday and is week 0.
   activity AS (
     SELECT user_id, date, (CAST(date_trunc('week', $today) AS DATE) + 6 - date) / 7 AS ago
     FROM clerk_user_activity
@@ -29,13 +29,13 @@ WITH
     FROM clerk_user
     WHERE created_at < $today + 1
   ),
-  -- Each user once, the weeks of activity as bits: bit n is n weeks ago.
+  -- One row per user, with the weeks of activity as a bit mask: bit n stands for n weeks ago.
   users AS (
     SELECT user_id, bit_or(1 << ago) AS active_weeks
     FROM activity
     GROUP BY user_id
   ),
-  -- Users with the same weeks are counted together; all who signed up before these weeks are alike.
+  -- Users with the same weeks are counted together. All users who signed up before these weeks have the same value.
   patterns AS (
     SELECT
       users.active_weeks,
@@ -68,7 +68,7 @@ WITH
     ) AS pairs
     GROUP BY week
   ),
-  -- The days that are complete, where the ledger still has the users that it had when that was found.
+  -- Complete days for which the ledger still has the number of users that it had when the day was settled.
   complete_days AS (
     SELECT date
     FROM (

@@ -39,7 +39,7 @@ WITH
     ) AS weeks_of_activity
     GROUP BY cohort, week
   ),
-  -- The days that are complete, where the ledger still has the users that it had when that was found.
+  -- Complete days for which the ledger still has the number of users that it had when the day was settled.
   complete_days AS (
     SELECT date
     FROM (
@@ -56,7 +56,7 @@ WITH
     GROUP BY 1
     HAVING count(*) = 7
   ),
-  -- Every cohort with every week. Of one that began `ago` weeks ago, the weeks before week `ago` are over.
+  -- Every combination of cohort and week. For a cohort of `ago` weeks ago, the weeks before week `ago` are over.
   cells AS (
     SELECT
       CAST(date_trunc('week', $today) AS DATE) - 7 * ago AS cohort,

@@ -12,8 +12,8 @@
 -- sign_ups   users of that provider whose created_at falls on that day; 0 if there are none
 -- total      users of that provider whose created_at falls on that day or an earlier day
 WITH
-  -- Unnested beside a list of one element, the first account of each user has place 1, and so has the null of a user
-  -- without accounts.
+  -- Both lists are unnested side by side. The second one has a single element, so place is 1 only for the first account
+  -- of a user, or for the null row of a user without accounts.
   users AS (
     SELECT
       created_at,

@@ -21,7 +21,7 @@ WITH
     FROM ledger
     GROUP BY user_id
   ),
-  -- The days that are complete, where the ledger still has the users that it had when that was found.
+  -- Complete days for which the ledger still has the number of users that it had when the day was settled.
   complete_days AS (
     SELECT date
     FROM (

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::query::{self, Parameters, Query, catalogue};
+use clerk_lake::query::{self, Parameters, Query, queries};
 use clerk_lake::resource::TABLES;
 
 use clerk::{seed, size};
@@ -86,7 +86,7 @@ async fn print_tables(lake: &Lake) {
 fn selected() -> Vec<Query> {
     let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_selected = |query: &Query| parts.is_empty() || parts.iter().any(|part| query.name.contains(part.as_str()));
-    catalogue::all().expect("the built-in queries").into_iter().filter(is_selected).collect()
+    queries::all().expect("the built-in queries").into_iter().filter(is_selected).collect()
 }
 
 /// Runs `query` `runs` times and prints its line of the table.
@@ -107,7 +107,7 @@ async fn measure(lake: &Lake, query: &Query, runs: usize) {
 async fn run(lake: &Lake, query: &Query) -> (Duration, usize) {
     let parameters = Parameters::at(Clock::system().now());
     let start = Instant::now();
-    let context = query::session(lake).await.expect("a lake with tables");
+    let context = query::context(lake).await.expect("a lake with tables");
     let batches = query.run(&context, &parameters).await.expect("query results");
     (start.elapsed(), batches.iter().map(RecordBatch::num_rows).sum())
 }

@@ -3,7 +3,7 @@
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use chrono::{DateTime, Utc};
 use clerk_lake::clock::Clock;
-use clerk_lake::lake::{Change, Diff, Lake, RunArea, StagedRows, Table};
+use clerk_lake::lake::{CommitDetails, Diff, Lake, RunArea, StagedRows, Table};
 use clerk_lake::table::TableSpec;
 
 /// The characters of Clerk's ids.
@@ -46,7 +46,7 @@ impl<'l> LakeBuilder<'l> {
 
     /// Commits the staged rows. The table must be empty.
     pub async fn commit(&self, mut table: Table, parts: Vec<StagedRows>) {
-        let change = Change {
+        let change = CommitDetails {
             watermark: Some(self.now),
             instance: None,
             unreadable: None,

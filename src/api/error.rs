@@ -147,7 +147,7 @@ pub(super) struct ClerkError {
 }
 
 #[derive(Deserialize)]
-struct Body {
+struct ErrorBody {
     errors: Vec<BodyError>,
     clerk_trace_id: Option<String>,
 }
@@ -168,7 +168,7 @@ impl ClerkError {
     /// remain.
     pub(super) fn read(body: &[u8], key: &SecretKey) -> Self {
         let shorten = |text: &str| shorten(&key.redact(text));
-        let Ok(body) = serde_json::from_slice::<Body>(body) else { return Self::default() };
+        let Ok(body) = serde_json::from_slice::<ErrorBody>(body) else { return Self::default() };
         let Some(first) = body.errors.into_iter().next() else { return Self::default() };
         let Some(code) = first.code.filter(|code| !code.is_empty()) else { return Self::default() };
         let message = first.long_message.filter(|text| !text.is_empty()).or(first.message);

@@ -15,7 +15,7 @@ pub struct Instance {
 }
 
 #[derive(Deserialize)]
-struct Body {
+struct InstanceBody {
     id: Option<String>,
     environment_type: Option<String>,
 }
@@ -28,7 +28,8 @@ struct Body {
 pub async fn instance(client: &Client) -> Result<Instance, ApiError> {
     let read = client.get("/instance", &[], |body| {
         // Other fields are ignored. A response without an id is not from Clerk.
-        let body: Body = serde_json::from_slice(body).map_err(|_| "the response is not an instance".to_owned())?;
+        let body: InstanceBody =
+            serde_json::from_slice(body).map_err(|_| "the response is not an instance".to_owned())?;
         let id = body.id.filter(|id| !id.is_empty()).ok_or_else(|| "the instance has no id".to_owned())?;
         Ok(Instance { id: Some(id), environment_type: body.environment_type })
     });

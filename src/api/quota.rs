@@ -65,7 +65,7 @@ pub(super) struct Headers {
     pub reset_in: Option<Duration>,
 }
 
-struct State {
+struct QuotaState {
     limit: u32,
     /// The part of the quota share in use, over 0 to 1. Less than 1 after a `429`.
     part: f64,
@@ -78,7 +78,7 @@ struct State {
     paused_total: Duration,
 }
 
-impl State {
+impl QuotaState {
     /// Sets the part of the quota share in use.
     fn set_part(&mut self, part: f64, share: f64) {
         self.part = part;
@@ -92,7 +92,7 @@ impl State {
 /// The request budget that all requests of a run share. Cheap to clone.
 #[derive(Clone)]
 pub struct Quota {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<QuotaState>>,
     share: f64,
     rate_limit: RateLimit,
 }
@@ -108,7 +108,7 @@ impl Quota {
         };
         let limiter = (rate_limit != RateLimit::Unlimited).then(|| limiter(limit, share));
         Self {
-            state: Arc::new(Mutex::new(State {
+            state: Arc::new(Mutex::new(QuotaState {
                 limit,
                 part: 1.0,
                 changed: Instant::now(),
@@ -219,7 +219,7 @@ impl Quota {
         (1.0 - self.share) * f64::from(limit) / 5.0
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, QuotaState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clerk_lake::api::{DEFAULT_API_URL, Lanes, RateLimit};
-use clerk_lake::lake::{At, Keeping};
+use clerk_lake::lake::{At, MaintenanceOptions};
 use clerk_lake::query::Since;
 
 use super::values::{at, days, parameter, period, resources, seconds, share, since, timestamp};
@@ -41,27 +41,27 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Bring the lake up to date with Clerk
-    Sync(Sync),
+    Sync(SyncArguments),
     /// Run SQL, or open a shell if none is given
-    Query(Query),
+    Query(QueryArguments),
     /// Write all metrics to an HTML report, or show them in the terminal
-    Report(Report),
+    Report(ReportArguments),
     /// Show each table's rows, size, watermark, age and last runs
-    Status(Status),
+    Status(StatusArguments),
     /// Compact small files, vacuum old versions, and repair damaged tables
     #[command(alias = "upkeep")]
-    Maintain(Maintain),
+    Maintain(MaintainArguments),
     /// Describe the tables and their columns
-    Schema(Schema),
+    Schema(SchemaArguments),
     /// Run a simulated Clerk instance
-    Simulate(Simulate),
+    Simulate(SimulateArguments),
     /// Run a sync and a report on simulated data, without a key or network
-    Demo(Demo),
+    Demo(DemoArguments),
 }
 
 /// Arguments of `sync`.
 #[derive(Debug, Args)]
-pub struct Sync {
+pub struct SyncArguments {
     /// Sync only this resource; repeatable [default: all]
     #[arg(long, env = "CLERK_LAKE_RESOURCE", value_delimiter = ',', value_name = "NAME", value_parser = resources())]
     pub resource: Vec<String>,
@@ -141,12 +141,12 @@ pub struct Sync {
     pub json: bool,
     /// How the lake is maintained
     #[command(flatten)]
-    pub keep: Keep,
+    pub keep: KeepArguments,
 }
 
 /// How the lake is maintained.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Keep {
+pub struct KeepArguments {
     /// Keep replaced files this long, for `query --at` and slow readers
     ///
     /// A duration such as 12h or 7d. 0 removes replaced files right after a commit. Without this flag, an existing
@@ -154,7 +154,7 @@ pub struct Keep {
     #[arg(long, env = "CLERK_LAKE_HISTORY", value_name = "TIME", value_parser = period)]
     pub history: Option<TimeDelta>,
     /// Compact a partition once it has this many small files; 0: never
-    #[arg(long, env = "CLERK_LAKE_COMPACT_FILES", default_value_t = Keeping::default().compact_files, value_name = "N")]
+    #[arg(long, env = "CLERK_LAKE_COMPACT_FILES", default_value_t = MaintenanceOptions::default().compact_files, value_name = "N")]
     pub compact_files: usize,
     /// Record which rows each commit changes, as Delta's change data feed
     ///
@@ -172,9 +172,9 @@ pub struct Keep {
     pub change_data_feed: Option<bool>,
 }
 
-impl From<Keep> for Keeping {
-    fn from(keep: Keep) -> Self {
-        let Keep { history, compact_files, change_data_feed } = keep;
+impl From<KeepArguments> for MaintenanceOptions {
+    fn from(keep: KeepArguments) -> Self {
+        let KeepArguments { history, compact_files, change_data_feed } = keep;
         Self { history, compact_files, change_data_feed }
     }
 }
@@ -198,7 +198,7 @@ pub enum Format {
 
 /// Arguments of `query`.
 #[derive(Debug, Args)]
-pub struct Query {
+pub struct QueryArguments {
     /// SQL to run; separate several statements with `;`
     #[arg(value_name = "SQL", conflicts_with_all = ["name", "file", "list"])]
     pub sql: Option<String>,
@@ -248,7 +248,7 @@ pub struct Query {
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
-pub struct Report {
+pub struct ReportArguments {
     /// Write the page to this file; - for standard output [default: clerk-lake-report.html]
     #[arg(long, visible_alias = "output", env = "CLERK_LAKE_OUT", value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -272,7 +272,7 @@ pub struct Report {
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct StatusArguments {
     /// Print one JSON document to stdout
     #[arg(long, env = "CLERK_LAKE_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
@@ -280,13 +280,13 @@ pub struct Status {
 
 /// Arguments of `maintain`.
 #[derive(Debug, Args)]
-pub struct Maintain {
+pub struct MaintainArguments {
     /// Repair damaged tables, keeping all rows that can still be read
     #[arg(long, env = "CLERK_LAKE_REPAIR", value_parser = BoolishValueParser::new())]
     pub repair: bool,
     /// How the lake is maintained
     #[command(flatten)]
-    pub keep: Keep,
+    pub keep: KeepArguments,
 }
 
 /// The format of the table descriptions.
@@ -304,7 +304,7 @@ pub enum SchemaFormat {
 
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
-pub struct Schema {
+pub struct SchemaArguments {
     /// Print the description in this format [default: text]
     #[arg(long = "format", value_name = "FORMAT", value_enum)]
     pub schema_format: Option<SchemaFormat>,
@@ -315,7 +315,7 @@ pub struct Schema {
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
-pub struct Demo {
+pub struct DemoArguments {
     /// Number of users who sign up in the simulated instance, approximately
     #[arg(long, default_value_t = 4000)]
     pub users: usize,
@@ -329,7 +329,7 @@ pub struct Demo {
 
 /// Arguments of `simulate`.
 #[derive(Debug, Args)]
-pub struct Simulate {
+pub struct SimulateArguments {
     /// Listen on this address
     #[arg(long, default_value = "127.0.0.1:8787")]
     pub address: std::net::SocketAddr,

@@ -12,14 +12,14 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use clerk_lake::api::{Client, ClientConfig, RateLimit, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::query::{self, Catalogue, Engine, Parameters, catalogue};
+use clerk_lake::query::{self, Engine, Parameters, Queries, queries};
 use clerk_lake::resource::TABLES;
 use clerk_lake::simulator::{Life, Simulator, SimulatorConfig};
-use clerk_lake::sync::{Silent, Summary, Sync, SyncOptions};
+use clerk_lake::sync::{Silent, Summary, SyncJob, SyncOptions};
 use clerk_lake::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::Demo;
+use super::arguments::DemoArguments;
 use super::progress::count;
 use super::sync::{finish, print};
 use super::terminal::{Terminal, check_write};
@@ -42,12 +42,12 @@ const SYNC_TIME: TimeDelta = TimeDelta::minutes(10);
 /// Number of days in the chart.
 const CHART_DAYS: i64 = 30;
 
-pub async fn run(terminal: &mut Terminal, arguments: &Demo, stop: CancellationToken) -> Result<()> {
+pub async fn run(terminal: &mut Terminal, arguments: &DemoArguments, stop: CancellationToken) -> Result<()> {
     let lake = Lake::new(Location::parse(&arguments.directory.to_string_lossy())?);
     clear(&lake).await?;
     let begun = Instant::now();
     let now = Clock::system().now();
-    let mut instance = Instance::start(now, arguments).await?;
+    let mut instance = DemoInstance::start(now, arguments).await?;
     let days = arguments.days;
     print_line(
         terminal,
@@ -69,15 +69,15 @@ pub async fn run(terminal: &mut Terminal, arguments: &Demo, stop: CancellationTo
 }
 
 /// The simulated instance, the activity of its users, and the syncs from it.
-struct Instance {
+struct DemoInstance {
     simulator: Simulator,
     life: Life,
     client: Client,
     syncs: usize,
 }
 
-impl Instance {
-    async fn start(now: DateTime<Utc>, arguments: &Demo) -> Result<Self> {
+impl DemoInstance {
+    async fn start(now: DateTime<Utc>, arguments: &DemoArguments) -> Result<Self> {
         let days = DAYS_BEFORE + i64::from(arguments.days);
         let start = (now - TimeDelta::days(days)).timestamp_millis();
         let config = SimulatorConfig {
@@ -102,7 +102,7 @@ impl Instance {
         self.simulator.with_model(|model| self.life.advance(model, until));
         self.simulator.set(|config| config.now = Some(until));
         self.syncs += 1;
-        let sync = Sync {
+        let sync = SyncJob {
             client: self.client.clone(),
             lake: lake.clone(),
             clock: Clock::fixed(at),
@@ -145,9 +145,9 @@ async fn clear(lake: &Lake) -> Result<()> {
 
 /// Prints a bar chart of the daily active users of the last 30 days.
 async fn chart(terminal: &mut Terminal, lake: &Lake, now: DateTime<Utc>) -> Result<()> {
-    let context = query::session(lake).await?;
+    let context = query::context(lake).await?;
     let parameters = Parameters::at(now).with("lookback_days", CHART_DAYS);
-    let batches = catalogue::builtin("active_users")?.run(&context, &parameters).await?;
+    let batches = queries::builtin("active_users")?.run(&context, &parameters).await?;
     let days: Vec<(String, i64)> = batches.iter().flat_map(days).collect();
     let max = days.iter().map(|(_, users)| *users).max().unwrap_or(0).max(1);
     print_line(terminal, "\nDaily active users (UTC)\n")?;
@@ -163,7 +163,7 @@ async fn chart(terminal: &mut Terminal, lake: &Lake, now: DateTime<Utc>) -> Resu
 /// Writes the report to the directory of the tables.
 async fn report(terminal: &mut Terminal, lake: &Lake, file: &Path) -> Result<()> {
     let lakes = std::slice::from_ref(lake);
-    let report = Box::pin(super::report::make(lakes, &Engine::Local, &Catalogue::builtin()?, &[])).await?;
+    let report = Box::pin(super::report::make(lakes, &Engine::Local, &Queries::builtin()?, &[])).await?;
     super::report::write(&report, file)?;
     print_line(terminal, &format!("\nReport, to open in a browser: {}", file.display()))?;
     super::report::warn(terminal, &report);

@@ -1,13 +1,13 @@
 //! The command line: arguments, printing, exit codes. The only code that prints.
 
 mod arguments;
-mod asking;
 mod config;
 mod demo;
 mod maintain;
 mod output;
 mod progress;
 mod query;
+mod query_context;
 mod report;
 mod schema;
 mod shell;

@@ -4,25 +4,25 @@ use std::io::Read;
 use std::path::Path;
 
 use clerk_lake::lake::Lake;
-use clerk_lake::query::{self, Catalogue, Engine};
+use clerk_lake::query::{self, Engine, Queries};
 use clerk_lake::{Error, Result};
 
-use super::arguments::{Format, Query};
-use super::asking::{QueryContext, catalogue};
+use super::arguments::{Format, QueryArguments};
 use super::output::Target;
+use super::query_context::{QueryContext, queries};
 use super::shell::{Interrupts, LineEditor, Shell, describe};
 use super::terminal::{Terminal, check_write};
 
-pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: Query) -> Result<()> {
-    let catalogue = catalogue(arguments.queries.as_deref())?;
+pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: QueryArguments) -> Result<()> {
+    let queries = queries(arguments.queries.as_deref())?;
     if arguments.list {
-        return list(terminal, &catalogue, arguments.format);
+        return list(terminal, &queries, arguments.format);
     }
     let target = Target::of(arguments.format, arguments.output.as_deref())?;
     let engine = Engine::parse(&arguments.engine)?;
     let text = text(&arguments).await?;
     let context =
-        QueryContext::new(lakes, arguments.at, engine, catalogue).with_changes_since(arguments.changes_since)?;
+        QueryContext::new(lakes, arguments.at, engine, queries).with_changes_since(arguments.changes_since)?;
     let context = if arguments.name.is_none() && text.is_none() { context.with_snapshot_renewal() } else { context };
     let (out, err) = terminal.streams();
     let shell = Shell::new(context, target, arguments.param, out, err);
@@ -38,13 +38,13 @@ pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: Query) ->
 }
 
 /// Whether these arguments open a shell: no query is given, and standard input and output are terminals.
-pub fn is_shell(arguments: &Query) -> bool {
-    let Query { sql, name, file, list, .. } = arguments;
+pub fn is_shell(arguments: &QueryArguments) -> bool {
+    let QueryArguments { sql, name, file, list, .. } = arguments;
     sql.is_none() && name.is_none() && file.is_none() && !list && Terminal::is_interactive()
 }
 
 /// Returns the SQL to run. `None` for `--name` and for a shell.
-async fn text(arguments: &Query) -> Result<Option<query::Query>> {
+async fn text(arguments: &QueryArguments) -> Result<Option<query::Query>> {
     match (&arguments.sql, &arguments.file) {
         _ if arguments.name.is_some() || is_shell(arguments) => Ok(None),
         (Some(sql), _) => Ok(Some(query::Query::ad_hoc(sql))),
@@ -65,12 +65,12 @@ async fn standard_input() -> Result<String> {
     })
 }
 
-fn list(terminal: &mut Terminal, catalogue: &Catalogue, format: Option<Format>) -> Result<()> {
+fn list(terminal: &mut Terminal, queries: &Queries, format: Option<Format>) -> Result<()> {
     let (out, _) = terminal.streams();
     if matches!(format, Some(Format::Json | Format::Ndjson)) {
-        check_write(writeln!(out, "{}", describe::queries_as_json(catalogue)))?;
+        check_write(writeln!(out, "{}", describe::queries_as_json(queries)))?;
     } else {
-        check_write(describe::queries(catalogue, out))?;
+        check_write(describe::queries(queries, out))?;
     }
     terminal.try_flush()
 }

@@ -5,15 +5,15 @@ use std::path::Path;
 
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::Lake;
-use clerk_lake::query::{Catalogue, Engine};
+use clerk_lake::query::{Engine, Queries};
 use clerk_lake::report::{Report, collect};
 use clerk_lake::{Error, ErrorKind, Result};
 
 use super::config;
 
 use super::arguments;
-use super::asking::catalogue;
 use super::output::OutputFile;
+use super::query_context::queries;
 use super::terminal::{Terminal, check_write};
 
 /// The file of the page if `--out` is not given.
@@ -22,10 +22,10 @@ const DEFAULT_FILE: &str = "clerk-lake-report.html";
 /// The line width if the width of the terminal is unknown.
 const DEFAULT_WIDTH: usize = 80;
 
-pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments::Report) -> Result<()> {
-    let catalogue = catalogue(arguments.queries.as_deref())?;
+pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments::ReportArguments) -> Result<()> {
+    let queries = queries(arguments.queries.as_deref())?;
     let engine = Engine::parse(&arguments.engine)?;
-    let report = Box::pin(make(lakes, &engine, &catalogue, &arguments.param)).await?;
+    let report = Box::pin(make(lakes, &engine, &queries, &arguments.param)).await?;
     if arguments.terminal {
         let text = report.terminal(width(), has_colors());
         check_write(terminal.out().write_all(text.as_bytes()))?;
@@ -45,17 +45,12 @@ pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments:
     terminal.try_flush()
 }
 
-/// Runs all queries of `catalogue` over `lakes`, as they are now, on `engine`.
+/// Runs all `queries` over `lakes`, as they are now, on `engine`.
 ///
 /// # Errors
 /// As [`collect()`]. Also [`Query`](ErrorKind::Query) if every query fails.
-pub async fn make(
-    lakes: &[Lake],
-    engine: &Engine,
-    catalogue: &Catalogue,
-    parameters: &[(String, i64)],
-) -> Result<Report> {
-    collect(lakes, engine, catalogue, parameters, Clock::system().now()).await?.if_any()
+pub async fn make(lakes: &[Lake], engine: &Engine, queries: &Queries, parameters: &[(String, i64)]) -> Result<Report> {
+    collect(lakes, engine, queries, parameters, Clock::system().now()).await?.if_any()
 }
 
 /// Writes the page to `file` atomically. Returns its size in bytes.

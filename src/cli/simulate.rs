@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::time::Duration;
 
-use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RateLimit, Simulator, SimulatorConfig};
+use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RequestLimit, Simulator, SimulatorConfig};
 use clerk_lake::{Error, Result};
 
-use super::arguments::Simulate;
+use super::arguments::SimulateArguments;
 use super::terminal::{Terminal, check_write};
 
-pub async fn run(terminal: &mut Terminal, arguments: &Simulate) -> Result<()> {
+pub async fn run(terminal: &mut Terminal, arguments: &SimulateArguments) -> Result<()> {
     let config = SimulatorConfig {
         seed: arguments.seed,
         users: arguments.users,
@@ -17,7 +17,7 @@ pub async fn run(terminal: &mut Terminal, arguments: &Simulate) -> Result<()> {
         address: arguments.address,
         key: arguments.simulated_key.clone(),
         instance_id: arguments.instance.clone(),
-        rate_limit: arguments.limit.map(|requests| RateLimit {
+        rate_limit: arguments.limit.map(|requests| RequestLimit {
             requests,
             window: Duration::from_secs(10),
             headers: true,
@@ -57,7 +57,7 @@ pub async fn run(terminal: &mut Terminal, arguments: &Simulate) -> Result<()> {
     Ok(())
 }
 
-fn faults(arguments: &Simulate) -> Result<Faults> {
+fn faults(arguments: &SimulateArguments) -> Result<Faults> {
     let mut kinds = Vec::new();
     for name in &arguments.fault {
         if name == "all" {

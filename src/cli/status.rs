@@ -5,11 +5,12 @@ use std::io::Write;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{CommitRecord, Lake, Table};
+use clerk_lake::resource::{self, Reading};
 use clerk_lake::sync::{SESSIONS_READ, VERIFIED_TO};
-use clerk_lake::{Error, Result, resource};
+use clerk_lake::{Error, Result};
 use serde::Serialize;
 
-use super::arguments::Status;
+use super::arguments::StatusArguments;
 use super::progress::count;
 use super::terminal::{Terminal, check_write};
 
@@ -59,7 +60,7 @@ struct RunStatus {
     metrics: serde_json::Value,
 }
 
-pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Result<()> {
+pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &StatusArguments) -> Result<()> {
     let now = Clock::system().now();
     let mut document =
         Document { lake: lake.location().to_string(), instance: None, tables: Vec::new(), damaged: Vec::new() };
@@ -85,11 +86,20 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &Status) -> Re
 }
 
 async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<TableStatus> {
-    let watermark = if resource::has_watermark(table.spec()) { table.watermark().await? } else { None };
-    let runs = table.history(SHOWN_RUNS).await?;
+    let spec = table.spec();
+    let reading = resource::ALL.iter().find(|resource| resource.table.name == spec.name).map(|it| it.reading);
+    let verified_to = matches!(reading, Some(Reading::Cursor(_))).then_some(VERIFIED_TO);
+    let read_since = matches!(reading, Some(Reading::PerUser(_))).then_some(SESSIONS_READ);
+    // Each of these reads the log.
+    let watermark = async { if resource::has_watermark(spec) { table.watermark().await } else { Ok(None) } };
+    let position = async |name: Option<&str>| match name {
+        Some(name) => table.position(name).await,
+        None => Ok(None),
+    };
+    let (watermark, verified_to, read_since, runs) =
+        tokio::try_join!(watermark, position(verified_to), position(read_since), table.history(SHOWN_RUNS))?;
     let timestamp = |millis: Option<i64>| millis.and_then(DateTime::from_timestamp_millis).map(rfc3339);
-    let verified_to = timestamp(table.position(VERIFIED_TO).await?);
-    let read_since = timestamp(table.position(SESSIONS_READ).await?);
+    let (verified_to, read_since) = (timestamp(verified_to), timestamp(read_since));
     Ok(TableStatus {
         name: table.spec().name,
         rows: table.rows(),

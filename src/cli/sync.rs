@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clerk_lake::api::{Client, ClientConfig, RetryPolicy, parse_api_url};
 use clerk_lake::lake::Lake;
 use clerk_lake::resource::{self, Resource};
-use clerk_lake::sync::{Extent, Progress, Summary, Sync, SyncOptions};
+use clerk_lake::sync::{Extent, Progress, Summary, SyncJob, SyncOptions};
 use clerk_lake::{Error, Result};
 
 use super::config;
@@ -19,7 +19,7 @@ use super::terminal::{Terminal, check_write};
 pub async fn run(
     terminal: &mut Terminal,
     lake: Lake,
-    arguments: &arguments::Sync,
+    arguments: &arguments::SyncArguments,
     stop: CancellationToken,
 ) -> Result<()> {
     let api_url = parse_api_url(&arguments.api_url)?;
@@ -35,13 +35,13 @@ pub async fn run(
     };
     let client = Client::new(config)?;
     let (progress, options) = (progress(&client), options(arguments));
-    let sync = Sync { client, lake, clock: config::clock()?, options, progress, stop };
+    let sync = SyncJob { client, lake, clock: config::clock()?, options, progress, stop };
     let summary = sync.run().await;
     print(terminal, &summary, arguments.json)?;
     finish(&summary)
 }
 
-fn options(arguments: &arguments::Sync) -> SyncOptions {
+fn options(arguments: &arguments::SyncArguments) -> SyncOptions {
     let resources: Vec<&'static Resource> =
         arguments.resource.iter().filter_map(|name| Resource::named(name)).collect();
     SyncOptions {

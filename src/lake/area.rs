@@ -2,7 +2,7 @@
 //!
 //! An area belongs to one run. On local disk, the run holds a lock for as long as its process lives, so an area without
 //! a held lock belongs to a dead run. S3 has no locks: there, a run counts as dead when it has written nothing for a
-//! while. The files of dead runs are removed, except listings with a [resume point](super::checkpoint), which a later
+//! while. The files of dead runs are removed, except listings with a [resume point](super::resume_point), which a later
 //! run can resume for a week.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use super::layout::{CHECKPOINT, STAGED, join};
+use super::layout::{RESUME_POINT, STAGED, join};
 use super::lock::{LocalLock, RESUMABLE_FOR};
 use super::{Lake, Location, store_error};
 use crate::error::{Error, Result};
@@ -123,7 +123,7 @@ impl RunArea {
 
     /// Deletes this run's resume point of `table`, and those of dead runs together with their staged files.
     pub(super) async fn forget(&self, table: &str) {
-        let own = join(&self.prefix_for(table), &Path::from(CHECKPOINT));
+        let own = join(&self.prefix_for(table), &Path::from(RESUME_POINT));
         if let Err(error) = self.root.delete(&own).await
             && !matches!(error, object_store::Error::NotFound { .. })
         {
@@ -143,7 +143,7 @@ impl RunArea {
         let mut dead = Vec::new();
         for run in self.root.list_with_delimiter(Some(&self.all)).await.map_err(refused)?.common_prefixes {
             let part = join(&run, &Path::from(table));
-            let checkpoint = join(&part, &Path::from(CHECKPOINT));
+            let checkpoint = join(&part, &Path::from(RESUME_POINT));
             let Ok(found) = self.root.head(&checkpoint).await else { continue };
             let is_dead = match (&self.local, run.filename()) {
                 _ if run == self.prefix => false,
@@ -203,7 +203,7 @@ impl RunArea {
     async fn remove_except_resume_points(&self, run: &Path) {
         let Ok(parts) = self.root.list_with_delimiter(Some(run)).await else { return };
         for part in parts.common_prefixes {
-            let checkpoint = join(&part, &Path::from(CHECKPOINT));
+            let checkpoint = join(&part, &Path::from(RESUME_POINT));
             if matches!(self.root.head(&checkpoint).await, Err(object_store::Error::NotFound { .. })) {
                 remove_all(&self.root, &part).await;
             }

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What a commit records in addition to its rows.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct CommitDetails {
     /// The time up to which the rows are complete. It moves in the same commit as the rows.
     pub watermark: Option<DateTime<Utc>>,
     /// The Clerk instance that the rows come from, if known.
@@ -21,7 +21,7 @@ pub struct Change {
     pub info: serde_json::Map<String, serde_json::Value>,
 }
 
-impl Change {
+impl CommitDetails {
     /// Returns the same change with this watermark.
     #[must_use]
     pub fn complete_up_to(self, watermark: DateTime<Utc>) -> Self {

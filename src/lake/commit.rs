@@ -15,7 +15,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::TryStreamExt;
 use object_store::path::Path;
 
-use super::change::{Change, CommitOutcome, Counts};
+use super::change::{CommitDetails, CommitOutcome, Counts};
 use super::diff::Diff;
 use super::feed::properties_from_the_beginning;
 use super::identity::{KeyHasher, rows_where};
@@ -35,7 +35,7 @@ const RELOADS: u32 = 3;
 const BETWEEN_RELOADS: Duration = Duration::from_millis(100);
 
 /// The actions that a commit adds to the log, and the name of its operation.
-struct Prepared {
+struct PreparedCommit {
     adds: Vec<Add>,
     others: Vec<Action>,
     operation: DeltaOperation,
@@ -53,7 +53,7 @@ impl Table {
     ///
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; nothing has changed then.
-    pub async fn commit_diff(&mut self, diff: Diff, change: Change) -> Result<CommitOutcome> {
+    pub async fn commit_diff(&mut self, diff: Diff, change: CommitDetails) -> Result<CommitOutcome> {
         let change = change.with_counts(diff.counts);
         if diff.counts == Counts::default() && self.exists() {
             return self.commit_without_rows(change).await;
@@ -76,7 +76,7 @@ impl Table {
     }
 
     /// Prepares an append: the staged files, without the rows that the table already has.
-    async fn appended(&self, diff: Diff) -> Result<Prepared> {
+    async fn appended(&self, diff: Diff) -> Result<PreparedCommit> {
         let mut record = Record::begin(self, &diff)?;
         let mut writer = if diff.changes_all() { None } else { Some(self.writer()?) };
         if record.is_some() || writer.is_some() {
@@ -87,12 +87,12 @@ impl Table {
             Some(writer) => writer.finish().await?.adds,
             None => diff.staged.adds,
         };
-        Ok(Prepared { adds, others, operation: self.write_operation(SaveMode::Append) })
+        Ok(PreparedCommit { adds, others, operation: self.write_operation(SaveMode::Append) })
     }
 
     /// Prepares a merge: the data files that hold deleted or replaced rows are rewritten without these rows, and the
     /// changed rows are added.
-    async fn rewritten(&self, diff: &Diff) -> Result<Prepared> {
+    async fn rewritten(&self, diff: &Diff) -> Result<PreparedCommit> {
         let mut record = Record::begin(self, diff)?;
         let mut writer = self.writer()?;
         self.read_touched_files(diff, Some(&mut writer), record.as_mut()).await?;
@@ -106,11 +106,11 @@ impl Table {
             not_matched_predicates: Vec::new(),
             not_matched_by_source_predicates: Vec::new(),
         };
-        Ok(Prepared { adds: writer.finish().await?.adds, others, operation })
+        Ok(PreparedCommit { adds: writer.finish().await?.adds, others, operation })
     }
 
     /// Prepares an overwrite: the staged files replace all data files of the table.
-    async fn overwritten(&self, diff: Diff) -> Result<Prepared> {
+    async fn overwritten(&self, diff: Diff) -> Result<PreparedCommit> {
         let mut record = Record::begin(self, &diff)?;
         if record.is_some() {
             self.read_touched_files(&diff, None, record.as_mut()).await?;
@@ -118,7 +118,7 @@ impl Table {
         }
         let mut others = Record::finish_all(record).await?;
         others.extend(self.removes(|_| true));
-        Ok(Prepared { adds: diff.staged.adds, others, operation: self.write_operation(SaveMode::Overwrite) })
+        Ok(PreparedCommit { adds: diff.staged.adds, others, operation: self.write_operation(SaveMode::Overwrite) })
     }
 
     /// Reads the data files that `diff` touches. Rows that stay go to `writer`, the others to `record`.
@@ -197,14 +197,14 @@ impl Table {
     ///
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; nothing has changed then.
-    async fn commit_without_rows(&mut self, change: Change) -> Result<CommitOutcome> {
+    async fn commit_without_rows(&mut self, change: CommitDetails) -> Result<CommitOutcome> {
         self.commit(Vec::new(), Vec::new(), self.write_operation(SaveMode::Append), change).await
     }
 
     /// Makes an empty commit, so that the commit of any other active run fails with a conflict.
     pub(super) async fn fence(&mut self) -> Result<()> {
         let info = serde_json::Map::from_iter([("mode".to_owned(), "sweep".into())]);
-        let change = Change { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info };
+        let change = CommitDetails { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info };
         let outcome = self.commit_without_rows(change).await?;
         let version = outcome.committed(self.spec.name)?;
         if self.version() >= Some(version) {
@@ -220,7 +220,7 @@ impl Table {
         adds: Vec<Add>,
         others: Vec<Action>,
         operation: DeltaOperation,
-        change: Change,
+        change: CommitDetails,
     ) -> Result<CommitOutcome> {
         let base = Base::of(self);
         let result = match self.delta.snapshot() {
@@ -240,7 +240,7 @@ impl Table {
 
     /// Returns the table's metadata with properties that are new or have changed: the instance that its rows come from,
     /// and the retention of old versions. `None` if the metadata stays as it is.
-    fn changed_metadata(&self, change: &Change) -> Option<Action> {
+    fn changed_metadata(&self, change: &CommitDetails) -> Option<Action> {
         let instance = change.instance.clone().filter(|_| self.instance().is_none());
         let instance = instance.map(|instance| (INSTANCE.to_owned(), instance));
         let new = |(name, value): &(String, String)| self.property(name).as_deref() != Some(value);
@@ -256,7 +256,7 @@ impl Table {
     }
 
     /// Makes the table's first commit: its schema, its rows and the watermark in one. Returns the version.
-    pub(super) async fn create(&self, adds: Vec<Add>, change: Change) -> Result<u64, DeltaTableError> {
+    pub(super) async fn create(&self, adds: Vec<Add>, change: CommitDetails) -> Result<u64, DeltaTableError> {
         let schema: StructType = self.spec.schema().as_ref().try_into_kernel()?;
         let mut properties_of_table: HashMap<String, Option<String>> = HashMap::from([
             (LAYOUT.to_owned(), Some(LAYOUT_VERSION.to_owned())),
@@ -287,6 +287,7 @@ impl Table {
     /// Converts the result of a commit to its outcome. On success, loads the new version and removes the files that it
     /// superseded. A failure after the commit is in the log (of a Delta checkpoint, for example) does not undo it.
     pub(super) async fn settle(&mut self, base: Base, result: Result<(), DeltaTableError>) -> Result<CommitOutcome> {
+        self.forget_opened();
         let (made, is_unknown) = (self.store.take_committed(), self.store.take_unknown());
         match (result, made) {
             (Err(error), None) if is_unknown => {
@@ -301,6 +302,7 @@ impl Table {
                 }
                 match self.reload().await {
                     Ok(()) => {
+                        self.note_opened();
                         let new = |path: &String| !base.files.contains(path);
                         let added: Vec<String> = self.files().map(|file| file.path).filter(new).collect();
                         self.added.extend(added);
@@ -354,7 +356,7 @@ impl Base {
     }
 }
 
-fn properties(change: &Change) -> CommitProperties {
+fn properties(change: &CommitDetails) -> CommitProperties {
     let watermark = change.watermark.map(|at| Transaction::new(WATERMARK, at.timestamp_millis()));
     let unreadable = change.unreadable.and_then(|rows| i64::try_from(rows).ok());
     let unreadable = unreadable.map(|rows| Transaction::new(UNREADABLE, rows));

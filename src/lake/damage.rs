@@ -62,7 +62,7 @@ pub(super) struct LogState {
 }
 
 #[derive(Deserialize)]
-struct Hint {
+struct CheckpointHint {
     version: u64,
 }
 
@@ -186,7 +186,7 @@ impl Table {
             Err(error) => Err(error),
         };
         let found = found.map_err(|error| self.log_unreadable(&error))?;
-        Ok(Some(serde_json::from_slice::<Hint>(&found).ok().map(|hint| hint.version)))
+        Ok(Some(serde_json::from_slice::<CheckpointHint>(&found).ok().map(|hint| hint.version)))
     }
 
     /// Returns whether these Parquet files exist and can be read completely.

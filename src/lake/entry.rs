@@ -14,7 +14,7 @@ use super::change_data::is_change_data;
 const DIGITS: usize = 20;
 
 /// A commit's text and the staged files that it names.
-pub(super) struct Entry {
+pub(super) struct LogEntry {
     /// The text that is written to the log.
     pub text: Bytes,
     /// The staged files that the text names: for each, its staged path and its path in the table.
@@ -23,7 +23,7 @@ pub(super) struct Entry {
 
 /// A line of a commit, if it is an action that names a file. Both fields are `None` for any other line.
 #[derive(Default, Deserialize)]
-struct Line {
+struct LogLine {
     add: Option<Named>,
     cdc: Option<Named>,
 }
@@ -33,14 +33,14 @@ struct Named {
     path: String,
 }
 
-impl Entry {
+impl LogEntry {
     /// Returns the commit of `version` with this `text`, with its change data files renamed after the version. Files
     /// that are not staged keep their names.
     pub(super) fn new(text: &[u8], version: u64, is_staged: impl Fn(&Path) -> bool) -> Self {
         let mut written = Vec::with_capacity(text.len());
         let mut files = Vec::new();
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            let Line { add, cdc } = serde_json::from_slice(line).unwrap_or_default();
+            let LogLine { add, cdc } = serde_json::from_slice(line).unwrap_or_default();
             let is_change_data = cdc.is_some();
             let staged =
                 add.or(cdc).and_then(|file| Path::from_url_path(&file.path).ok()).filter(|path| is_staged(path));
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn change_data_files_are_named_after_their_version() {
-        let entry = Entry::new(COMMIT.as_bytes(), 7, |_| true);
+        let entry = LogEntry::new(COMMIT.as_bytes(), 7, |_| true);
         let name = "_change_data/y=1/cdc-00000000000000000007-0-b.parquet";
         let named: Vec<_> = entry.files.iter().map(|(from, to)| (from.as_ref(), to.as_ref())).collect();
         let data = "y=1/part-0-a.parquet";
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn files_that_are_not_staged_keep_their_names() {
-        let entry = Entry::new(COMMIT.as_bytes(), 7, |_| false);
+        let entry = LogEntry::new(COMMIT.as_bytes(), 7, |_| false);
         assert!(entry.files.is_empty());
         assert_eq!(entry.text, COMMIT.as_bytes());
     }

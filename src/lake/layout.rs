@@ -6,7 +6,7 @@ use object_store::path::Path;
 pub(super) const STAGED: &str = "_staged";
 
 /// The file name of a resume point, in a table's directory in a run's staging area.
-pub(super) const CHECKPOINT: &str = "checkpoint.json";
+pub(super) const RESUME_POINT: &str = "checkpoint.json";
 
 /// Returns whether `path`, relative to a table, is a data file or a change data file.
 pub(super) fn is_data_file(path: &Path) -> bool {

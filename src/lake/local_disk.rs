@@ -33,14 +33,14 @@ impl LocalDisk {
 }
 
 /// An entry of a directory.
-struct Entry {
+struct DirectoryEntry {
     location: Path,
     is_directory: bool,
 }
 
 /// Returns the entries of `directory` in the order of their names; `None` if a name has characters that a location
 /// encodes.
-fn entries(directory: &std::path::Path, prefix: &Path) -> std::io::Result<Option<Vec<Entry>>> {
+fn entries(directory: &std::path::Path, prefix: &Path) -> std::io::Result<Option<Vec<DirectoryEntry>>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
@@ -48,14 +48,14 @@ fn entries(directory: &std::path::Path, prefix: &Path) -> std::io::Result<Option
         let is_plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-=".contains(&byte));
         let Some(name) = name.to_str().filter(is_plain) else { return Ok(None) };
         let is_directory = entry.file_type()?.is_dir();
-        found.push(Entry { location: prefix.clone().join(name), is_directory });
+        found.push(DirectoryEntry { location: prefix.clone().join(name), is_directory });
     }
     found.sort_unstable_by(|one, other| one.location.cmp(&other.location));
     Ok(Some(found))
 }
 
 /// Reads a directory without blocking the runtime. A directory that does not exist has no entries.
-async fn entries_of(directory: PathBuf, prefix: Path) -> Result<Option<Vec<Entry>>> {
+async fn entries_of(directory: PathBuf, prefix: Path) -> Result<Option<Vec<DirectoryEntry>>> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic { store: "LocalFileSystem", source };
     match tokio::task::spawn_blocking(move || entries(&directory, &prefix)).await {
         Ok(Ok(found)) => Ok(found),
@@ -109,7 +109,7 @@ impl ObjectStore for LocalDisk {
                 }
                 return;
             };
-            for Entry { location, is_directory } in entries {
+            for DirectoryEntry { location, is_directory } in entries {
                 if is_directory {
                     let mut below = inner.list_with_offset(Some(&location), &offset);
                     while let Some(object) = below.try_next().await? {

@@ -6,7 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::layout::{CHECKPOINT, STAGED};
+use super::layout::{RESUME_POINT, STAGED};
 use crate::error::{Error, Result};
 
 /// How many times a run tries to create its area while other runs remove the directory.
@@ -124,7 +124,7 @@ impl Drop for LocalLock {
 /// Removes an area, except for tables with a resume point that is not older than [`RESUMABLE_FOR`].
 fn remove_area(area: &FilePath) {
     for part in std::fs::read_dir(area).into_iter().flatten().flatten() {
-        if age_of(&part.path().join(CHECKPOINT)).is_none_or(|age| age > RESUMABLE_FOR) {
+        if age_of(&part.path().join(RESUME_POINT)).is_none_or(|age| age > RESUMABLE_FOR) {
             let _ = if part.path().is_dir() {
                 std::fs::remove_dir_all(part.path())
             } else {

@@ -13,7 +13,6 @@
 mod area;
 mod change;
 mod change_data;
-mod checkpoint;
 mod claim;
 mod commit;
 mod creation;
@@ -33,11 +32,14 @@ mod layout;
 mod local_disk;
 mod location;
 mod lock;
+mod maintenance;
+mod opened;
 mod past;
 mod profile;
 mod purge;
 mod record;
 mod repair;
+mod resume_point;
 mod retention;
 mod rows;
 mod run_store;
@@ -45,7 +47,6 @@ mod staged;
 mod staged_rows;
 mod sweep;
 mod table;
-mod upkeep;
 mod upload;
 mod writer;
 
@@ -55,40 +56,43 @@ use datafusion::execution::context::SessionContext;
 use datafusion::prelude::SessionConfig;
 use object_store::path::Path;
 
+use self::opened::OpenedTables;
 use crate::error::{ErrorKind, Result};
 use crate::table::TableSpec;
 
 pub use area::RunArea;
-pub use change::{Change, CommitOutcome, Counts};
-pub use checkpoint::Checkpoint;
-pub(crate) use checkpoint::columns_of;
+pub use change::{CommitDetails, CommitOutcome, Counts};
 pub use diff::{Coverage, Diff};
 pub(crate) use failure::{is_missing_file, is_of_store, store_error};
 pub use location::Location;
+pub use maintenance::{Compaction, MaintenanceOptions, TableMaintenance, maintain};
 pub use past::{At, CommitRecord};
 pub use repair::Repair;
+pub use resume_point::ResumePoint;
+pub(crate) use resume_point::columns_of;
 pub use staged_rows::StagedRows;
 pub use table::Table;
-pub use upkeep::{Compaction, Keeping, TableUpkeep, maintain};
 pub use writer::{Writer, writer_properties};
 
 /// A lake: a set of tables under one location. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Lake {
     location: Arc<Location>,
-    keeping: Keeping,
+    keeping: MaintenanceOptions,
+    /// The tables that the run has opened. `None` outside of a run: each table is then opened at its newest version.
+    opened: Option<Arc<OpenedTables>>,
 }
 
 impl Lake {
     /// Returns the lake at `location`. Does not access the store.
     #[must_use]
     pub fn new(location: Location) -> Self {
-        Self { location: Arc::new(location), keeping: Keeping::default() }
+        Self { location: Arc::new(location), keeping: MaintenanceOptions::default(), opened: None }
     }
 
     /// Returns the same lake, maintained with the settings in `keeping`.
     #[must_use]
-    pub fn keeping(self, keeping: Keeping) -> Self {
+    pub fn keeping(self, keeping: MaintenanceOptions) -> Self {
         Self { keeping, ..self }
     }
 
@@ -104,18 +108,22 @@ impl Lake {
         &self.location
     }
 
-    /// Returns the same lake for the use of one run. In a bucket, the run does not request again what it has already
-    /// read. See [`run_store`].
+    /// Returns the same lake for the use of one run, which loads each table once. In a bucket, the run does not request
+    /// again what it has already read. See [`run_store`].
     ///
     /// # Errors
     /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; [`Settings`](ErrorKind::Settings) if it refuses.
     pub(crate) async fn for_run(&self) -> Result<Self> {
-        Ok(Self { location: Arc::new(self.location.for_run().await?), keeping: self.keeping })
+        let location = Arc::new(self.location.for_run().await?);
+        Ok(Self { location, keeping: self.keeping, opened: Some(Arc::default()) })
     }
 
     /// Lists a table's files again, unless the run has just listed them. If `at_once` is set, lists them in any case.
     /// Has no effect unless the lake comes from [`Lake::for_run`].
     pub(crate) async fn refresh(&self, spec: &TableSpec, at_once: bool) -> Result<()> {
+        if let Some(opened) = self.opened.as_ref().filter(|_| at_once) {
+            opened.forget(spec);
+        }
         let Some(store) = &self.location.run_store else { return Ok(()) };
         let refreshed = store.refresh(spec.name, at_once).await;
         refreshed.map_err(|error| store_error(&format!("the table {} cannot be listed", spec.name), &error))
@@ -156,7 +164,7 @@ impl Lake {
 
     /// Returns a DataFusion context that can read this lake's files.
     #[must_use]
-    pub fn session(&self) -> SessionContext {
+    pub fn context(&self) -> SessionContext {
         let mut config = SessionConfig::new().with_information_schema(true);
         // Text columns are read as the type that the table declares, not as string views.
         config.options_mut().execution.parquet.schema_force_view_types = false;
@@ -166,7 +174,7 @@ impl Lake {
 
     /// Returns a DataFusion context for scans of whole tables. Its batches are small, so that wide rows need little
     /// memory.
-    fn narrow_session(&self) -> SessionContext {
+    fn narrow_context(&self) -> SessionContext {
         let mut config = SessionConfig::new().with_batch_size(2048).with_target_partitions(1);
         // The page index of a wide file needs much memory, and saves little time if nearly all pages are read.
         config.options_mut().execution.parquet.enable_page_index = false;

@@ -36,7 +36,7 @@ impl CommitRecord {
     fn read(entry: &[u8]) -> Self {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Line {
+        struct CommitLine {
             commit_info: Option<Value>,
             txn: Option<Position>,
         }
@@ -47,7 +47,9 @@ impl CommitRecord {
             version: i64,
         }
         let mut found = Self { at: None, watermark: None, info: Value::Null };
-        for line in entry.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok()) {
+        for line in
+            entry.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<CommitLine>(line).ok())
+        {
             if let Some(mut info) = line.commit_info {
                 found.at = info.get("timestamp").and_then(Value::as_i64).and_then(DateTime::from_timestamp_millis);
                 found.info = info.get_mut(RUN_INFO).map(Value::take).unwrap_or_default();

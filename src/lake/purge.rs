@@ -7,7 +7,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::change_data::is_change_data;
-use super::checkpoint::read;
+use super::resume_point::read;
 use super::table::Table;
 use super::{RunArea, store_error};
 use crate::error::Result;

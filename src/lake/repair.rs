@@ -19,7 +19,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::change::Change;
+use super::change::CommitDetails;
 use super::damage::{Flaw, LAST_CHECKPOINT, entry_path, is_whole};
 use super::data_files::{DataFiles, key_value};
 use super::layout::join;
@@ -178,7 +178,7 @@ impl Table {
     /// each key.
     async fn rebuild_from_files(&mut self, flawed: &[(DataFile, Flaw)], repair: Repair) -> Result<()> {
         let files = self.readable_files(flawed).await?;
-        let context = self.lake.narrow_session();
+        let context = self.lake.narrow_context();
         let schema = self.spec.schema();
         let failed = |error: datafusion::error::DataFusionError| rows::failed(&error);
         let found = DataFiles::new(&self.lake, Arc::clone(&schema), self.columns(), files)?;
@@ -247,14 +247,14 @@ impl Table {
 }
 
 /// Returns the change of a repair's commit apart from its rows. Its watermark of 0 means that the table has none.
-fn change_of_repair(repair: Repair) -> Change {
+fn change_of_repair(repair: Repair) -> CommitDetails {
     let info = [
         ("mode", "repair".into()),
         ("entriesMended", repair.entries.into()),
         ("filesLost", repair.files.into()),
         ("rowsDeleted", repair.rows_lost.into()),
     ];
-    Change {
+    CommitDetails {
         watermark: Some(DateTime::UNIX_EPOCH),
         instance: None,
         unreadable: None,

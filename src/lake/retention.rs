@@ -24,7 +24,7 @@ pub(super) fn retention(spec: &TableSpec, history: TimeDelta) -> Vec<(String, St
     let interval = |of: TimeDelta| format!("interval {} seconds", of.num_seconds());
     vec![
         ("delta.checkpointInterval".to_owned(), CHECKPOINT_EVERY.to_string()),
-        ("delta.dataSkippingStatsColumns".to_owned(), spec.told_columns().join(",")),
+        ("delta.dataSkippingStatsColumns".to_owned(), spec.stats_columns().join(",")),
         ("delta.deletedFileRetentionDuration".to_owned(), interval(history.max(REMOVED_KNOWN))),
         ("delta.logRetentionDuration".to_owned(), interval(history.max(LOG_KNOWN))),
         (HISTORY.to_owned(), history.num_seconds().to_string()),

@@ -56,7 +56,7 @@ impl Table {
         let provider = provider
             .await
             .map_err(|error| store_error(&format!("the table {} cannot be read", self.spec.name), &error))?;
-        let context = self.lake.narrow_session();
+        let context = self.lake.narrow_context();
         let mut rows = context.read_table(provider).map_err(|error| failed(&error))?;
         if let Some(filter) = wanted.filter {
             rows = rows.filter(filter).map_err(|error| failed(&error))?;
@@ -74,7 +74,7 @@ impl Table {
         staged: &StagedRows,
         columns: Option<&[&'static str]>,
     ) -> Result<SendableRecordBatchStream> {
-        let context = self.lake.narrow_session();
+        let context = self.lake.narrow_context();
         let rows = staged_table(&self.lake, self.spec, staged)?;
         let mut rows = context.read_table(Arc::new(rows)).map_err(|error| failed(&error))?;
         if let Some(columns) = columns {

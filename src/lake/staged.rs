@@ -25,10 +25,10 @@ use object_store::{
 };
 
 use super::durable;
-use super::entry::{Entry, version_of};
+use super::entry::{LogEntry, version_of};
 use super::layout::{is_data_file, join};
 use super::run_store::RunStore;
-use super::upload::{Failure, Upload};
+use super::upload::{Upload, UploadError};
 
 /// How many times the log is read for a commit whose response was lost, and how many times such a commit is put again.
 const MAX_TRIES: u32 = 4;
@@ -58,7 +58,7 @@ pub(super) struct StagedStore {
     committed: AtomicI64,
     /// Whether the outcome of the last commit through this store is unknown.
     unknown: AtomicBool,
-    failure: Failure,
+    failure: UploadError,
 }
 
 /// The staged files of a table: the path of each in the table, and its current path in the whole store.
@@ -76,7 +76,7 @@ impl StagedStore {
             staged: Arc::default(),
             committed: AtomicI64::new(-1),
             unknown: AtomicBool::new(false),
-            failure: Failure::default(),
+            failure: UploadError::default(),
             root,
         }
     }
@@ -103,7 +103,7 @@ impl StagedStore {
             staged: Arc::clone(&self.staged),
             committed: AtomicI64::new(-1),
             unknown: AtomicBool::new(false),
-            failure: Failure::default(),
+            failure: UploadError::default(),
         }
     }
 
@@ -202,7 +202,8 @@ impl StagedStore {
         if let Some(error) = self.take_failure() {
             return Err(error);
         }
-        let Entry { text, files } = Entry::new(&Bytes::from(payload), version, |path| self.staged_at(path).is_some());
+        let LogEntry { text, files } =
+            LogEntry::new(&Bytes::from(payload), version, |path| self.staged_at(path).is_some());
         let published = self.publish(files).await?;
         if let Err(error) = self.sync_to_disk(&published).await {
             self.withdraw(&published).await;

@@ -52,7 +52,7 @@ pub struct Table {
     pub(super) store: Arc<StagedStore>,
     pub(super) delta: DeltaTable,
     /// The prefix at which this run stages; `None` for a reader.
-    staging: Option<Path>,
+    pub(super) staging: Option<Path>,
     /// Number of writers that this run has opened for all tables. Each writer stages in a separate directory.
     writers: Arc<AtomicU32>,
     /// Which orphan files a sweep leaves alone; `None` for a reader, which does not sweep.
@@ -127,6 +127,9 @@ impl Table {
     }
 
     async fn load(&mut self) -> Result<()> {
+        if self.load_opened().await? {
+            return Ok(());
+        }
         let name = self.spec.name;
         let failed = |error| store_error(&format!("the table {name} cannot be read"), &error);
         if !self.has_log().await.map_err(failed)? {
@@ -145,7 +148,10 @@ impl Table {
         }
         self.refuse_empty_entries().await?;
         match self.property(LAYOUT).as_deref() {
-            Some(LAYOUT_VERSION) => Ok(()),
+            Some(LAYOUT_VERSION) => {
+                self.note_opened();
+                Ok(())
+            }
             Some(layout) => Err(Error::settings(format!(
                 "the table {name} in {} has layout {layout}, which this version of clerk-lake does not support",
                 self.lake.location()
@@ -266,7 +272,7 @@ impl Table {
     }
 
     /// Returns the table's position called `name`: the version of a Delta `txn` action that a commit has set with
-    /// [`Change::with_position`](super::Change::with_position). `None` if no commit has set it.
+    /// [`CommitDetails::with_position`](super::CommitDetails::with_position). `None` if no commit has set it.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.

@@ -10,9 +10,9 @@ use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 
 /// The last error in staging a data file, if any. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Failure(Arc<Mutex<Option<object_store::Error>>>);
+pub(super) struct UploadError(Arc<Mutex<Option<object_store::Error>>>);
 
-impl Failure {
+impl UploadError {
     /// Returns the result of a put. Stores the error of a failed one, and returns an empty result for it.
     pub(super) fn noted(&self, put: Result<PutResult>) -> PutResult {
         put.unwrap_or_else(|error| {
@@ -31,12 +31,12 @@ impl Failure {
 #[derive(Debug)]
 pub(super) struct Upload {
     upload: Box<dyn MultipartUpload>,
-    failure: Failure,
+    failure: UploadError,
 }
 
 impl Upload {
     /// Wraps `upload` so that a failure of its last step is stored in `failure`.
-    pub(super) fn new(upload: Box<dyn MultipartUpload>, failure: &Failure) -> Self {
+    pub(super) fn new(upload: Box<dyn MultipartUpload>, failure: &UploadError) -> Self {
         Self { upload, failure: failure.clone() }
     }
 }

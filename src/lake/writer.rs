@@ -46,7 +46,7 @@ const FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// groups.
 pub struct Writer {
     spec: &'static TableSpec,
-    encoder: Encoder,
+    encoder: ParquetEncoder,
     coalescer: BatchCoalescer,
     staging: Path,
     place: String,
@@ -83,12 +83,12 @@ impl Writer {
             NonZeroU64::new(FILE_BYTES),
             Some(BATCH_ROWS),
             Default::default(),
-            Some(spec.told_columns()),
+            Some(spec.stats_columns()),
         );
         let coalescer = BatchCoalescer::new(schema, BATCH_ROWS).with_biggest_coalesce_batch_size(Some(BATCH_ROWS / 4));
         Self {
             spec,
-            encoder: Encoder::start(DeltaWriter::new(files, config), store),
+            encoder: ParquetEncoder::start(DeltaWriter::new(files, config), store),
             coalescer,
             staging,
             place,
@@ -160,7 +160,7 @@ fn staging_error(spec: &TableSpec, failure: EncodeError) -> Error {
 
 /// Encodes batches in a separate task, so that the next page is fetched and decoded meanwhile. Dropping it stops the
 /// task.
-struct Encoder {
+struct ParquetEncoder {
     /// `None` marks the end of the rows. If the channel closes without it, the writer was dropped and its files are not
     /// needed.
     batches: mpsc::Sender<Option<RecordBatch>>,
@@ -172,7 +172,7 @@ enum EncodeError {
     Task(JoinError),
 }
 
-impl Encoder {
+impl ParquetEncoder {
     fn start(mut writer: DeltaWriter, store: Arc<StagedStore>) -> Self {
         let (batches, mut waiting) = mpsc::channel::<Option<RecordBatch>>(QUEUED_BATCHES);
         let task = tokio::spawn(async move {
@@ -208,7 +208,7 @@ impl Encoder {
     }
 }
 
-impl Drop for Encoder {
+impl Drop for ParquetEncoder {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -8,9 +8,9 @@ use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser;
 use datafusion::sql::sqlparser::dialect::dialect_from_str;
 
-use super::catalogue::Catalogue;
 use super::names;
 use super::parameters::Parameters;
+use super::queries::Queries;
 use super::run::{failed, tables};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
@@ -29,21 +29,21 @@ pub struct Since {
 /// Returns a context for the query `sql`, in which each table in `since` holds its changes.
 ///
 /// See [`Table::changes_since`](crate::lake::Table::changes_since) for their columns. Every other table holds its
-/// current rows. SQL can also use the queries of `catalogue`, with default parameters as of `now`, and files.
+/// current rows. SQL can also use `queries`, with default parameters as of `now`, and files.
 ///
 /// # Errors
 /// [`Settings`](ErrorKind::Settings) if it is ambiguous which table a version belongs to, or the lake has no tables;
 /// [`Query`](ErrorKind::Query) if the query cannot be parsed, or the changes since that version are not available;
 /// [`Unreachable`](ErrorKind::Unreachable) if the store fails.
-pub async fn session_of_changes(
+pub async fn context_of_changes(
     lake: &Lake,
     sql: &str,
     since: &[Since],
-    catalogue: &Catalogue,
+    queries: &Queries,
     now: DateTime<Utc>,
 ) -> Result<SessionContext> {
     let lake = lake.for_run().await?;
-    let context = lake.session();
+    let context = lake.context();
     let mut versions = versions(since, &named_tables(&context, sql)?)?;
     for table in tables(&lake, None, None).await? {
         let name = table.spec().name;
@@ -53,7 +53,7 @@ pub async fn session_of_changes(
         };
         context.register_table(name, provider).map_err(|error| failed(&error))?;
     }
-    names::open(&context, catalogue.clone(), Parameters::at(now));
+    names::open(&context, queries.clone(), Parameters::at(now));
     match versions.first_key_value() {
         None => Ok(context),
         Some((missing, _)) => Err(Error::new(ErrorKind::Query, format!("table {missing} has not been written yet"))
@@ -73,10 +73,10 @@ fn named_tables(context: &SessionContext, sql: &str) -> Result<Vec<&'static str>
 
 /// Returns the tables of the lake that the statements of `sql` name, so that other tables need not be opened.
 ///
-/// `None` if this cannot be determined, because a statement is not a query, or because it names a query of `catalogue`
+/// `None` if this cannot be determined, because a statement is not a query, or because it names one of `queries`
 /// or a table in another schema.
 #[must_use]
-pub fn tables_asked(sql: &str, catalogue: &Catalogue) -> Option<Vec<&'static str>> {
+pub fn tables_asked(sql: &str, queries: &Queries) -> Option<Vec<&'static str>> {
     let context = SessionContext::new();
     let state = context.state();
     let dialect = state.config().options().sql_parser.dialect;
@@ -91,7 +91,7 @@ pub fn tables_asked(sql: &str, catalogue: &Catalogue) -> Option<Vec<&'static str
             let is_of_lake = |spec: &&&TableSpec| spec.name == reference.table();
             match resource::TABLES.iter().find(is_of_lake) {
                 Some(spec) if reference.schema().is_none() => names.push(spec.name),
-                None if catalogue.get(reference.table()).is_none() && reference.schema().is_none() => {}
+                None if queries.get(reference.table()).is_none() && reference.schema().is_none() => {}
                 _ => return None,
             }
         }

@@ -48,9 +48,9 @@ impl Engine {
     /// state, or in that of `at`, an earlier version or time.
     ///
     /// # Errors
-    /// The errors of [`session_at`](super::session_at), and [`Unreachable`](crate::ErrorKind::Unreachable) if the
+    /// The errors of [`context_at`](super::context_at), and [`Unreachable`](crate::ErrorKind::Unreachable) if the
     /// cluster does not respond.
-    pub async fn session(&self, lake: &Lake, at: Option<At>) -> Result<SessionContext> {
+    pub async fn context(&self, lake: &Lake, at: Option<At>) -> Result<SessionContext> {
         let lake = lake.for_run().await?;
         self.context_of(&lake, &tables(&lake, at, None).await?).await
     }

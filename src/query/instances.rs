@@ -15,9 +15,9 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, cast, lit};
 use futures::future::try_join_all;
 
-use super::catalogue::Catalogue;
 use super::engine::Engine;
 use super::parameters::Parameters;
+use super::queries::Queries;
 use super::run::{failed, tables};
 use super::{files, names};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,23 +29,23 @@ pub const INSTANCE: &str = "instance";
 
 /// The lake of one instance, opened at fixed table versions.
 #[derive(Clone)]
-pub struct Instance {
+pub struct InstanceLake {
     /// Clerk's id of the instance, or the lake's location if no table states the id.
     pub name: String,
     /// The context with the tables of the lake.
-    pub session: SessionContext,
+    pub context: SessionContext,
     lake: Lake,
     /// The tables of the lake that have been written, at the versions that the context reads.
     tables: Arc<[Table]>,
 }
 
-impl fmt::Debug for Instance {
+impl fmt::Debug for InstanceLake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instance").field("name", &self.name).field("lake", &self.lake).finish_non_exhaustive()
     }
 }
 
-impl Instance {
+impl InstanceLake {
     /// Returns the location of the lake.
     #[must_use]
     pub fn location(&self) -> &Location {
@@ -72,9 +72,9 @@ impl Instance {
         error
     }
 
-    /// Lets SQL use the queries of `catalogue`, with default parameters as of `now`, and files as tables.
-    pub fn open_names(&self, catalogue: &Catalogue, now: DateTime<Utc>) {
-        names::open(&self.session, catalogue.clone(), Parameters::at(now));
+    /// Lets SQL use `queries`, with default parameters as of `now`, and files as tables.
+    pub fn open_names(&self, queries: &Queries, now: DateTime<Utc>) {
+        names::open(&self.context, queries.clone(), Parameters::at(now));
     }
 }
 
@@ -82,13 +82,13 @@ impl Instance {
 /// tables need not be opened.
 ///
 /// # Errors
-/// The errors of [`Engine::session`], and [`Settings`](crate::ErrorKind::Settings) if a lake is given twice.
+/// The errors of [`Engine::context`], and [`Settings`](crate::ErrorKind::Settings) if a lake is given twice.
 pub async fn instances(
     lakes: &[Lake],
     at: Option<At>,
     engine: &Engine,
     only: Option<&[&str]>,
-) -> Result<Vec<Instance>> {
+) -> Result<Vec<InstanceLake>> {
     for (position, lake) in lakes.iter().enumerate() {
         if let Some(twice) = lakes[..position].iter().find(|other| other.location().is(lake.location())) {
             return Err(Error::settings(format!("the lake {} is given twice", twice.location()))
@@ -100,16 +100,16 @@ pub async fn instances(
     Ok(opened)
 }
 
-async fn open(lake: &Lake, at: Option<At>, engine: &Engine, only: Option<&[&str]>) -> Result<Instance> {
+async fn open(lake: &Lake, at: Option<At>, engine: &Engine, only: Option<&[&str]>) -> Result<InstanceLake> {
     let lake = lake.for_run().await?;
     let tables = tables(&lake, at, only).await?;
     let name = tables.iter().find_map(Table::instance).unwrap_or_else(|| lake.location().to_string());
     let context = engine.context_of(&lake, &tables).await?;
-    Ok(Instance { name, session: context, lake, tables: tables.into() })
+    Ok(InstanceLake { name, context, lake, tables: tables.into() })
 }
 
 /// Appends the lake's location to names that occur several times, because several lakes hold the same instance.
-fn make_names_unique(instances: &mut [Instance]) {
+fn make_names_unique(instances: &mut [InstanceLake]) {
     let names: Vec<String> = instances.iter().map(|instance| instance.name.clone()).collect();
     for instance in instances {
         if names.iter().filter(|name| **name == instance.name).count() > 1 {
@@ -120,11 +120,11 @@ fn make_names_unique(instances: &mut [Instance]) {
 
 /// Returns a context in which every table holds the rows of all instances, with [`INSTANCE`] as its first column.
 ///
-/// The queries of `catalogue` are run per instance, because their metrics are defined per instance. Their rows are
+/// The `queries` are run per instance, because their metrics are defined per instance. Their rows are
 /// combined in the same way.
-pub(super) async fn combined_context(instances: &[Instance], catalogue: &Catalogue) -> Result<SessionContext> {
+pub(super) async fn combined_context(instances: &[InstanceLake], queries: &Queries) -> Result<SessionContext> {
     let Some(first) = instances.first() else { return Err(Error::bug("no instance is open")) };
-    let state = first.session.state();
+    let state = first.context.state();
     let config = state.config().clone();
     let state = SessionStateBuilder::new_from_existing(state)
         .with_config(config)
@@ -137,8 +137,8 @@ pub(super) async fn combined_context(instances: &[Instance], catalogue: &Catalog
     for spec in resource::TABLES {
         let mut parts = Vec::new();
         for instance in instances {
-            if instance.session.table_exist(spec.name).map_err(|error| failed(&error))? {
-                parts.push((instance.name.as_str(), instance.session.table(spec.name).await));
+            if instance.context.table_exist(spec.name).map_err(|error| failed(&error))? {
+                parts.push((instance.name.as_str(), instance.context.table(spec.name).await));
             }
         }
         if let Some(table) = union_of(parts).map_err(|error| failed(&error))? {
@@ -146,7 +146,7 @@ pub(super) async fn combined_context(instances: &[Instance], catalogue: &Catalog
         }
     }
     let names =
-        CombinedNameResolver { instances: instances.to_vec(), catalogue: catalogue.clone(), state: context.state() };
+        CombinedNameResolver { instances: instances.to_vec(), queries: queries.clone(), state: context.state() };
     let tables = Arc::clone(names.state.catalog_list());
     context.register_catalog_list(Arc::new(DynamicFileCatalog::new(tables, Arc::new(names))));
     Ok(context)
@@ -155,8 +155,8 @@ pub(super) async fn combined_context(instances: &[Instance], catalogue: &Catalog
 /// Resolves names in a context of several instances. A query is run on each instance; a file is read once.
 #[derive(Debug)]
 struct CombinedNameResolver {
-    instances: Vec<Instance>,
-    catalogue: Catalogue,
+    instances: Vec<InstanceLake>,
+    queries: Queries,
     /// The state of the context without this resolver.
     state: SessionState,
 }
@@ -164,13 +164,13 @@ struct CombinedNameResolver {
 #[async_trait]
 impl UrlTableFactory for CombinedNameResolver {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        if self.catalogue.get(name).is_none() {
+        if self.queries.get(name).is_none() {
             let found = files::table(&self.state, name).await;
             return found.map_err(|error| DataFusionError::External(Box::new(error)));
         }
         let mut parts = Vec::new();
         for instance in &self.instances {
-            parts.push((instance.name.as_str(), instance.session.table(TableReference::bare(name)).await));
+            parts.push((instance.name.as_str(), instance.context.table(TableReference::bare(name)).await));
         }
         Ok(union_of(parts)?.map(DataFrame::into_view))
     }

@@ -14,14 +14,14 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
 
-use super::catalogue::{Catalogue, Query};
 use super::files;
 use super::parameters::Parameters;
+use super::queries::{Queries, Query};
 use crate::error::Result;
 
-/// Lets SQL in `context` use the queries of `catalogue`, with `parameters`, and files as tables.
-pub(super) fn open(context: &SessionContext, catalogue: Catalogue, parameters: Parameters) {
-    let names = NameResolver { catalogue, parameters, state: context.state() };
+/// Lets SQL in `context` use `queries`, with `parameters`, and files as tables.
+pub(super) fn open(context: &SessionContext, queries: Queries, parameters: Parameters) {
+    let names = NameResolver { queries, parameters, state: context.state() };
     let tables = Arc::clone(names.state.catalog_list());
     context.register_catalog_list(Arc::new(DynamicFileCatalog::new(tables, Arc::new(names))));
 }
@@ -29,7 +29,7 @@ pub(super) fn open(context: &SessionContext, catalogue: Catalogue, parameters: P
 /// Resolves names in the context of one lake.
 #[derive(Debug)]
 struct NameResolver {
-    catalogue: Catalogue,
+    queries: Queries,
     parameters: Parameters,
     /// The state of the context without this resolver.
     state: SessionState,
@@ -39,7 +39,7 @@ impl NameResolver {
     /// Returns `query` as a view. The query may use other queries, but not itself or one that uses it.
     async fn view(&self, query: &Query) -> Result<Arc<dyn TableProvider>> {
         let context = SessionContext::new_with_state(self.state.clone());
-        open(&context, self.catalogue.clone().without(&query.name), self.parameters.clone());
+        open(&context, self.queries.clone().without(&query.name), self.parameters.clone());
         let plan = query.plan(&context, &self.parameters).await?;
         Ok(Arc::new(ViewTable::new(plan.into_unoptimized_plan(), None)))
     }
@@ -48,7 +48,7 @@ impl NameResolver {
 #[async_trait]
 impl UrlTableFactory for NameResolver {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let found = match self.catalogue.get(name) {
+        let found = match self.queries.get(name) {
             Some(query) => self.view(query).await.map(Some),
             None => files::table(&self.state, name).await,
         };

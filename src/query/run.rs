@@ -25,23 +25,23 @@ use crate::table::TableSpec;
 /// # Errors
 /// [`Settings`](ErrorKind::Settings) if the lake has no tables yet, or a table was not written by this program;
 /// [`Unreachable`](ErrorKind::Unreachable) if the store fails.
-pub async fn session(lake: &Lake) -> Result<SessionContext> {
-    session_at(lake, None).await
+pub async fn context(lake: &Lake) -> Result<SessionContext> {
+    context_at(lake, None).await
 }
 
 /// Returns a context with every table of the lake in the state of `at`, an earlier version or time. Tables that had not
 /// been written at that time are missing.
 ///
 /// # Errors
-/// The errors of [`session`], and [`Query`](ErrorKind::Query) if the lake no longer holds that state.
-pub async fn session_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
+/// The errors of [`context`], and [`Query`](ErrorKind::Query) if the lake no longer holds that state.
+pub async fn context_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
     let lake = lake.for_run().await?;
     context_of(&lake, &tables(&lake, at, None).await?).await
 }
 
 /// Returns a context with `tables`, each at the version at which it was opened.
 pub(super) async fn context_of(lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
-    let context = lake.session();
+    let context = lake.context();
     for table in tables {
         register(&context, table.spec(), table.provider().await?)?;
     }
@@ -215,7 +215,7 @@ pub(crate) async fn for_each_shown_session(
     take: &mut (dyn FnMut(&str, &str) + Send),
 ) -> Result<()> {
     let unreadable = |error: DataFusionError| lake::store_error("the lake cannot be read", &error);
-    let context = lake.session();
+    let context = lake.context();
     context.register_table(sessions.spec().name, sessions.provider().await?).map_err(unreadable)?;
     let sql = "SELECT session_id, coalesce(user_id, '') FROM clerk_session WHERE gone_at IS NULL";
     let mut rows = self::sql(&context, sql, Vec::new()).await?.execute_stream().await.map_err(unreadable)?;
@@ -274,7 +274,7 @@ async fn batches(
     values: Vec<(String, ScalarValue)>,
 ) -> Result<Vec<RecordBatch>> {
     let unreadable = |error: DataFusionError| lake::store_error("the lake cannot be read", &error);
-    let context = lake.session();
+    let context = lake.context();
     context.register_table(table.spec().name, table.provider().await?).map_err(unreadable)?;
     self::sql(&context, sql, values).await?.collect().await.map_err(unreadable)
 }
@@ -290,7 +290,7 @@ pub(crate) async fn for_each_text(
     take: &mut (dyn FnMut(&str) + Send),
 ) -> Result<()> {
     let unreadable = |error: DataFusionError| lake::store_error("staged rows cannot be read", &error);
-    let column = lake.session().read_table(Arc::clone(table)).and_then(|frame| frame.select_columns(&[column]));
+    let column = lake.context().read_table(Arc::clone(table)).and_then(|frame| frame.select_columns(&[column]));
     let mut batches = column.map_err(unreadable)?.execute_stream().await.map_err(unreadable)?;
     while let Some(batch) = batches.try_next().await.map_err(unreadable)? {
         let texts = cast(batch.column(0), &DataType::Utf8).map_err(|error| Error::bug(error.to_string()))?;

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SessionContext;
 
-use super::catalogue::{Catalogue, Query};
 use super::engine::Engine;
-use super::instances::{Instance, combined_context, instances, with_instance};
+use super::instances::{InstanceLake, combined_context, instances, with_instance};
 use super::parameters::Parameters;
+use super::queries::{Queries, Query};
 use super::run::failed;
 use crate::error::{Error, Result};
 use crate::lake::{At, Lake};
@@ -16,18 +16,18 @@ use crate::table::TableSpec;
 
 /// A snapshot of one or more lakes.
 ///
-/// SQL can use the tables of the lakes, the queries of a [`Catalogue`], and files. If there are several lakes, every
+/// SQL can use the tables of the lakes, the queries of a [`Queries`], and files. If there are several lakes, every
 /// table holds the rows of all of them, and its first column is the [instance](super::INSTANCE).
 #[derive(Clone)]
 pub struct Snapshot {
-    instances: Vec<Instance>,
+    instances: Vec<InstanceLake>,
     context: SessionContext,
 }
 
 impl Snapshot {
     /// Opens `lakes` in their current state, or in that of `at`, an earlier version or time.
     ///
-    /// `now` is the value of `$now` in queries of `catalogue` that SQL uses. If `only` names tables, other tables need
+    /// `now` is the value of `$now` in `queries` that SQL uses. If `only` names tables, other tables need
     /// not be opened.
     ///
     /// # Errors
@@ -36,31 +36,31 @@ impl Snapshot {
         lakes: &[Lake],
         at: Option<At>,
         engine: &Engine,
-        catalogue: &Catalogue,
+        queries: &Queries,
         now: DateTime<Utc>,
         only: Option<&[&str]>,
     ) -> Result<Self> {
         let instances = instances(lakes, at, engine, only).await?;
         for instance in &instances {
-            instance.open_names(catalogue, now);
+            instance.open_names(queries, now);
         }
         let context = match instances.as_slice() {
             [] => return Err(Error::bug("no lake to query")),
-            [only] => only.session.clone(),
-            several => combined_context(several, catalogue).await?,
+            [only] => only.context.clone(),
+            several => combined_context(several, queries).await?,
         };
         Ok(Self { instances, context })
     }
 
     /// Returns the context for SQL, with the tables of the lake, or the combined tables of all lakes.
     #[must_use]
-    pub fn session(&self) -> &SessionContext {
+    pub fn context(&self) -> &SessionContext {
         &self.context
     }
 
     /// Returns each lake as a separate instance.
     #[must_use]
-    pub fn instances(&self) -> &[Instance] {
+    pub fn instances(&self) -> &[InstanceLake] {
         &self.instances
     }
 
@@ -102,7 +102,7 @@ impl Snapshot {
         let mut frames = Vec::new();
         for instance in &self.instances {
             let with_name = |error: Error| error.context(format!("instance {}", instance.name));
-            let frame = query.plan(&instance.session, parameters).await.map_err(with_name)?;
+            let frame = query.plan(&instance.context, parameters).await.map_err(with_name)?;
             frames.push(with_instance(frame, &instance.name).map_err(|error| with_name(failed(&error)))?);
         }
         Ok(frames)

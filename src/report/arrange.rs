@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use chrono::NaiveDate;
 
 use super::labels;
-use super::metric::{Column, Kind, Metric, Rows, Value};
+use super::metric::{Kind, Metric, ResultColumn, ResultRows, ResultValue};
 use super::panel::{Axis, Panel, Series};
 use super::weekly::prepare;
 use crate::query::Chart;
@@ -28,15 +28,15 @@ const AT_MOST: &str = "at_most";
 
 /// The rows of a metric, the order of their positions, and how they are drawn.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct ChartSource<'a> {
     chart: Chart,
-    rows: &'a Rows,
+    rows: &'a ResultRows,
     order: &'a [usize],
     today: NaiveDate,
 }
 
 /// Returns the panels of a chart; empty if there is nothing to draw. `today` is the UTC day of the report.
-pub(super) fn panels(chart: Chart, rows: &Rows, today: NaiveDate) -> Vec<Panel> {
+pub(super) fn panels(chart: Chart, rows: &ResultRows, today: NaiveDate) -> Vec<Panel> {
     let prepared = prepare(chart, rows);
     let rows = prepared.rows.as_ref();
     let Some(first) = rows.columns.first() else { return Vec::new() };
@@ -44,7 +44,7 @@ pub(super) fn panels(chart: Chart, rows: &Rows, today: NaiveDate) -> Vec<Panel> 
     if number_columns(rows).is_empty() || order.is_empty() {
         return Vec::new();
     }
-    let source = Source { chart: prepared.chart, rows, order: &order, today };
+    let source = ChartSource { chart: prepared.chart, rows, order: &order, today };
     let mut panels = match rows.columns.iter().skip(1).find(|column| column.kind == Kind::Text) {
         Some(names) => long(source, names),
         None => wide(source),
@@ -56,8 +56,8 @@ pub(super) fn panels(chart: Chart, rows: &Rows, today: NaiveDate) -> Vec<Panel> 
 }
 
 /// Arranges wide rows: each number is a series.
-fn wide(source: Source<'_>) -> Vec<Panel> {
-    let Source { chart, rows, order, today } = source;
+fn wide(source: ChartSource<'_>) -> Vec<Panel> {
+    let ChartSource { chart, rows, order, today } = source;
     let (numbers, complete) = (number_columns(rows), complete(rows));
     let mut series: Vec<Series> = numbers.iter().map(|column| Series::of(column, order, complete)).collect();
     for (index, (series, column)) in series.iter_mut().zip(&numbers).enumerate() {
@@ -82,8 +82,8 @@ fn wide(source: Source<'_>) -> Vec<Panel> {
 
 /// Arranges long rows: the values of the column `names` are the series, the largest first. Each number has its own
 /// panel. Numbers with the same position and name are added up.
-fn long(source: Source<'_>, names: &Column) -> Vec<Panel> {
-    let Source { chart, rows, order, today } = source;
+fn long(source: ChartSource<'_>, names: &ResultColumn) -> Vec<Panel> {
+    let ChartSource { chart, rows, order, today } = source;
     let (numbers, complete) = (number_columns(rows), complete(rows));
     let first = rows.columns.first().unwrap_or(names);
     let (positions, position_of) = distinct(order, |row| key(first, row));
@@ -95,7 +95,7 @@ fn long(source: Source<'_>, names: &Column) -> Vec<Panel> {
         let mut series: Vec<Series> = known.iter().map(empty).collect();
         for ((row, position), name) in order.iter().zip(&position_of).zip(&name_of) {
             let Some(number) = value.number(*row) else { continue };
-            let lower = complete.is_some_and(|it| it.values.get(*row) == Some(&Value::Boolean(false)));
+            let lower = complete.is_some_and(|it| it.values.get(*row) == Some(&ResultValue::Boolean(false)));
             series[*name].add(*position, number, lower);
         }
         let mut panel = Panel::new(chart, Axis::of(first, &positions, today), series, value.is_share());
@@ -126,8 +126,8 @@ pub(super) fn compared(metric: &Metric, today: NaiveDate) -> Option<Vec<Panel>> 
         return None;
     }
     let parts: Vec<_> = metric.parts.iter().filter_map(|part| part.rows.as_ref().ok()).collect();
-    let is_one_line = |rows: &&Rows| {
-        let first = rows.columns.first().is_some_and(Column::is_ordered);
+    let is_one_line = |rows: &&ResultRows| {
+        let first = rows.columns.first().is_some_and(ResultColumn::is_ordered);
         let names = rows.columns.iter().any(|column| column.kind == Kind::Text);
         first && !names && number_columns(rows).len() == 1
     };
@@ -139,22 +139,22 @@ pub(super) fn compared(metric: &Metric, today: NaiveDate) -> Option<Vec<Panel>> 
     let value = number_columns(parts.first()?).first().map(|column| column.name.clone())?;
     let wanted = [Some(1), Some(0), index(&value), index(COMPLETE)];
     let columns = wanted.into_iter().flatten().filter_map(|index| rows.columns.get(index).cloned()).collect();
-    Some(panels(metric.query.chart, &Rows { columns }, today))
+    Some(panels(metric.query.chart, &ResultRows { columns }, today))
 }
 
 /// Returns the columns that are series: the numbers after the first column, without upper bounds.
-fn number_columns(rows: &Rows) -> Vec<&Column> {
-    let is_bound = |column: &Column| column.name == AT_MOST || column.name.ends_with("_at_most");
+fn number_columns(rows: &ResultRows) -> Vec<&ResultColumn> {
+    let is_bound = |column: &ResultColumn| column.name == AT_MOST || column.name.ends_with("_at_most");
     rows.columns.iter().skip(1).filter(|column| column.is_numeric() && !is_bound(column)).collect()
 }
 
 /// Returns the column that says which rows are final.
-fn complete(rows: &Rows) -> Option<&Column> {
+fn complete(rows: &ResultRows) -> Option<&ResultColumn> {
     rows.column(COMPLETE).filter(|column| column.kind == Kind::Boolean)
 }
 
 /// Returns the rows in the order of their positions. Rows without a position are omitted.
-fn order(column: &Column, length: usize) -> Vec<usize> {
+fn order(column: &ResultColumn, length: usize) -> Vec<usize> {
     if !column.is_ordered() {
         return (0..length).collect();
     }
@@ -179,8 +179,8 @@ fn distinct(order: &[usize], key: impl Fn(usize) -> String) -> (Vec<usize>, Vec<
 }
 
 /// Returns the exact value of a position, which can differ from other values with the same label.
-fn key(column: &Column, row: usize) -> String {
-    let position = column.values.get(row).and_then(Value::position).filter(|_| column.is_ordered());
+fn key(column: &ResultColumn, row: usize) -> String {
+    let position = column.values.get(row).and_then(ResultValue::position).filter(|_| column.is_ordered());
     position.map_or_else(|| column.display(row, false), |position| position.to_string())
 }
 
@@ -255,27 +255,27 @@ mod tests {
     use super::{compared, panels as panels_on};
     use crate::query::{Chart, Query};
     use crate::report::format::date as day;
-    use crate::report::metric::{Column, Kind, Metric, Part, Rows, Value};
+    use crate::report::metric::{InstanceResult, Kind, Metric, ResultColumn, ResultRows, ResultValue};
     use crate::report::panel::Panel;
 
     fn today() -> chrono::NaiveDate {
         day(20_001)
     }
 
-    fn panels(chart: Chart, rows: &Rows) -> Vec<Panel> {
+    fn panels(chart: Chart, rows: &ResultRows) -> Vec<Panel> {
         panels_on(chart, rows, today())
     }
 
-    fn days(count: i64) -> Column {
-        Column::new("date", Kind::Date, (0..count).map(|at| Value::Date(day(20_000 + at))).collect())
+    fn days(count: i64) -> ResultColumn {
+        ResultColumn::new("date", Kind::Date, (0..count).map(|at| ResultValue::Date(day(20_000 + at))).collect())
     }
 
-    fn whole(name: &str, values: &[i64]) -> Column {
-        Column::new(name, Kind::Integer, values.iter().map(|value| Value::Integer(*value)).collect())
+    fn whole(name: &str, values: &[i64]) -> ResultColumn {
+        ResultColumn::new(name, Kind::Integer, values.iter().map(|value| ResultValue::Integer(*value)).collect())
     }
 
-    fn text(name: &str, values: &[&str]) -> Column {
-        Column::new(name, Kind::Text, values.iter().map(|value| Value::Text((*value).to_owned())).collect())
+    fn text(name: &str, values: &[&str]) -> ResultColumn {
+        ResultColumn::new(name, Kind::Text, values.iter().map(|value| ResultValue::Text((*value).to_owned())).collect())
     }
 
     /// Returns the names of the series of each panel, with the sums of their values.
@@ -289,9 +289,10 @@ mod tests {
 
     #[test]
     fn numbers_on_another_scale_and_shares_have_their_own_panels() {
-        let share = Column::new("stickiness", Kind::Float, vec![Value::Float(0.5), Value::Float(0.25)]);
+        let share =
+            ResultColumn::new("stickiness", Kind::Float, vec![ResultValue::Float(0.5), ResultValue::Float(0.25)]);
         let columns = vec![days(2), whole("dau", &[1, 2]), share, whole("wau", &[9, 9]), whole("total", &[900, 901])];
-        let panels = panels(Chart::Line, &Rows { columns });
+        let panels = panels(Chart::Line, &ResultRows { columns });
         assert_eq!(sums(&panels), [vec!["DAU 3", "WAU 18"], vec!["Total 1801"], vec!["Stickiness 0.75"]]);
         assert_eq!(panels.iter().map(|panel| panel.share).collect::<Vec<_>>(), [false, false, true]);
         assert_eq!(panels.iter().flat_map(|panel| &panel.series).map(|it| it.color).collect::<Vec<_>>(), [0, 1, 2, 3]);
@@ -306,30 +307,31 @@ mod tests {
             whole("churned", &[3, 0]),
             whole("active", &[6, 7]),
         ];
-        let panels = panels(Chart::Stacked, &Rows { columns });
+        let panels = panels(Chart::Stacked, &ResultRows { columns });
         assert_eq!(sums(&panels), [["New 3", "Retained 10", "Churned -3"]]);
         assert_eq!(panels[0].total.as_deref(), Some("Active"));
     }
 
     #[test]
     fn lower_and_upper_bounds_keep_their_positions() {
-        let complete = Column::new("complete", Kind::Boolean, [true, false].map(Value::Boolean).to_vec());
+        let complete = ResultColumn::new("complete", Kind::Boolean, [true, false].map(ResultValue::Boolean).to_vec());
         let columns = vec![days(2), whole("dau", &[4, 3]), complete, whole("at_most", &[4, 8])];
-        let series = &panels(Chart::Line, &Rows { columns })[0].series;
+        let series = &panels(Chart::Line, &ResultRows { columns })[0].series;
         assert_eq!(series.len(), 1);
         assert_eq!((&series[0].lower, &series[0].upper), (&vec![false, true], &vec![Some(4.0), Some(8.0)]));
     }
 
     #[test]
     fn long_rows_have_a_series_for_each_name_and_a_panel_for_each_number() {
-        let date = Column::new("date", Kind::Date, [1, 0, 0, 1].map(|at| Value::Date(day(20_000 + at))).to_vec());
+        let date =
+            ResultColumn::new("date", Kind::Date, [1, 0, 0, 1].map(|at| ResultValue::Date(day(20_000 + at))).to_vec());
         let columns = vec![
             date,
             text("provider", &["a", "a", "b", "b"]),
             whole("sign_ups", &[1, 2, 3, 4]),
             whole("total", &[900, 20, 3, 7]),
         ];
-        let panels = panels(Chart::Stacked, &Rows { columns });
+        let panels = panels(Chart::Stacked, &ResultRows { columns });
         assert_eq!(sums(&panels), [["B 7", "A 3"], ["B 10", "A 920"]]);
         assert_eq!(panels[0].series[0].values, [Some(3.0), Some(4.0)]);
         assert_eq!(panels[0].axis.labels, ["2024-10-04", "2024-10-05"]);
@@ -345,8 +347,9 @@ mod tests {
         let names: Vec<String> = (0..12).map(|at| format!("s{at}")).collect();
         let numbers: Vec<i64> = (0..12).map(|at| 100 - at).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let date = Column::new("date", Kind::Date, vec![Value::Date(day(0)); 12]);
-        let panels = panels(Chart::Bar, &Rows { columns: vec![date, text("kind", &names), whole("n", &numbers)] });
+        let date = ResultColumn::new("date", Kind::Date, vec![ResultValue::Date(day(0)); 12]);
+        let panels =
+            panels(Chart::Bar, &ResultRows { columns: vec![date, text("kind", &names), whole("n", &numbers)] });
         assert_eq!(sums(&panels)[0].last().map(String::as_str), Some("Others 455"));
         assert_eq!((panels[0].series.len(), panels[0].notes.len()), (8, 1));
     }
@@ -354,27 +357,29 @@ mod tests {
     #[test]
     fn only_the_newest_positions_and_the_first_names_are_drawn() {
         let numbers: Vec<i64> = (0..2000).collect();
-        let line = panels(Chart::Line, &Rows { columns: vec![days(2000), whole("n", &numbers)] });
+        let line = panels(Chart::Line, &ResultRows { columns: vec![days(2000), whole("n", &numbers)] });
         assert_eq!((line[0].axis.len(), line[0].series[0].values[0]), (1500, Some(500.0)));
         assert_eq!(line[0].extent().as_deref(), Some("Shows the newest 1500 of 2000."));
         let names: Vec<String> = (0..30).map(|at| at.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let bars = panels(Chart::Bar, &Rows { columns: vec![text("plan", &names), whole("n", &numbers[..30])] });
+        let bars = panels(Chart::Bar, &ResultRows { columns: vec![text("plan", &names), whole("n", &numbers[..30])] });
         assert_eq!((bars[0].axis.len(), bars[0].axis.labels[19].as_str()), (20, "19"));
     }
 
     #[test]
     fn rows_without_a_position_or_a_number_are_not_drawn() {
-        assert!(panels(Chart::Line, &Rows { columns: vec![days(1)] }).is_empty());
-        assert!(panels(Chart::Line, &Rows { columns: vec![days(0), whole("n", &[])] }).is_empty());
-        let date = Column::new("date", Kind::Date, vec![Value::Null, Value::Date(day(1))]);
-        assert_eq!(sums(&panels(Chart::Line, &Rows { columns: vec![date, whole("n", &[1, 2])] })), [["N 2"]]);
+        assert!(panels(Chart::Line, &ResultRows { columns: vec![days(1)] }).is_empty());
+        assert!(panels(Chart::Line, &ResultRows { columns: vec![days(0), whole("n", &[])] }).is_empty());
+        let date = ResultColumn::new("date", Kind::Date, vec![ResultValue::Null, ResultValue::Date(day(1))]);
+        assert_eq!(sums(&panels(Chart::Line, &ResultRows { columns: vec![date, whole("n", &[1, 2])] })), [["N 2"]]);
     }
 
     #[test]
     fn a_line_of_one_number_over_several_lakes_has_one_line_per_lake() {
-        let part =
-            |instance: &str, columns: Vec<Column>| Part { instance: instance.to_owned(), rows: Ok(Rows { columns }) };
+        let part = |instance: &str, columns: Vec<ResultColumn>| InstanceResult {
+            instance: instance.to_owned(),
+            rows: Ok(ResultRows { columns }),
+        };
         let query = Query { chart: Chart::Line, ..Query::default() };
         let one = |instance: &str, number: i64| part(instance, vec![days(2), whole("users", &[number, number])]);
         let metric = Metric { query: query.clone(), parts: vec![one("ins_a", 5), one("ins_b", 7)] };

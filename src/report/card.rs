@@ -9,10 +9,10 @@ use super::describe;
 use super::format::MISSING;
 use super::heat::Heat;
 use super::heat_table::heat_table;
-use super::html::{Table, Text};
+use super::html::{HtmlTable, UntrustedText};
 use super::legend::legend;
 use super::metric::Metric;
-use super::outcome::{NO_ORGANIZATIONS, Outcome};
+use super::outcome::{NO_ORGANIZATIONS, QueryOutcome};
 use super::panel::Panel;
 use super::stat::{Stat, Trend, stat};
 use super::svg::{self, Style};
@@ -55,7 +55,7 @@ struct Charts {
 
 /// Everything that a card is made of.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct CardSource<'a> {
     report: &'a Report,
     metric: &'a Metric,
     id: &'a str,
@@ -67,19 +67,19 @@ pub(super) fn tile(report: &Report, metric: &Metric) -> Markup {
     let (query, rows) = (&metric.query, metric.rows());
     html! {
         @for (instance, outcome) in report.outcomes(metric) {
-            @if metric.is_compared() { p.instance { (Text(instance)) } }
+            @if metric.is_compared() { p.instance { (UntrustedText(instance)) } }
             @match outcome {
-                Outcome::Rows(rows) => (number(stat(rows, metric.unit()), &query.title)),
-                Outcome::NoOrganizations => (missing(NO_ORGANIZATIONS)),
-                Outcome::Failed(error) => (failure(error)),
+                QueryOutcome::Rows(rows) => (number(stat(rows, metric.unit()), &query.title)),
+                QueryOutcome::NoOrganizations => (missing(NO_ORGANIZATIONS)),
+                QueryOutcome::Failed(error) => (failure(error)),
             }
         }
         details {
             summary { "Definition" }
-            p.about { (Text(&query.description)) }
+            p.about { (UntrustedText(&query.description)) }
             // A single number without further columns needs no table.
             @if rows.columns.len() > 1 && !rows.is_empty() {
-                (Table::first(&rows, TILE_ROWS).without_bars().render(&query.title))
+                (HtmlTable::first(&rows, TILE_ROWS).without_bars().render(&query.title))
             }
         }
     }
@@ -93,7 +93,7 @@ fn number(stat: Option<Stat>, title: &str) -> Markup {
     html! {
         p.value {
             @if stat.is_lower { span title="at least" aria-label="at least" role="img" { "≥" } " " }
-            (Text(&stat.value))
+            (UntrustedText(&stat.value))
         }
         @match &stat.change {
             Some(change) => {
@@ -103,12 +103,12 @@ fn number(stat: Option<Stat>, title: &str) -> Markup {
                     Trend::Flat => "change",
                 };
                 p class=(class) {
-                    @if let Some(unit) = unit { (Text(unit)) ", " }
+                    @if let Some(unit) = unit { (UntrustedText(unit)) ", " }
                     @if change.trend != Trend::Flat { span aria-hidden="true" { (change.trend.symbol()) } " " }
-                    (Text(&change.words))
+                    (UntrustedText(&change.words))
                 }
             }
-            None => p.change { @if let Some(unit) = unit { (Text(unit)) } },
+            None => p.change { @if let Some(unit) = unit { (UntrustedText(unit)) } },
         }
     }
 }
@@ -122,15 +122,15 @@ fn missing(words: &str) -> Markup {
 
 /// Renders a metric with its chart and the table behind it.
 pub(super) fn card(report: &Report, metric: &Metric, id: &str, detail: Detail) -> Card {
-    let source = Source { report, metric, id, detail };
+    let source = CardSource { report, metric, id, detail };
     let (rows, today) = (metric.rows(), report.made_at.date_naive());
     let title = &metric.query.title;
     let is_table = matches!(metric.query.chart, Chart::Table);
     let drawn =
         if is_table { Charts { body: problems(source), count: 0, is_wide: false } } else { charts(source, today) };
     let is_drawn = drawn.count > 0;
-    let first = Table::first(&rows, FIRST_ROWS);
-    let behind = Table::behind(&rows, detail.rows, today);
+    let first = HtmlTable::first(&rows, FIRST_ROWS);
+    let behind = HtmlTable::behind(&rows, detail.rows, today);
     let is_first = !is_drawn && !rows.is_empty();
     let has_rows = metric.parts.iter().any(|part| part.rows.is_ok());
     let body = html! {
@@ -139,7 +139,7 @@ pub(super) fn card(report: &Report, metric: &Metric, id: &str, detail: Detail) -
         @if is_table && rows.is_empty() && has_rows { p.note { "No rows yet." } }
         div.behind {
             @if !metric.query.description.is_empty() {
-                details { summary { "Definition" } p.about { (Text(&metric.query.description)) } }
+                details { summary { "Definition" } p.about { (UntrustedText(&metric.query.description)) } }
             }
             @if !rows.is_empty() && (is_drawn || !first.is_complete()) {
                 details { summary { "Table: " (behind.extent()) } (behind.render(title)) }
@@ -150,8 +150,8 @@ pub(super) fn card(report: &Report, metric: &Metric, id: &str, detail: Detail) -
 }
 
 /// Renders the charts of all lakes.
-fn charts(source: Source<'_>, today: NaiveDate) -> Charts {
-    let Source { report, metric, .. } = source;
+fn charts(source: CardSource<'_>, today: NaiveDate) -> Charts {
+    let CardSource { report, metric, .. } = source;
     if let Some(panels) = compared(metric, today) {
         let (count, newest) = (panels.len(), describe::newest(&panels).into_iter().collect());
         let body = html! { (problems(source)) (draw(source, panels, newest)) };
@@ -161,7 +161,7 @@ fn charts(source: Source<'_>, today: NaiveDate) -> Charts {
     let mut all: Vec<Panel> = Vec::new();
     let (mut newest, mut empty) = (Vec::new(), Vec::new());
     for (instance, outcome) in report.outcomes(metric) {
-        let Outcome::Rows(rows) = outcome else { continue };
+        let QueryOutcome::Rows(rows) = outcome else { continue };
         if rows.is_empty() {
             empty.push(instance);
         } else if matches!(metric.query.chart, Chart::Heatmap) {
@@ -184,11 +184,11 @@ fn charts(source: Source<'_>, today: NaiveDate) -> Charts {
     let body = html! {
         (problems(source))
         @for instance in empty {
-            @if metric.is_compared() { h4 { (Text(instance)) } }
+            @if metric.is_compared() { h4 { (UntrustedText(instance)) } }
             p.note { "No rows yet." }
         }
         @for (instance, heat) in &heats {
-            @if metric.is_compared() { h4 { (Text(instance)) } }
+            @if metric.is_compared() { h4 { (UntrustedText(instance)) } }
             (heat_table(&metric.query.title, heat))
         }
         (draw(source, all, newest))
@@ -203,8 +203,8 @@ fn name_instance(panel: &mut Panel, instance: &str) {
 }
 
 /// Renders panels side by side. Their notes and newest values are below.
-fn draw(source: Source<'_>, panels: Vec<Panel>, newest: Vec<String>) -> Markup {
-    let Source { metric, id, detail, .. } = source;
+fn draw(source: CardSource<'_>, panels: Vec<Panel>, newest: Vec<String>) -> Markup {
+    let CardSource { metric, id, detail, .. } = source;
     if panels.is_empty() {
         return Markup::default();
     }
@@ -217,20 +217,20 @@ fn draw(source: Source<'_>, panels: Vec<Panel>, newest: Vec<String>) -> Markup {
                 @let id = format!("{id}-{index}");
                 div.panel {
                     div.head {
-                        @if let Some(caption) = &panel.caption { h4 { (Text(caption)) } }
+                        @if let Some(caption) = &panel.caption { h4 { (UntrustedText(caption)) } }
                         @if index == 0 || panels[index - 1].series_names() != panel.series_names() {
                             (legend(panel, only_one))
                         }
                         @if let Some(unit) = metric.unit().filter(|_| !panel.share && !panel.axis.is_categorical()) {
-                            p.unit aria-hidden="true" { (Text(unit)) }
+                            p.unit aria-hidden="true" { (UntrustedText(unit)) }
                         }
                     }
                     (svg::draw(panel, Style { title: &metric.query.title, id: &id, named_ends, hover: detail.hover }))
                 }
             }
         }
-        @for note in notes(&panels) { p.note { (Text(&note)) } }
-        @for line in newest { p.newest { (Text(&line)) } }
+        @for note in notes(&panels) { p.note { (UntrustedText(&note)) } }
+        @for line in newest { p.newest { (UntrustedText(&line)) } }
     }
 }
 
@@ -249,15 +249,15 @@ fn notes(panels: &[Panel]) -> Vec<String> {
 }
 
 /// Renders why there are no rows for some lakes.
-fn problems(source: Source<'_>) -> Markup {
-    let Source { report, metric, .. } = source;
+fn problems(source: CardSource<'_>) -> Markup {
+    let CardSource { report, metric, .. } = source;
     html! {
         @for (instance, outcome) in report.outcomes(metric) {
-            @if metric.is_compared() && !matches!(outcome, Outcome::Rows(_)) { h4 { (Text(instance)) } }
+            @if metric.is_compared() && !matches!(outcome, QueryOutcome::Rows(_)) { h4 { (UntrustedText(instance)) } }
             @match outcome {
-                Outcome::Rows(_) => {},
-                Outcome::NoOrganizations => p.note { (NO_ORGANIZATIONS) },
-                Outcome::Failed(error) => (failure(error)),
+                QueryOutcome::Rows(_) => {},
+                QueryOutcome::NoOrganizations => p.note { (NO_ORGANIZATIONS) },
+                QueryOutcome::Failed(error) => (failure(error)),
             }
         }
     }
@@ -266,8 +266,8 @@ fn problems(source: Source<'_>) -> Markup {
 fn failure(error: &Error) -> Markup {
     html! {
         p.failure {
-            strong { "The query failed." } " " (Text(error.message()))
-            @if let Some(hint) = error.hint() { " (" (Text(hint)) ")" }
+            strong { "The query failed." } " " (UntrustedText(error.message()))
+            @if let Some(hint) = error.hint() { " (" (UntrustedText(hint)) ")" }
         }
     }
 }

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 
 use super::format::{MISSING, compact, floor};
 use super::labels;
-use super::metric::{Column, Kind, Rows, Value};
+use super::metric::{Kind, ResultColumn, ResultRows, ResultValue};
 use super::period::{date, in_progress};
 
 /// Maximum number of lines and columns.
@@ -25,7 +25,7 @@ pub(super) struct Heat {
     /// Labels of the columns.
     pub columns: Vec<String>,
     /// The lines.
-    pub lines: Vec<Line>,
+    pub lines: Vec<GridLine>,
     /// Whether the numbers are shares, which are formatted as percentages.
     pub share: bool,
     /// Largest number.
@@ -36,7 +36,7 @@ pub(super) struct Heat {
 
 /// One line of a grid.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Line {
+pub(super) struct GridLine {
     /// Label of the line.
     pub label: String,
     /// Whether the day, week or month of the line is in progress.
@@ -57,17 +57,18 @@ impl Heat {
 
     /// Creates a grid: the first column names the lines, the second names the columns, the last number fills the cells.
     /// `None` if the rows do not have these columns. `today` is the UTC day of the report.
-    pub(super) fn of(rows: &Rows, today: NaiveDate) -> Option<Self> {
+    pub(super) fn of(rows: &ResultRows, today: NaiveDate) -> Option<Self> {
         let (first, second) = (rows.columns.first()?, rows.columns.get(1)?);
         let value = rows.columns.iter().skip(2).rev().find(|column| column.is_numeric())?;
         let complete = rows.column("complete").filter(|column| column.kind == Kind::Boolean);
         let (lines, columns) = (Distinct::of(first), Distinct::of(second));
         let details = details(rows, &lines, value);
         let running = in_progress(first, today);
-        let mut grid: Vec<Line> = lines.named(first).into_iter().map(|label| Line::new(label, columns.len())).collect();
+        let mut grid: Vec<GridLine> =
+            lines.named(first).into_iter().map(|label| GridLine::new(label, columns.len())).collect();
         for row in 0..rows.len() {
             let (Some(line), Some(column)) = (lines.of_row(row), columns.of_row(row)) else { continue };
-            let lower = complete.is_some_and(|complete| complete.values.get(row) == Some(&Value::Boolean(false)));
+            let lower = complete.is_some_and(|complete| complete.values.get(row) == Some(&ResultValue::Boolean(false)));
             grid[line].cells[column] = value.number(row).map(|number| (number, lower));
         }
         for (line, own) in grid.iter_mut().enumerate() {
@@ -113,7 +114,7 @@ impl Heat {
     }
 }
 
-impl Line {
+impl GridLine {
     fn new(label: String, columns: usize) -> Self {
         Self { label, in_progress: false, details: Vec::new(), cells: vec![None; columns] }
     }
@@ -128,7 +129,7 @@ struct Distinct {
 }
 
 impl Distinct {
-    fn of(column: &Column) -> Self {
+    fn of(column: &ResultColumn) -> Self {
         let mut order: Vec<usize> = (0..column.values.len()).collect();
         if column.is_ordered() {
             let position = |row: usize| column.values[row].position().unwrap_or(f64::NEG_INFINITY);
@@ -154,15 +155,15 @@ impl Distinct {
         self.of_rows.get(row).copied()
     }
 
-    fn named(&self, column: &Column) -> Vec<String> {
+    fn named(&self, column: &ResultColumn) -> Vec<String> {
         self.firsts.iter().map(|row| column.name_of(*row)).collect()
     }
 }
 
 /// Returns the columns that have one value per line, such as the size of a cohort, with these values.
-fn details(rows: &Rows, lines: &Distinct, value: &Column) -> Vec<(String, Vec<String>)> {
+fn details(rows: &ResultRows, lines: &Distinct, value: &ResultColumn) -> Vec<(String, Vec<String>)> {
     let between = rows.columns.iter().skip(2).filter(|column| column.is_numeric() && column.name != value.name);
-    let values = |column: &Column| {
+    let values = |column: &ResultColumn| {
         let share = column.is_share();
         let mut shown: Vec<Option<String>> = vec![None; lines.len()];
         for row in 0..rows.len() {
@@ -189,22 +190,23 @@ pub(super) fn cell(value: f64, share: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::Heat;
-    use crate::report::metric::{Column, Kind, Rows, Value};
+    use crate::report::metric::{Kind, ResultColumn, ResultRows, ResultValue};
 
     /// Two cohorts. The second has not reached week 1.
-    fn retention() -> Rows {
+    fn retention() -> ResultRows {
         let whole = |name: &str, values: &[i64]| {
-            Column::new(name, Kind::Integer, values.iter().map(|value| Value::Integer(*value)).collect())
+            ResultColumn::new(name, Kind::Integer, values.iter().map(|value| ResultValue::Integer(*value)).collect())
         };
-        let cohorts = ["2026-11-16", "2026-11-09", "2026-11-09"].map(|day| Value::Date(day.parse().expect("a day")));
-        let shares = [1.0, 1.0, 0.25].map(Value::Float).to_vec();
-        Rows {
+        let cohorts =
+            ["2026-11-16", "2026-11-09", "2026-11-09"].map(|day| ResultValue::Date(day.parse().expect("a day")));
+        let shares = [1.0, 1.0, 0.25].map(ResultValue::Float).to_vec();
+        ResultRows {
             columns: vec![
-                Column::new("cohort", Kind::Date, cohorts.to_vec()),
+                ResultColumn::new("cohort", Kind::Date, cohorts.to_vec()),
                 whole("week", &[0, 0, 1]),
                 whole("cohort_users", &[10, 8, 8]),
                 whole("active_users", &[10, 8, 2]),
-                Column::new("retention", Kind::Float, shares),
+                ResultColumn::new("retention", Kind::Float, shares),
             ],
         }
     }

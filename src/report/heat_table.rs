@@ -3,22 +3,22 @@
 use maud::{Markup, html};
 
 use super::describe::{self, IN_PROGRESS};
-use super::heat::{Heat, LEVELS, Line, cell};
-use super::html::{Text, scrollable};
+use super::heat::{GridLine, Heat, LEVELS, cell};
+use super::html::{UntrustedText, scrollable};
 
 /// Renders a heat map as a table: each cell has its number, so there is no second table behind it.
 pub(super) fn heat_table(title: &str, heat: &Heat) -> Markup {
     let table = html! {
         table.heat {
             thead { tr {
-                th scope="col" { (Text(&heat.names[0])) }
+                th scope="col" { (UntrustedText(&heat.names[0])) }
                 @for name in &heat.details {
-                    th.details scope="col" { (Text(name)) }
+                    th.details scope="col" { (UntrustedText(name)) }
                 }
                 @for (index, column) in heat.columns.iter().enumerate() {
                     th scope="col" {
-                        @if index == 0 { (Text(&heat.names[1])) " " }
-                        (Text(column))
+                        @if index == 0 { (UntrustedText(&heat.names[1])) " " }
+                        (UntrustedText(column))
                     }
                 }
             } }
@@ -28,26 +28,26 @@ pub(super) fn heat_table(title: &str, heat: &Heat) -> Markup {
         }
     };
     html! {
-        p.note { (Text(&describe::heat(heat))) }
+        p.note { (UntrustedText(&describe::heat(heat))) }
         (scrollable(&format!("{title}, heat map"), &table))
         (shades(heat))
         @for note in &heat.notes {
-            p.note { (Text(note)) }
+            p.note { (UntrustedText(note)) }
         }
     }
 }
 
-fn line(heat: &Heat, line: &Line) -> Markup {
+fn line(heat: &Heat, line: &GridLine) -> Markup {
     // The cells after the last number are in the future.
     let known = line.cells.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
     html! {
         tr {
             th scope="row" {
-                (Text(&line.label))
+                (UntrustedText(&line.label))
                 @if line.in_progress { " " small { (IN_PROGRESS) } }
             }
             @for detail in &line.details {
-                td.details { (Text(detail)) }
+                td.details { (UntrustedText(detail)) }
             }
             @for value in line.cells.iter().take(known) {
                 @match value {

@@ -8,16 +8,16 @@ use maud::{Markup, Render, html};
 use super::describe::IN_PROGRESS;
 use super::format::{capitalized, clean, count, shortened};
 use super::labels;
-use super::metric::{Column, Kind, Rows, Value};
+use super::metric::{Kind, ResultColumn, ResultRows, ResultValue};
 use super::period::{date, in_progress};
 
 /// Maximum number of characters of a table cell.
 const MAX_CELL: usize = 160;
 
 /// Text from outside the program. It is sanitized and escaped when it is rendered.
-pub(super) struct Text<'a>(pub &'a str);
+pub(super) struct UntrustedText<'a>(pub &'a str);
 
-impl Render for Text<'_> {
+impl Render for UntrustedText<'_> {
     fn render_to(&self, buffer: &mut String) {
         clean(self.0).render_to(buffer);
     }
@@ -31,13 +31,13 @@ pub(super) fn identifier(text: &str) -> String {
 
 /// Wraps a table that can be wider than the screen. A fading edge shows that it scrolls.
 pub(super) fn scrollable(label: &str, table: &Markup) -> Markup {
-    html! { div.scroll role="region" aria-label=(Text(label)) tabindex="0" { (table) } }
+    html! { div.scroll role="region" aria-label=(UntrustedText(label)) tabindex="0" { (table) } }
 }
 
 /// The rows of a table that are shown, and what is special about them.
 #[derive(Clone, Debug)]
-pub(super) struct Table<'a> {
-    rows: &'a Rows,
+pub(super) struct HtmlTable<'a> {
+    rows: &'a ResultRows,
     shown: Range<usize>,
     /// Which of the rows are shown, in a word.
     which: &'static str,
@@ -47,15 +47,15 @@ pub(super) struct Table<'a> {
     running: Option<(usize, RangeInclusive<NaiveDate>)>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> HtmlTable<'a> {
     /// Creates a table of the first `max` rows, with bars behind the last number.
-    pub(super) fn first(rows: &'a Rows, max: usize) -> Self {
-        let bars = rows.columns.iter().rposition(Column::is_numeric).filter(|index| *index > 0);
+    pub(super) fn first(rows: &'a ResultRows, max: usize) -> Self {
+        let bars = rows.columns.iter().rposition(ResultColumn::is_numeric).filter(|index| *index > 0);
         Self { rows, shown: 0..rows.len().min(max), which: "first", bars, running: None }
     }
 
     /// Creates the table behind a chart: the newest `max` rows if the rows are in the order of time, or else the first.
-    pub(super) fn behind(rows: &'a Rows, max: usize, today: NaiveDate) -> Self {
+    pub(super) fn behind(rows: &'a ResultRows, max: usize, today: NaiveDate) -> Self {
         let all = rows.len();
         let (shown, which) = match all.checked_sub(max) {
             Some(hidden) if is_by_time(rows) => (hidden..all, "newest"),
@@ -88,7 +88,7 @@ impl<'a> Table<'a> {
 
     /// Renders the table in a region that scrolls.
     pub(super) fn render(&self, title: &str) -> Markup {
-        let shares: Vec<bool> = self.rows.columns.iter().map(Column::is_share).collect();
+        let shares: Vec<bool> = self.rows.columns.iter().map(ResultColumn::is_share).collect();
         let max = self.bars.and_then(|index| self.rows.columns.get(index)).map_or(0.0, max);
         let table = html! {
             table.ranked[self.bars.is_some()] {
@@ -112,7 +112,7 @@ impl<'a> Table<'a> {
         scrollable(&format!("{title}, table"), &table)
     }
 
-    fn cell(&self, index: usize, column: &Column, row: usize, share: bool, max: f64) -> Markup {
+    fn cell(&self, index: usize, column: &ResultColumn, row: usize, share: bool, max: f64) -> Markup {
         let text = shortened(&column.display(row, share), MAX_CELL);
         let class = class(column);
         let bar = (self.bars == Some(index)).then(|| bar(column.number(row), max));
@@ -126,7 +126,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn progress(&self, index: usize, column: &Column, row: usize) -> Markup {
+    fn progress(&self, index: usize, column: &ResultColumn, row: usize) -> Markup {
         let date = column.values.get(row).and_then(date);
         let running = self.running.as_ref().filter(|(own, _)| *own == index).map(|(_, dates)| dates);
         let is_running = running.zip(date).is_some_and(|(dates, date)| dates.contains(&date));
@@ -135,7 +135,7 @@ impl<'a> Table<'a> {
 }
 
 /// Returns the class of the cells of a column: numbers are aligned to the right, and times are not wrapped.
-fn class(column: &Column) -> Option<&'static str> {
+fn class(column: &ResultColumn) -> Option<&'static str> {
     match column.kind {
         Kind::Integer | Kind::Float => Some("n"),
         Kind::Date | Kind::Timestamp => Some("t"),
@@ -144,15 +144,15 @@ fn class(column: &Column) -> Option<&'static str> {
 }
 
 /// Whether the rows are in the order of time.
-fn is_by_time(rows: &Rows) -> bool {
+fn is_by_time(rows: &ResultRows) -> bool {
     let time = rows.columns.iter().find(|column| column.name != "instance");
     let Some(time) = time.filter(|column| column.is_ordered() && !column.is_numeric()) else { return false };
-    let positions = || time.values.iter().filter_map(Value::position);
+    let positions = || time.values.iter().filter_map(ResultValue::position);
     positions().zip(positions().skip(1)).all(|(before, after)| before <= after)
 }
 
-fn max(column: &Column) -> f64 {
-    column.values.iter().filter_map(Value::number).fold(0.0, f64::max)
+fn max(column: &ResultColumn) -> f64 {
+    column.values.iter().filter_map(ResultValue::number).fold(0.0, f64::max)
 }
 
 /// Returns the style of a cell with a bar behind its number.
@@ -165,11 +165,11 @@ fn bar(value: Option<f64>, max: f64) -> String {
 mod tests {
     use maud::html;
 
-    use super::{Text, identifier};
+    use super::{UntrustedText, identifier};
 
     #[test]
     fn text_cannot_be_markup() {
-        let markup = html! { p title=(Text("\" onload='x\u{202e}")) { (Text("<script>&\u{0}")) } };
+        let markup = html! { p title=(UntrustedText("\" onload='x\u{202e}")) { (UntrustedText("<script>&\u{0}")) } };
         assert_eq!(markup.into_string(), "<p title=\"&quot; onload='x\">&lt;script&gt;&amp; </p>");
         assert_eq!(identifier("../Sign ups\"><"), "f----sign-ups---");
     }

@@ -12,7 +12,7 @@ const MAX_SHARE: f64 = 1.5;
 
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum ResultValue {
     /// A missing value.
     Null,
     /// An integer.
@@ -48,29 +48,29 @@ pub enum Kind {
 
 /// One column of the rows of a query.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Column {
+pub struct ResultColumn {
     /// The name in the query.
     pub name: String,
     /// The type of the values.
     pub kind: Kind,
     /// One value per row.
-    pub values: Vec<Value>,
+    pub values: Vec<ResultValue>,
 }
 
 /// The rows that a query returned, by column.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rows {
+pub struct ResultRows {
     /// The columns. All have the same length.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ResultColumn>,
 }
 
 /// The result of a query for one lake.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct InstanceResult {
     /// The instance that the lake belongs to.
     pub instance: String,
     /// The rows, or the reason why the query failed.
-    pub rows: Result<Rows>,
+    pub rows: Result<ResultRows>,
 }
 
 /// A query and its results, one for each lake of the report.
@@ -79,10 +79,10 @@ pub struct Metric {
     /// The query.
     pub query: Query,
     /// The results, in the order of the lakes.
-    pub parts: Vec<Part>,
+    pub parts: Vec<InstanceResult>,
 }
 
-impl Value {
+impl ResultValue {
     /// Returns the value as a number; `None` if it is not a number.
     #[must_use]
     pub fn number(&self) -> Option<f64> {
@@ -120,13 +120,13 @@ impl Value {
     }
 }
 
-impl Column {
+impl ResultColumn {
     /// Creates a column. Timestamps that are all midnight become dates.
     #[must_use]
-    pub fn new(name: impl Into<String>, kind: Kind, values: Vec<Value>) -> Self {
+    pub fn new(name: impl Into<String>, kind: Kind, values: Vec<ResultValue>) -> Self {
         let column = Self { name: name.into(), kind, values };
-        let is_midnight = |value: &Value| match value {
-            Value::Timestamp(timestamp) => timestamp.time() == NaiveTime::MIN,
+        let is_midnight = |value: &ResultValue| match value {
+            ResultValue::Timestamp(timestamp) => timestamp.time() == NaiveTime::MIN,
             _ => true,
         };
         let are_dates = kind == Kind::Timestamp && column.values.iter().all(is_midnight);
@@ -135,7 +135,7 @@ impl Column {
 
     fn into_dates(self) -> Self {
         let date = |value| match value {
-            Value::Timestamp(timestamp) => Value::Date(timestamp.date_naive()),
+            ResultValue::Timestamp(timestamp) => ResultValue::Date(timestamp.date_naive()),
             other => other,
         };
         Self { kind: Kind::Date, values: self.values.into_iter().map(date).collect(), ..self }
@@ -167,7 +167,7 @@ impl Column {
         let name = self.name.to_lowercase();
         let last_word = name.rsplit('_').next().unwrap_or_default();
         let named = matches!(last_word, "share" | "stickiness" | "retention" | "rate" | "ratio");
-        let mut numbers = self.values.iter().filter_map(Value::number).peekable();
+        let mut numbers = self.values.iter().filter_map(ResultValue::number).peekable();
         let max = if named { MAX_SHARE } else { 1.0 };
         (named || numbers.peek().is_some()) && numbers.all(|number| (0.0..=max).contains(&number))
     }
@@ -175,13 +175,13 @@ impl Column {
     /// Returns the value of a row as a number; `None` if it is not a number.
     #[must_use]
     pub fn number(&self, row: usize) -> Option<f64> {
-        self.values.get(row).and_then(Value::number)
+        self.values.get(row).and_then(ResultValue::number)
     }
 
     /// Formats the value of a row for people, as a percentage if it is a `share`. Identifiers become labels.
     pub(super) fn display(&self, row: usize, share: bool) -> String {
         match self.values.get(row) {
-            Some(Value::Text(text)) => labels::value(&self.name, text),
+            Some(ResultValue::Text(text)) => labels::value(&self.name, text),
             Some(value) => value.format(share),
             None => MISSING.to_owned(),
         }
@@ -190,13 +190,13 @@ impl Column {
     /// Formats the value of a row that names a series, a position or a line.
     pub(super) fn name_of(&self, row: usize) -> String {
         match self.values.get(row) {
-            None | Some(Value::Null) => NO_NAME.to_owned(),
+            None | Some(ResultValue::Null) => NO_NAME.to_owned(),
             Some(_) => self.display(row, false),
         }
     }
 }
 
-impl Rows {
+impl ResultRows {
     /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -211,7 +211,7 @@ impl Rows {
 
     /// Returns the column called `name`; `None` if there is none.
     #[must_use]
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&ResultColumn> {
         self.columns.iter().find(|column| column.name == name)
     }
 
@@ -223,9 +223,9 @@ impl Rows {
         let position = |row: usize| time.values[row].position().unwrap_or(f64::NEG_INFINITY);
         let mut order: Vec<usize> = (0..time.values.len()).collect();
         order.sort_by(|left, right| position(*left).total_cmp(&position(*right)));
-        let sorted = |column: &Column| {
+        let sorted = |column: &ResultColumn| {
             let values = order.iter().map(|row| column.values[*row].clone()).collect();
-            Column { values, ..column.clone_empty() }
+            ResultColumn { values, ..column.clone_empty() }
         };
         Self { columns: self.columns.iter().map(sorted).collect() }
     }
@@ -246,24 +246,24 @@ impl Metric {
 
     /// Returns the rows of all lakes. If there are several lakes, the first column names the instance.
     #[must_use]
-    pub fn rows(&self) -> Rows {
+    pub fn rows(&self) -> ResultRows {
         let parts = || self.parts.iter().filter_map(|part| Some((&part.instance, part.rows.as_ref().ok()?)));
         // A part without rows can also have no columns.
         let known = parts().find(|(_, rows)| !rows.columns.is_empty());
-        let Some((_, first)) = known else { return Rows::default() };
-        let mut columns: Vec<Column> = first.columns.iter().map(Column::clone_empty).collect();
+        let Some((_, first)) = known else { return ResultRows::default() };
+        let mut columns: Vec<ResultColumn> = first.columns.iter().map(ResultColumn::clone_empty).collect();
         let mut instances = Vec::new();
         for (instance, rows) in parts() {
-            instances.extend(std::iter::repeat_n(Value::Text(instance.clone()), rows.len()));
+            instances.extend(std::iter::repeat_n(ResultValue::Text(instance.clone()), rows.len()));
             for (all, column) in columns.iter_mut().zip(&rows.columns) {
                 all.values.extend(column.values.iter().cloned());
             }
         }
         if self.is_compared() {
-            columns.insert(0, Column { name: "instance".to_owned(), kind: Kind::Text, values: instances });
-            return Rows { columns }.by_time();
+            columns.insert(0, ResultColumn { name: "instance".to_owned(), kind: Kind::Text, values: instances });
+            return ResultRows { columns }.by_time();
         }
-        Rows { columns }
+        ResultRows { columns }
     }
 }
 
@@ -271,18 +271,19 @@ impl Metric {
 mod tests {
     use chrono::{DateTime, Utc};
 
-    use super::{Column, Kind, Metric, Part, Rows, Value};
+    use super::{InstanceResult, Kind, Metric, ResultColumn, ResultRows, ResultValue};
     use crate::query::Query;
 
-    fn timestamp(text: &str) -> Value {
-        Value::Timestamp(text.parse::<DateTime<Utc>>().expect("a timestamp"))
+    fn timestamp(text: &str) -> ResultValue {
+        ResultValue::Timestamp(text.parse::<DateTime<Utc>>().expect("a timestamp"))
     }
 
     #[test]
     fn timestamps_at_midnight_are_dates() {
-        let dates = Column::new("week", Kind::Timestamp, vec![timestamp("2026-11-23T00:00:00Z"), Value::Null]);
+        let dates =
+            ResultColumn::new("week", Kind::Timestamp, vec![timestamp("2026-11-23T00:00:00Z"), ResultValue::Null]);
         assert_eq!((dates.kind, dates.values[0].format(false).as_str()), (Kind::Date, "2026-11-23"));
-        let timestamps = Column::new("at", Kind::Timestamp, vec![timestamp("2026-11-23T06:00:00Z")]);
+        let timestamps = ResultColumn::new("at", Kind::Timestamp, vec![timestamp("2026-11-23T06:00:00Z")]);
         assert_eq!(
             (timestamps.kind, timestamps.values[0].format(false).as_str()),
             (Kind::Timestamp, "2026-11-23 06:00:00")
@@ -291,9 +292,10 @@ mod tests {
 
     #[test]
     fn a_lake_without_rows_does_not_remove_the_columns_of_another() {
-        let rows = Rows { columns: vec![Column::new("members", Kind::Integer, vec![Value::Integer(3)])] };
-        let part = |instance: &str, rows: Rows| Part { instance: instance.to_owned(), rows: Ok(rows) };
-        let parts = vec![part("empty", Rows::default()), part("full", rows)];
+        let rows =
+            ResultRows { columns: vec![ResultColumn::new("members", Kind::Integer, vec![ResultValue::Integer(3)])] };
+        let part = |instance: &str, rows: ResultRows| InstanceResult { instance: instance.to_owned(), rows: Ok(rows) };
+        let parts = vec![part("empty", ResultRows::default()), part("full", rows)];
         let all = Metric { query: Query::ad_hoc("SELECT 1"), parts }.rows();
         let names: Vec<_> = all.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!((names, all.len()), (vec!["instance", "members"], 1));
@@ -302,8 +304,8 @@ mod tests {
     #[test]
     fn shares_are_recognized_by_values_or_name() {
         let column = |name: &str, values: &[f64]| {
-            let values = values.iter().map(|value| Value::Float(*value)).collect();
-            Column::new(name, Kind::Float, values).is_share()
+            let values = values.iter().map(|value| ResultValue::Float(*value)).collect();
+            ResultColumn::new(name, Kind::Float, values).is_share()
         };
         assert!(column("x", &[0.0, 0.4, 1.0]));
         assert!(column("stickiness", &[]));
@@ -311,6 +313,6 @@ mod tests {
         assert!(!column("x", &[0.4, 1.2]));
         assert!(!column("x", &[]));
         assert!(!column("retention", &[43.0]));
-        assert!(!Column::new("share", Kind::Integer, vec![Value::Integer(1)]).is_share());
+        assert!(!ResultColumn::new("share", Kind::Integer, vec![ResultValue::Integer(1)]).is_share());
     }
 }

@@ -1,4 +1,4 @@
-//! The report: every query of the catalogue as a metric, on one HTML page or in a terminal.
+//! The report: every built-in query as a metric, on one HTML page or in a terminal.
 //!
 //! [`collect()`] runs the queries. The header of a query and the columns of its rows decide how a metric is drawn, so a
 //! new query needs no code here:
@@ -53,10 +53,10 @@ mod weekly;
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Result};
-use outcome::Outcome;
+use outcome::QueryOutcome;
 
 pub use collect::collect;
-pub use metric::{Column, Kind, Metric, Part, Rows, Value};
+pub use metric::{InstanceResult, Kind, Metric, ResultColumn, ResultRows, ResultValue};
 
 /// All metrics of one or several lakes at one time.
 #[derive(Clone, Debug)]
@@ -77,12 +77,12 @@ pub struct LakeState {
     /// Location of the lake, as given by the user.
     pub location: String,
     /// The tables that have been written.
-    pub tables: Vec<TableState>,
+    pub tables: Vec<TableSummary>,
 }
 
 /// State of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableState {
+pub struct TableSummary {
     /// Name of the table.
     pub name: String,
     /// Number of rows.
@@ -135,16 +135,16 @@ impl Report {
     }
 
     /// Returns the outcomes of a metric, one per lake, with the names of the instances.
-    fn outcomes<'a>(&self, metric: &'a Metric) -> Vec<(&'a str, Outcome<'a>)> {
-        let outcome = |(index, part): (usize, &'a Part)| {
-            (part.instance.as_str(), Outcome::of(metric, part, self.lakes.get(index)))
+    fn outcomes<'a>(&self, metric: &'a Metric) -> Vec<(&'a str, QueryOutcome<'a>)> {
+        let outcome = |(index, part): (usize, &'a InstanceResult)| {
+            (part.instance.as_str(), QueryOutcome::of(metric, part, self.lakes.get(index)))
         };
         metric.parts.iter().enumerate().map(outcome).collect()
     }
 
     fn failures_of<'a>(&self, metric: &'a Metric) -> Vec<(&'a str, &'a Error)> {
-        let failed = |(_, outcome): (&str, Outcome<'a>)| match outcome {
-            Outcome::Failed(error) => Some((metric.query.name.as_str(), error)),
+        let failed = |(_, outcome): (&str, QueryOutcome<'a>)| match outcome {
+            QueryOutcome::Failed(error) => Some((metric.query.name.as_str(), error)),
             _ => None,
         };
         self.outcomes(metric).into_iter().filter_map(failed).collect()

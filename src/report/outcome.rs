@@ -1,7 +1,7 @@
 //! What a query returned for one lake: rows, a failure, or nothing because the instance has no organizations.
 
 use super::LakeState;
-use super::metric::{Metric, Part, Rows};
+use super::metric::{InstanceResult, Metric, ResultRows};
 use crate::error::{Error, ErrorKind};
 
 /// Table of the organizations. A sync does not create it for an instance without organizations.
@@ -15,18 +15,18 @@ pub(super) const NO_ORGANIZATIONS: &str = "Organizations are not enabled on this
 
 /// The result of a query for one lake.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome<'a> {
+pub(super) enum QueryOutcome<'a> {
     /// The query returned rows, possibly none.
-    Rows(&'a Rows),
+    Rows(&'a ResultRows),
     /// The query needs organizations, and the instance has none.
     NoOrganizations,
     /// The query failed.
     Failed(&'a Error),
 }
 
-impl<'a> Outcome<'a> {
+impl<'a> QueryOutcome<'a> {
     /// Classifies the result `part` of `metric` for the lake in the state `lake`.
-    pub(super) fn of(metric: &Metric, part: &'a Part, lake: Option<&LakeState>) -> Self {
+    pub(super) fn of(metric: &Metric, part: &'a InstanceResult, lake: Option<&LakeState>) -> Self {
         match &part.rows {
             Ok(rows) => Self::Rows(rows),
             Err(error)
@@ -56,19 +56,19 @@ fn tables_named(sql: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use super::Outcome;
+    use super::QueryOutcome;
     use crate::error::{Error, ErrorKind};
     use crate::query::Query;
-    use crate::report::metric::{Metric, Part};
-    use crate::report::{LakeState, TableState};
+    use crate::report::metric::{InstanceResult, Metric};
+    use crate::report::{LakeState, TableSummary};
 
     fn outcome(sql: &str, kind: ErrorKind, tables: &[&str]) -> String {
-        let part = Part { instance: "ins_a".to_owned(), rows: Err(Error::new(kind, "no such table")) };
+        let part = InstanceResult { instance: "ins_a".to_owned(), rows: Err(Error::new(kind, "no such table")) };
         let metric = Metric { query: Query::ad_hoc(sql), parts: vec![part] };
-        let table = |name: &&str| TableState { name: (*name).to_owned(), rows: 1, version: 0, watermark: None };
+        let table = |name: &&str| TableSummary { name: (*name).to_owned(), rows: 1, version: 0, watermark: None };
         let tables = tables.iter().map(table).collect();
         let lake = LakeState { instance: "ins_a".to_owned(), location: "lake".to_owned(), tables };
-        let outcome = Outcome::of(&metric, &metric.parts[0], Some(&lake));
+        let outcome = QueryOutcome::of(&metric, &metric.parts[0], Some(&lake));
         format!("{outcome:?}").split('(').next().unwrap_or_default().to_owned()
     }
 

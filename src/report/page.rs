@@ -5,9 +5,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::card::{Card, Detail, card, tile};
 use super::format::{MISSING, age, count, timestamp};
-use super::html::{Text, identifier};
-use super::metric::{Metric, Value};
-use super::outcome::Outcome;
+use super::html::{UntrustedText, identifier};
+use super::metric::{Metric, ResultValue};
+use super::outcome::QueryOutcome;
 use super::sections::{Section, sections};
 use super::svg::patterns;
 use super::{LakeState, Report};
@@ -60,7 +60,7 @@ fn document(report: &Report, detail: Detail) -> Markup {
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
                 link rel="icon" href="data:,";
-                title { (Text(&title)) ", " (report.made_at.date_naive().to_string()) }
+                title { (UntrustedText(&title)) ", " (report.made_at.date_naive().to_string()) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
@@ -77,7 +77,7 @@ fn document(report: &Report, detail: Detail) -> Markup {
                 }
                 footer {
                     p {
-                        "Each metric is a query of the clerk-lake catalogue. The report contains the results of the "
+                        "Each metric is a query of the clerk-lake queries. The report contains the results of the "
                         "queries and no other data of the tables."
                     }
                 }
@@ -102,7 +102,7 @@ fn section(report: &Report, section: &Section<'_>, number: usize, ids: &[String]
     let article = |class: &str, id: &str, title: &str, body: &Markup| {
         html! {
             article class=(class) id=(id) aria-labelledby={ (id) "-h" } {
-                h3 id={ (id) "-h" } { (Text(title)) }
+                h3 id={ (id) "-h" } { (UntrustedText(title)) }
                 (body)
             }
         }
@@ -127,7 +127,7 @@ fn section(report: &Report, section: &Section<'_>, number: usize, ids: &[String]
     };
     html! {
         section aria-labelledby={ "s" (number) } {
-            h2 id={ "s" (number) } { (Text(&section.title)) }
+            h2 id={ "s" (number) } { (UntrustedText(&section.title)) }
             @if section.is_glance { (tiles()) } @else { (cards()) }
         }
     }
@@ -161,16 +161,17 @@ fn wide(needed: &[bool]) -> Vec<bool> {
 }
 
 fn header(report: &Report, title: &str) -> Markup {
-    let is_failed =
-        |metric: &&Metric| report.outcomes(metric).iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+    let is_failed = |metric: &&Metric| {
+        report.outcomes(metric).iter().any(|(_, outcome)| matches!(outcome, QueryOutcome::Failed(_)))
+    };
     let failures = report.metrics.iter().filter(is_failed).count();
     html! {
         header {
-            h1 { (Text(title)) }
+            h1 { (UntrustedText(title)) }
             p { "Made on " (timestamp(report.made_at)) " UTC by clerk-lake. All dates and times are UTC." }
             @for lake in &report.lakes {
                 p.lake {
-                    "Instance " b { (Text(&lake.instance)) } " in the lake " (Text(&lake.location)) ": "
+                    "Instance " b { (UntrustedText(&lake.instance)) } " in the lake " (UntrustedText(&lake.location)) ": "
                     @match lake.complete_up_to() {
                         Some(watermark) => {
                             "complete up to " b { (timestamp(watermark)) } ", "
@@ -195,7 +196,7 @@ fn header(report: &Report, title: &str) -> Markup {
 
 fn has_lower_bounds(metric: &Metric) -> bool {
     let mut rows = metric.parts.iter().filter_map(|part| part.rows.as_ref().ok());
-    rows.any(|rows| rows.column("complete").is_some_and(|column| column.values.contains(&Value::Boolean(false))))
+    rows.any(|rows| rows.column("complete").is_some_and(|column| column.values.contains(&ResultValue::Boolean(false))))
 }
 
 fn navigation(sections: &[Section<'_>]) -> Markup {
@@ -203,7 +204,7 @@ fn navigation(sections: &[Section<'_>]) -> Markup {
         nav aria-label="Sections" {
             ul {
                 @for (number, section) in sections.iter().enumerate() {
-                    li { a href={ "#s" (number) } { (Text(&section.title)) } }
+                    li { a href={ "#s" (number) } { (UntrustedText(&section.title)) } }
                 }
                 li { a href="#freshness" { "Freshness" } }
             }
@@ -246,8 +247,8 @@ fn tables(lake: &LakeState, several: bool, now: DateTime<Utc>) -> Markup {
     html! {
         @for table in &lake.tables {
             tr {
-                @if several { td { (Text(&lake.instance)) } }
-                th scope="row" { (Text(&table.name)) }
+                @if several { td { (UntrustedText(&lake.instance)) } }
+                th scope="row" { (UntrustedText(&table.name)) }
                 td.n { (count(usize::try_from(table.rows).unwrap_or(usize::MAX))) }
                 td.t { (or_missing(table.watermark.map(timestamp))) }
                 td.n { (or_missing(table.watermark.map(|watermark| age((now - watermark).num_seconds())))) }

@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 
 use super::format::{MISSING, float_of};
 use super::labels;
-use super::metric::{Column, Kind, Value};
+use super::metric::{Kind, ResultColumn, ResultValue};
 use super::period::{date, in_progress};
 use crate::query::Chart;
 
@@ -76,9 +76,9 @@ pub(super) struct Panel {
 
 impl Axis {
     /// Creates the axis of the values of `column` in `rows`. `today` is the UTC day of the report.
-    pub(super) fn of(column: &Column, rows: &[usize], today: NaiveDate) -> Self {
+    pub(super) fn of(column: &ResultColumn, rows: &[usize], today: NaiveDate) -> Self {
         let ordered = column.is_ordered();
-        let value = |row: usize| column.values.get(row).unwrap_or(&Value::Null);
+        let value = |row: usize| column.values.get(row).unwrap_or(&ResultValue::Null);
         let position = |(index, row): (usize, &usize)| {
             if ordered { value(*row).position() } else { Some(float_of(index)) }
         };
@@ -139,8 +139,9 @@ impl Series {
     }
 
     /// Creates the series of the values of `column` in `rows`.
-    pub(super) fn of(column: &Column, rows: &[usize], complete: Option<&Column>) -> Self {
-        let is_lower = |row: &usize| complete.is_some_and(|it| it.values.get(*row) == Some(&Value::Boolean(false)));
+    pub(super) fn of(column: &ResultColumn, rows: &[usize], complete: Option<&ResultColumn>) -> Self {
+        let is_lower =
+            |row: &usize| complete.is_some_and(|it| it.values.get(*row) == Some(&ResultValue::Boolean(false)));
         Self {
             name: labels::column(&column.name),
             values: rows.iter().map(|row| column.number(*row)).collect(),

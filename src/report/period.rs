@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use chrono::{Datelike, Days, NaiveDate};
 
-use super::metric::{Column, Kind, Value};
+use super::metric::{Kind, ResultColumn, ResultValue};
 
 /// Days of a week.
 const WEEK: u64 = 7;
@@ -13,7 +13,7 @@ const WEEK: u64 = 7;
 ///
 /// The distance between the dates determines the period: weeks if all distances are multiples of seven days, months if
 /// all dates are the first of a month, days otherwise. For a single date, the name of the column decides.
-pub(super) fn in_progress(column: &Column, today: NaiveDate) -> Option<RangeInclusive<NaiveDate>> {
+pub(super) fn in_progress(column: &ResultColumn, today: NaiveDate) -> Option<RangeInclusive<NaiveDate>> {
     if column.kind != Kind::Date {
         return None;
     }
@@ -37,9 +37,9 @@ pub(super) fn in_progress(column: &Column, today: NaiveDate) -> Option<RangeIncl
 }
 
 /// Returns the date of `value`; `None` if it is not a date.
-pub(super) fn date(value: &Value) -> Option<NaiveDate> {
+pub(super) fn date(value: &ResultValue) -> Option<NaiveDate> {
     match value {
-        Value::Date(date) => Some(*date),
+        ResultValue::Date(date) => Some(*date),
         _ => None,
     }
 }
@@ -49,11 +49,11 @@ mod tests {
     use chrono::NaiveDate;
 
     use super::in_progress;
-    use crate::report::metric::{Column, Kind, Value};
+    use crate::report::metric::{Kind, ResultColumn, ResultValue};
 
     fn found(name: &str, dates: &[&str]) -> Vec<bool> {
         let parsed: Vec<NaiveDate> = dates.iter().map(|date| date.parse().expect("a date")).collect();
-        let column = Column::new(name, Kind::Date, parsed.iter().copied().map(Value::Date).collect());
+        let column = ResultColumn::new(name, Kind::Date, parsed.iter().copied().map(ResultValue::Date).collect());
         let today = "2026-11-25".parse().expect("a date");
         let range = in_progress(&column, today).expect("dates");
         parsed.iter().map(|date| range.contains(date)).collect()
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_column_without_dates_has_no_period() {
         let today = "2026-11-25".parse().expect("a date");
-        assert_eq!(in_progress(&Column::new("x", Kind::Integer, vec![Value::Integer(1)]), today), None);
-        assert_eq!(in_progress(&Column::new("x", Kind::Date, vec![Value::Null]), today), None);
+        assert_eq!(in_progress(&ResultColumn::new("x", Kind::Integer, vec![ResultValue::Integer(1)]), today), None);
+        assert_eq!(in_progress(&ResultColumn::new("x", Kind::Date, vec![ResultValue::Null]), today), None);
     }
 }

@@ -10,12 +10,12 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::DateTime;
 
 use super::format::date;
-use super::metric::{Column, Kind, Rows, Value};
+use super::metric::{Kind, ResultColumn, ResultRows, ResultValue};
 use crate::error::{Error, Result};
 
 /// Converts `batches`, which all have the same schema.
-pub(super) fn rows(batches: &[RecordBatch]) -> Result<Rows> {
-    let Some(first) = batches.first() else { return Ok(Rows::default()) };
+pub(super) fn rows(batches: &[RecordBatch]) -> Result<ResultRows> {
+    let Some(first) = batches.first() else { return Ok(ResultRows::default()) };
     let mut columns = Vec::new();
     for (at, field) in first.schema().fields().iter().enumerate() {
         let kind = kind(field.data_type());
@@ -23,9 +23,9 @@ pub(super) fn rows(batches: &[RecordBatch]) -> Result<Rows> {
         for batch in batches {
             append(&mut values, kind, batch.column(at)).map_err(|error| Error::bug(error.to_string()))?;
         }
-        columns.push(Column::new(field.name(), kind, values));
+        columns.push(ResultColumn::new(field.name(), kind, values));
     }
-    Ok(Rows { columns })
+    Ok(ResultRows { columns })
 }
 
 fn kind(data_type: &DataType) -> Kind {
@@ -40,32 +40,33 @@ fn kind(data_type: &DataType) -> Kind {
     }
 }
 
-fn append(values: &mut Vec<Value>, kind: Kind, column: &ArrayRef) -> Result<(), ArrowError> {
+fn append(values: &mut Vec<ResultValue>, kind: Kind, column: &ArrayRef) -> Result<(), ArrowError> {
     match kind {
         Kind::Integer => {
             let column = cast(column, &DataType::Int64)?;
-            values.extend(column.as_primitive::<Int64Type>().iter().map(|value| or_null(value, Value::Integer)));
+            values.extend(column.as_primitive::<Int64Type>().iter().map(|value| or_null(value, ResultValue::Integer)));
         }
         Kind::Float => {
             let column = cast(column, &DataType::Float64)?;
             let finite =
                 column.as_primitive::<Float64Type>().iter().map(|value| value.filter(|number| number.is_finite()));
-            values.extend(finite.map(|value| or_null(value, Value::Float)));
+            values.extend(finite.map(|value| or_null(value, ResultValue::Float)));
         }
         Kind::Boolean => {
             let column = cast(column, &DataType::Boolean)?;
-            values.extend(column.as_boolean().iter().map(|value| or_null(value, Value::Boolean)));
+            values.extend(column.as_boolean().iter().map(|value| or_null(value, ResultValue::Boolean)));
         }
         Kind::Date => {
             let column = cast(column, &DataType::Date32)?;
             let dates = column.as_primitive::<Date32Type>().iter();
-            values.extend(dates.map(|value| or_null(value, |value| Value::Date(date(i64::from(value))))));
+            values.extend(dates.map(|value| or_null(value, |value| ResultValue::Date(date(i64::from(value))))));
         }
         Kind::Timestamp => {
             let column = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))))?;
             let timestamps = column.as_primitive::<TimestampMicrosecondType>().iter();
             values.extend(
-                timestamps.map(|value| or_null(value.and_then(DateTime::from_timestamp_micros), Value::Timestamp)),
+                timestamps
+                    .map(|value| or_null(value.and_then(DateTime::from_timestamp_micros), ResultValue::Timestamp)),
             );
         }
         Kind::Text => texts(values, column)?,
@@ -73,19 +74,19 @@ fn append(values: &mut Vec<Value>, kind: Kind, column: &ArrayRef) -> Result<(), 
     Ok(())
 }
 
-fn or_null<T>(value: Option<T>, make: impl FnOnce(T) -> Value) -> Value {
-    value.map_or(Value::Null, make)
+fn or_null<T>(value: Option<T>, make: impl FnOnce(T) -> ResultValue) -> ResultValue {
+    value.map_or(ResultValue::Null, make)
 }
 
-fn texts(values: &mut Vec<Value>, column: &ArrayRef) -> Result<(), ArrowError> {
+fn texts(values: &mut Vec<ResultValue>, column: &ArrayRef) -> Result<(), ArrowError> {
     let options = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
     let nulls = column.logical_nulls();
     values.extend((0..column.len()).map(|row| {
         if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-            Value::Null
+            ResultValue::Null
         } else {
-            Value::Text(formatter.value(row).to_string())
+            ResultValue::Text(formatter.value(row).to_string())
         }
     }));
     Ok(())

@@ -1,7 +1,7 @@
 //! A single number and its change.
 
 use super::format::{clean, number, percent};
-use super::metric::{Column, Rows, Value};
+use super::metric::{ResultColumn, ResultRows, ResultValue};
 
 /// Column with the value of the preceding period.
 const PREVIOUS: &str = "previous";
@@ -51,7 +51,7 @@ impl Trend {
 }
 
 /// Returns the number of the first row; `None` if there are no rows.
-pub(super) fn stat(rows: &Rows, unit: Option<&str>) -> Option<Stat> {
+pub(super) fn stat(rows: &ResultRows, unit: Option<&str>) -> Option<Stat> {
     let wanted = rows.columns.iter().find(|column| column.is_numeric() && column.name != PREVIOUS);
     let column = wanted.or(rows.columns.first())?;
     column.values.first()?;
@@ -62,11 +62,11 @@ pub(super) fn stat(rows: &Rows, unit: Option<&str>) -> Option<Stat> {
         value: column.display(0, share),
         unit: unit.filter(|_| !share).map(clean).unwrap_or_default(),
         change: previous.map(|previous| change(column, previous, share)),
-        is_lower: !share && complete == Some(&Value::Boolean(false)),
+        is_lower: !share && complete == Some(&ResultValue::Boolean(false)),
     })
 }
 
-fn change(column: &Column, previous: &Column, share: bool) -> Change {
+fn change(column: &ResultColumn, previous: &ResultColumn, share: bool) -> Change {
     let (Some(now), Some(then)) = (column.number(0), previous.number(0)) else {
         return Change { trend: Trend::Flat, words: "no earlier value yet".to_owned() };
     };
@@ -93,33 +93,48 @@ fn change(column: &Column, previous: &Column, share: bool) -> Change {
 #[cfg(test)]
 mod tests {
     use super::{Trend, stat};
-    use crate::report::metric::{Column, Kind, Rows, Value};
+    use crate::report::metric::{Kind, ResultColumn, ResultRows, ResultValue};
 
-    fn rows(now: Value, then: Value) -> Rows {
-        let kind = if matches!(now, Value::Float(_)) { Kind::Float } else { Kind::Integer };
-        Rows { columns: vec![Column::new("users", kind, vec![now]), Column::new("previous", kind, vec![then])] }
+    fn rows(now: ResultValue, then: ResultValue) -> ResultRows {
+        let kind = if matches!(now, ResultValue::Float(_)) { Kind::Float } else { Kind::Integer };
+        ResultRows {
+            columns: vec![ResultColumn::new("users", kind, vec![now]), ResultColumn::new("previous", kind, vec![then])],
+        }
     }
 
-    fn words(now: Value, then: Value) -> (Trend, String) {
+    fn words(now: ResultValue, then: ResultValue) -> (Trend, String) {
         let change = stat(&rows(now, then), None).and_then(|stat| stat.change).expect("a change");
         (change.trend, change.words)
     }
 
     #[test]
     fn a_change_is_described_in_words() {
-        assert_eq!(words(Value::Integer(110), Value::Integer(100)), (Trend::Up, "up 10.0% from 100".to_owned()));
-        assert_eq!(words(Value::Integer(50), Value::Integer(1000)), (Trend::Down, "down 95.0% from 1,000".to_owned()));
-        assert_eq!(words(Value::Integer(5), Value::Integer(5)), (Trend::Flat, "unchanged from 5".to_owned()));
-        assert_eq!(words(Value::Integer(5), Value::Integer(0)), (Trend::Up, "up from 0".to_owned()));
-        assert_eq!(words(Value::Integer(5), Value::Null), (Trend::Flat, "no earlier value yet".to_owned()));
-        assert_eq!(words(Value::Float(0.5), Value::Float(0.48)), (Trend::Up, "up 2.0 points from 48.0%".to_owned()));
+        assert_eq!(
+            words(ResultValue::Integer(110), ResultValue::Integer(100)),
+            (Trend::Up, "up 10.0% from 100".to_owned())
+        );
+        assert_eq!(
+            words(ResultValue::Integer(50), ResultValue::Integer(1000)),
+            (Trend::Down, "down 95.0% from 1,000".to_owned())
+        );
+        assert_eq!(
+            words(ResultValue::Integer(5), ResultValue::Integer(5)),
+            (Trend::Flat, "unchanged from 5".to_owned())
+        );
+        assert_eq!(words(ResultValue::Integer(5), ResultValue::Integer(0)), (Trend::Up, "up from 0".to_owned()));
+        assert_eq!(words(ResultValue::Integer(5), ResultValue::Null), (Trend::Flat, "no earlier value yet".to_owned()));
+        assert_eq!(
+            words(ResultValue::Float(0.5), ResultValue::Float(0.48)),
+            (Trend::Up, "up 2.0 points from 48.0%".to_owned())
+        );
     }
 
     #[test]
     fn a_number_has_a_unit_and_needs_no_change() {
-        let rows = Rows { columns: vec![Column::new("n", Kind::Integer, vec![Value::Integer(1234)])] };
+        let rows =
+            ResultRows { columns: vec![ResultColumn::new("n", Kind::Integer, vec![ResultValue::Integer(1234)])] };
         let found = stat(&rows, Some("users")).expect("a number");
         assert_eq!((found.value.as_str(), found.unit.as_str(), found.change), ("1,234", "users", None));
-        assert_eq!(stat(&Rows::default(), None), None);
+        assert_eq!(stat(&ResultRows::default(), None), None);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{Datelike, Days, NaiveDate};
 
-use super::metric::{Column, Kind, Rows, Value};
+use super::metric::{Kind, ResultColumn, ResultRows, ResultValue};
 use super::period::date;
 use crate::query::Chart;
 
@@ -26,11 +26,11 @@ const LAST_WORDS: [&str; 5] = ["added", "created", "deleted", "removed", "starte
 
 /// The rows of a chart, and how to draw them.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Prepared<'a> {
+pub(super) struct PreparedChart<'a> {
     /// The chart that fits the rows.
     pub chart: Chart,
     /// The rows, daily or weekly.
-    pub rows: Cow<'a, Rows>,
+    pub rows: Cow<'a, ResultRows>,
     /// A sentence about the weekly sums; `None` if the rows are unchanged.
     pub note: Option<String>,
 }
@@ -45,13 +45,13 @@ enum Rule {
 }
 
 /// The rows of one week and name, reduced column by column.
-type Week = (Option<NaiveDate>, Vec<Value>, bool);
+type Week = (Option<NaiveDate>, Vec<ResultValue>, bool);
 
 /// Sums up the rows of a bar chart by calendar week if it has too many daily bars.
 ///
 /// If the values cannot be added up, the rows stay daily and the chart becomes a line.
-pub(super) fn prepare(chart: Chart, rows: &Rows) -> Prepared<'_> {
-    let unchanged = |chart| Prepared { chart, rows: Cow::Borrowed(rows), note: None };
+pub(super) fn prepare(chart: Chart, rows: &ResultRows) -> PreparedChart<'_> {
+    let unchanged = |chart| PreparedChart { chart, rows: Cow::Borrowed(rows), note: None };
     if !matches!(chart, Chart::Bar | Chart::Stacked) || !has_too_many_days(rows) {
         return unchanged(chart);
     }
@@ -61,11 +61,11 @@ pub(super) fn prepare(chart: Chart, rows: &Rows) -> Prepared<'_> {
     if is_cut {
         note.push_str(" The first days are omitted because they are not a full week.");
     }
-    Prepared { chart, rows: Cow::Owned(weekly), note: Some(note) }
+    PreparedChart { chart, rows: Cow::Owned(weekly), note: Some(note) }
 }
 
 /// Whether the first column is daily and has too many days for bars.
-fn has_too_many_days(rows: &Rows) -> bool {
+fn has_too_many_days(rows: &ResultRows) -> bool {
     let Some(first) = rows.columns.first().filter(|column| column.kind == Kind::Date) else { return false };
     let mut days: Vec<NaiveDate> = first.values.iter().filter_map(date).collect();
     days.sort_unstable();
@@ -75,21 +75,21 @@ fn has_too_many_days(rows: &Rows) -> bool {
 }
 
 /// The numeric columns after the first, without the upper bounds.
-fn numeric(rows: &Rows) -> Vec<usize> {
+fn numeric(rows: &ResultRows) -> Vec<usize> {
     let columns = rows.columns.iter().enumerate().skip(1);
     columns.filter(|(_, column)| column.is_numeric() && !is_bound(column)).map(|(index, _)| index).collect()
 }
 
-fn is_bound(column: &Column) -> bool {
+fn is_bound(column: &ResultColumn) -> bool {
     column.name == "at_most" || column.name.ends_with("_at_most")
 }
 
-fn names(rows: &Rows) -> Option<&Column> {
+fn names(rows: &ResultRows) -> Option<&ResultColumn> {
     rows.columns.iter().skip(1).find(|column| column.kind == Kind::Text)
 }
 
 /// Returns the rule of each numeric column; `None` if the values of one cannot be combined.
-fn rules(rows: &Rows) -> Option<Vec<(usize, Rule)>> {
+fn rules(rows: &ResultRows) -> Option<Vec<(usize, Rule)>> {
     let numeric = numeric(rows);
     let is_total = |of: usize| numeric.iter().any(|total| *total != of && is_running_total(rows, *total, of));
     let sums: Vec<usize> = numeric
@@ -117,7 +117,7 @@ fn is_count_of_new(name: &str) -> bool {
 }
 
 /// Whether the column `total` grows each day by exactly the value of the column `of`, for each name.
-fn is_running_total(rows: &Rows, total: usize, of: usize) -> bool {
+fn is_running_total(rows: &ResultRows, total: usize, of: usize) -> bool {
     let (Some(first), names) = (rows.columns.first(), names(rows)) else { return false };
     let mut series: BTreeMap<String, BTreeMap<NaiveDate, (f64, f64)>> = BTreeMap::new();
     for (row, value) in first.values.iter().enumerate() {
@@ -141,7 +141,7 @@ fn is_running_total(rows: &Rows, total: usize, of: usize) -> bool {
 }
 
 /// Returns one row for each week and name, and whether an incomplete first week is left out.
-fn by_week(rows: &Rows, rules: &[(usize, Rule)]) -> (Rows, bool) {
+fn by_week(rows: &ResultRows, rules: &[(usize, Rule)]) -> (ResultRows, bool) {
     let (names, complete) = (names(rows), rows.column("complete").filter(|column| column.kind == Kind::Boolean));
     let days = rows.columns.first().map_or(&[][..], |column| column.values.as_slice());
     let first = days.iter().filter_map(date).min();
@@ -155,36 +155,40 @@ fn by_week(rows: &Rows, rules: &[(usize, Rule)]) -> (Rows, bool) {
             known.push(name);
             known.len() - 1
         });
-        let week = weeks.entry((monday(day), index)).or_insert_with(|| (None, vec![Value::Null; rules.len()], true));
+        let week =
+            weeks.entry((monday(day), index)).or_insert_with(|| (None, vec![ResultValue::Null; rules.len()], true));
         for (value, (column, rule)) in week.1.iter_mut().zip(rules) {
             combine(value, &rows.columns[*column].values[row], *rule, week.0.is_none_or(|last| day >= last));
         }
         week.0 = week.0.max(Some(day));
-        week.2 &= complete.is_none_or(|complete| complete.values[row] != Value::Boolean(false));
+        week.2 &= complete.is_none_or(|complete| complete.values[row] != ResultValue::Boolean(false));
     }
-    let mut columns = vec![Column::new("week", Kind::Date, weeks.keys().map(|(week, _)| Value::Date(*week)).collect())];
+    let mut columns =
+        vec![ResultColumn::new("week", Kind::Date, weeks.keys().map(|(week, _)| ResultValue::Date(*week)).collect())];
     if let Some(names) = names {
-        let values = weeks.keys().map(|(_, name)| Value::Text(known[*name].clone())).collect();
-        columns.push(Column { values, ..names.clone_empty() });
+        let values = weeks.keys().map(|(_, name)| ResultValue::Text(known[*name].clone())).collect();
+        columns.push(ResultColumn { values, ..names.clone_empty() });
     }
     for (at, (column, _)) in rules.iter().enumerate() {
         let values = weeks.values().map(|(_, values, _)| values[at].clone()).collect();
-        columns.push(Column { values, ..rows.columns[*column].clone_empty() });
+        columns.push(ResultColumn { values, ..rows.columns[*column].clone_empty() });
     }
     if complete.is_some() {
-        let values = weeks.values().map(|(_, _, complete)| Value::Boolean(*complete)).collect();
-        columns.push(Column::new("complete", Kind::Boolean, values));
+        let values = weeks.values().map(|(_, _, complete)| ResultValue::Boolean(*complete)).collect();
+        columns.push(ResultColumn::new("complete", Kind::Boolean, values));
     }
-    (Rows { columns }, first != start)
+    (ResultRows { columns }, first != start)
 }
 
 /// Adds a daily value to a weekly one, or replaces it by a `newer` one.
-fn combine(week: &mut Value, day: &Value, rule: Rule, newer: bool) {
-    let old = std::mem::replace(week, Value::Null);
+fn combine(week: &mut ResultValue, day: &ResultValue, rule: Rule, newer: bool) {
+    let old = std::mem::replace(week, ResultValue::Null);
     *week = match (old, day, rule) {
-        (Value::Integer(sum), Value::Integer(value), Rule::Sum) => Value::Integer(sum.saturating_add(*value)),
-        (Value::Null, value, _) => value.clone(),
-        (_, value, Rule::Last) if newer && *value != Value::Null => value.clone(),
+        (ResultValue::Integer(sum), ResultValue::Integer(value), Rule::Sum) => {
+            ResultValue::Integer(sum.saturating_add(*value))
+        }
+        (ResultValue::Null, value, _) => value.clone(),
+        (_, value, Rule::Last) if newer && *value != ResultValue::Null => value.clone(),
         (old, ..) => old,
     };
 }
@@ -200,18 +204,20 @@ mod tests {
 
     use super::prepare;
     use crate::query::Chart;
-    use crate::report::metric::{Column, Kind, Rows, Value};
+    use crate::report::metric::{Kind, ResultColumn, ResultRows, ResultValue};
 
     /// Days from Wednesday, 2026-09-02 on, with a value for each.
-    fn daily(name: &str, count: u64) -> Rows {
+    fn daily(name: &str, count: u64) -> ResultRows {
         let first: NaiveDate = "2026-09-02".parse().expect("a date");
-        let dates = (0..count).map(|day| Value::Date(first + Days::new(day))).collect();
-        let values = (0..count).map(|day| Value::Integer(i64::try_from(day).expect("small"))).collect();
-        Rows { columns: vec![Column::new("date", Kind::Date, dates), Column::new(name, Kind::Integer, values)] }
+        let dates = (0..count).map(|day| ResultValue::Date(first + Days::new(day))).collect();
+        let values = (0..count).map(|day| ResultValue::Integer(i64::try_from(day).expect("small"))).collect();
+        ResultRows {
+            columns: vec![ResultColumn::new("date", Kind::Date, dates), ResultColumn::new(name, Kind::Integer, values)],
+        }
     }
 
-    fn integers(rows: &Rows, column: usize) -> Vec<f64> {
-        rows.columns[column].values.iter().filter_map(Value::number).collect()
+    fn integers(rows: &ResultRows, column: usize) -> Vec<f64> {
+        rows.columns[column].values.iter().filter_map(ResultValue::number).collect()
     }
 
     #[test]
@@ -254,19 +260,19 @@ mod tests {
         let mut sum = 1000;
         let totals = (0..90).map(|day| {
             sum += day;
-            Value::Integer(sum)
+            ResultValue::Integer(sum)
         });
-        rows.columns.push(Column::new("so_far", Kind::Integer, totals.collect()));
-        let complete = (0..90).map(|day| Value::Boolean(day != 89)).collect();
-        rows.columns.push(Column::new("complete", Kind::Boolean, complete));
+        rows.columns.push(ResultColumn::new("so_far", Kind::Integer, totals.collect()));
+        let complete = (0..90).map(|day| ResultValue::Boolean(day != 89)).collect();
+        rows.columns.push(ResultColumn::new("complete", Kind::Boolean, complete));
         let prepared = prepare(Chart::Stacked, &rows);
         assert_eq!(prepared.chart, Chart::Stacked);
         assert_eq!(integers(&prepared.rows, 1).last(), Some(&89.0));
         assert_eq!(integers(&prepared.rows, 2).last(), Some(&f64::from(1000 + (0..90).sum::<i32>())));
         let complete = &prepared.rows.columns[3].values;
-        assert_eq!((&complete[11], &complete[12]), (&Value::Boolean(true), &Value::Boolean(false)));
+        assert_eq!((&complete[11], &complete[12]), (&ResultValue::Boolean(true), &ResultValue::Boolean(false)));
         // One wrong step, and the column is a number like any other.
-        rows.columns[2].values[40] = Value::Integer(0);
+        rows.columns[2].values[40] = ResultValue::Integer(0);
         assert_eq!(prepare(Chart::Stacked, &rows).chart, Chart::Line);
     }
 
@@ -276,8 +282,9 @@ mod tests {
         for (column, more) in both.columns.iter_mut().zip(&one.columns) {
             column.values.extend(more.values.iter().cloned());
         }
-        let names = (0..120).map(|row| Value::Text(if row < 60 { "google" } else { "apple" }.to_owned())).collect();
-        both.columns.insert(1, Column::new("provider", Kind::Text, names));
+        let names =
+            (0..120).map(|row| ResultValue::Text(if row < 60 { "google" } else { "apple" }.to_owned())).collect();
+        both.columns.insert(1, ResultColumn::new("provider", Kind::Text, names));
         let prepared = prepare(Chart::Stacked, &both);
         assert_eq!(prepared.rows.len(), 2 * prepare(Chart::Bar, &one).rows.len());
         assert_eq!(prepared.rows.columns[1].values[0].format(false), "Google");

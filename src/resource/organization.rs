@@ -1,4 +1,4 @@
-//! Organizations: `GET /v1/organizations` (schema `Organization` of the contract).
+//! Organizations: `GET /v1/organizations` (schema `OrganizationRow` of the contract).
 
 use std::borrow::Cow;
 
@@ -32,7 +32,7 @@ pub static ORGANIZATIONS: Resource = Resource {
 };
 
 #[derive(Deserialize)]
-struct Organization<'a> {
+struct ListedOrganization<'a> {
     #[serde(borrow, deserialize_with = "id")]
     id: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "text")]
@@ -58,7 +58,7 @@ struct Organization<'a> {
     public_metadata: Option<&'a RawValue>,
 }
 
-/// The fields of [`Organization`].
+/// The fields of [`OrganizationRow`].
 pub(super) const SHAPE: &FieldTypes = &FieldTypes {
     text: &["id", "name", "slug", "created_by"],
     flags: &["admin_delete_enabled"],
@@ -71,20 +71,20 @@ pub(super) const SHAPE: &FieldTypes = &FieldTypes {
 struct OrganizationRow;
 
 impl ListedRow for OrganizationRow {
-    type Of<'a> = Organization<'a>;
+    type Of<'a> = ListedOrganization<'a>;
 
     const SHAPE: &'static FieldTypes = SHAPE;
 
-    fn key(row: &Organization<'_>) -> RowKey {
+    fn key(row: &ListedOrganization<'_>) -> RowKey {
         RowKey { id: row.id.to_string(), created_at: row.created_at }
     }
 
-    fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
+    fn columns(rows: &[ListedOrganization<'_>]) -> Vec<Column> {
         columns(rows)
     }
 }
 
-fn columns(rows: &[Organization<'_>]) -> Vec<Column> {
+fn columns(rows: &[ListedOrganization<'_>]) -> Vec<Column> {
     vec![
         Column::text("id", "Clerk's id of the organization (`id`).", rows.iter().map(|row| Some(row.id.as_ref()))),
         Column::text("name", "Display name (`name`).", rows.iter().map(|row| row.name.as_deref())),
@@ -149,6 +149,6 @@ mod tests {
 
     #[test]
     fn the_shape_names_the_fields_that_are_read() {
-        assert_eq!(SHAPE.sorted_names(), fields_of::<Organization<'_>>());
+        assert_eq!(SHAPE.sorted_names(), fields_of::<ListedOrganization<'_>>());
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions: `GET /v1/sessions` (schemas `Session` and `SessionActivityResponse` of the contract).
+//! Sessions: `GET /v1/sessions` (schemas `SessionRow` and `SessionActivityResponse` of the contract).
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ pub static SESSIONS: Resource = Resource {
 pub const GONE_AT: &str = "gone_at";
 
 #[derive(Deserialize)]
-struct Session<'a> {
+struct ListedSession<'a> {
     #[serde(borrow, deserialize_with = "id")]
     id: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "text")]
@@ -86,7 +86,7 @@ struct LatestActivity<'a> {
     country: Option<Cow<'a, str>>,
 }
 
-/// The fields of [`Session`].
+/// The fields of [`SessionRow`].
 pub(super) const SHAPE: &FieldTypes = &FieldTypes {
     text: &["id", "user_id", "client_id", "status", "last_active_organization_id"],
     times: &["created_at", "updated_at", "last_active_at", "expire_at", "abandon_at"],
@@ -105,20 +105,20 @@ const LATEST_ACTIVITY: &FieldTypes = &FieldTypes {
 struct SessionRow;
 
 impl ListedRow for SessionRow {
-    type Of<'a> = Session<'a>;
+    type Of<'a> = ListedSession<'a>;
 
     const SHAPE: &'static FieldTypes = SHAPE;
 
-    fn key(row: &Session<'_>) -> RowKey {
+    fn key(row: &ListedSession<'_>) -> RowKey {
         RowKey { id: row.id.to_string(), created_at: row.created_at }
     }
 
-    fn columns(rows: &[Session<'_>]) -> Vec<Column> {
+    fn columns(rows: &[ListedSession<'_>]) -> Vec<Column> {
         columns(rows)
     }
 }
 
-fn columns(rows: &[Session<'_>]) -> Vec<Column> {
+fn columns(rows: &[ListedSession<'_>]) -> Vec<Column> {
     let months: Vec<_> = rows.iter().map(|row| month(row.created_at)).collect();
     vec![
         Column::text("session_id", "Clerk's id of the session (`id`).", rows.iter().map(|row| Some(row.id.as_ref()))),
@@ -178,7 +178,7 @@ fn columns(rows: &[Session<'_>]) -> Vec<Column> {
     ]
 }
 
-fn latest_activity(rows: &[Session<'_>]) -> Column {
+fn latest_activity(rows: &[ListedSession<'_>]) -> Column {
     let activity = || rows.iter().map(|row| row.latest_activity.as_ref());
     let part = |name, meaning, of: for<'r> fn(&'r LatestActivity<'_>) -> Option<&'r str>| {
         Column::text(name, meaning, activity().map(|activity| activity.and_then(of)))
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_shapes_name_the_fields_that_are_read() {
-        assert_eq!(SHAPE.sorted_names(), fields_of::<Session<'_>>());
+        assert_eq!(SHAPE.sorted_names(), fields_of::<ListedSession<'_>>());
         assert_eq!(LATEST_ACTIVITY.sorted_names(), fields_of::<LatestActivity<'_>>());
     }
 }

@@ -50,22 +50,22 @@ pub(super) fn error_reply(status: u16, code: &str, message: &str) -> Reply {
 }
 
 /// Type of all response bodies.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub(super) type ResponseBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Returns a complete body.
-pub(super) fn whole(bytes: Bytes) -> Body {
+pub(super) fn whole(bytes: Bytes) -> ResponseBody {
     Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
 /// Returns the first half of a body, after which the connection closes.
-pub(super) fn cut(bytes: &Bytes) -> Body {
+pub(super) fn cut(bytes: &Bytes) -> ResponseBody {
     let half = bytes.slice(..bytes.len() / 2);
     let broken = io::Error::new(io::ErrorKind::ConnectionReset, "body cut off by an injected fault");
     frames(stream::iter([Ok(Frame::data(half)), Err(broken)]))
 }
 
 /// Returns the first half of a body, after which nothing is sent for ten minutes.
-pub(super) fn stalled(bytes: &Bytes) -> Body {
+pub(super) fn stalled(bytes: &Bytes) -> ResponseBody {
     let half = bytes.slice(..bytes.len() / 2);
     frames(stream::unfold(Some(half), |half| async move {
         if let Some(half) = half {
@@ -77,7 +77,7 @@ pub(super) fn stalled(bytes: &Bytes) -> Body {
     }))
 }
 
-fn frames(frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + 'static) -> Body {
+fn frames(frames: impl Stream<Item = io::Result<Frame<Bytes>>> + Send + 'static) -> ResponseBody {
     let frames: Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(frames);
     StreamBody::new(frames).boxed_unsync()
 }

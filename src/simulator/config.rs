@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::change_kind::Changes;
 use super::faults::Faults;
-use super::limit::RateLimit;
+use super::limit::RequestLimit;
 
 /// Default number of days that the activity of users goes back.
 pub(super) const ACTIVITY_DAYS: u32 = 430;
@@ -34,7 +34,7 @@ pub struct SimulatorConfig {
     /// `production` or `development`.
     pub environment_type: String,
     /// Rate limit; `None` for no limit.
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<RequestLimit>,
     /// Whether `GET /v1/sessions` works without `user_id` and `client_id`.
     pub plain_session_listing: bool,
     /// Whether user lists apply the `created_at_*` filters. If not, they ignore them.

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 /// A number of requests per window. Requests beyond it get status 429.
 #[derive(Clone, Copy, Debug)]
-pub struct RateLimit {
+pub struct RequestLimit {
     /// Number of requests allowed per window.
     pub requests: u32,
     /// Length of the window.
     pub window: Duration,
-    /// Whether responses have the headers `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    /// Whether responses have the headers `X-RequestLimit-Limit`, `-Remaining` and `-Reset`.
     pub headers: bool,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn admit(&mut self, limit: RateLimit, now: Instant) -> Verdict {
+    pub(super) fn admit(&mut self, limit: RequestLimit, now: Instant) -> Verdict {
         let began = if let Some(began) = self.began.filter(|began| now.duration_since(*began) < limit.window) {
             began
         } else {
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_window_admits_requests_up_to_the_limit_and_then_resets() {
-        let limit = RateLimit { requests: 2, window: Duration::from_secs(10), headers: false };
+        let limit = RequestLimit { requests: 2, window: Duration::from_secs(10), headers: false };
         let (mut window, start) = (Window::default(), Instant::now());
         assert!(window.admit(limit, start).allowed);
         assert!(window.admit(limit, start).allowed);

@@ -9,9 +9,9 @@ use super::model::{Model, Organization, Session, User};
 
 /// The parameters of a query string, decoded.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parameters(pub Vec<(String, String)>);
+pub(super) struct QueryString(pub Vec<(String, String)>);
 
-impl Parameters {
+impl QueryString {
     pub(super) fn parse(query: &str) -> Self {
         Self(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
@@ -49,7 +49,7 @@ pub(super) struct PageRange {
 }
 
 /// Reads `limit` and `offset`. A limit above 500 falls back to 10, as observed with Clerk.
-pub(super) fn page_range(parameters: &Parameters, clamp: Option<usize>) -> Result<PageRange, Reply> {
+pub(super) fn page_range(parameters: &QueryString, clamp: Option<usize>) -> Result<PageRange, Reply> {
     let invalid = |name: &str| error_reply(422, "form_param_format_invalid", &format!("{name} is invalid"));
     let limit = match parameters.get("limit") {
         None => 10,
@@ -69,7 +69,7 @@ pub(super) fn page_range(parameters: &Parameters, clamp: Option<usize>) -> Resul
 /// Returns the sort field and whether the order is descending.
 ///
 /// An unencoded `+` arrives as a space, which is not accepted as a plus sign.
-fn order(parameters: &Parameters) -> (&str, bool) {
+fn order(parameters: &QueryString) -> (&str, bool) {
     let text = parameters.get("order_by").unwrap_or("-created_at");
     match text.strip_prefix('-') {
         Some(field) => (field, true),
@@ -89,7 +89,7 @@ const TIME_FILTERS: [&str; 7] = [
 ];
 
 /// Returns an error if a time filter is not a whole number of milliseconds.
-fn check_time_filters(parameters: &Parameters) -> Result<(), Reply> {
+fn check_time_filters(parameters: &QueryString) -> Result<(), Reply> {
     let is_invalid = |name: &&str| parameters.get(name).is_some_and(|text| text.parse::<i64>().is_err());
     match TIME_FILTERS.iter().find(|name| is_invalid(name)) {
         Some(name) => Err(error_reply(422, "form_param_format_invalid", &format!("{name} must be Unix milliseconds"))),
@@ -98,7 +98,7 @@ fn check_time_filters(parameters: &Parameters) -> Result<(), Reply> {
 }
 
 /// Returns whether a user matches the filters.
-fn matches_filters(user: &User, parameters: &Parameters) -> bool {
+fn matches_filters(user: &User, parameters: &QueryString) -> bool {
     let within = |value: Option<i64>, before: &str, after: &str| {
         parameters.millis(before).is_none_or(|limit| value.is_some_and(|value| value < limit))
             && parameters.millis(after).is_none_or(|limit| value.is_some_and(|value| value > limit))
@@ -116,7 +116,7 @@ fn matches_filters(user: &User, parameters: &Parameters) -> bool {
 }
 
 /// Returns the number of users that match the filters.
-pub(super) fn count_users(model: &Model, parameters: &Parameters) -> usize {
+pub(super) fn count_users(model: &Model, parameters: &QueryString) -> usize {
     model.users.iter().filter(|user| matches_filters(user, parameters)).count()
 }
 
@@ -149,7 +149,7 @@ impl TieOrder {
 /// Returns the users of the requested page.
 pub(super) fn users<'a>(
     model: &'a Model,
-    parameters: &Parameters,
+    parameters: &QueryString,
     range: PageRange,
     unknown_cursor: UnknownCursor,
     ties: TieOrder,
@@ -181,7 +181,7 @@ pub(super) fn users<'a>(
 
 fn users_by_offset<'a>(
     model: &'a Model,
-    parameters: &Parameters,
+    parameters: &QueryString,
     range: PageRange,
     (field, descending): (&str, bool),
     ties: TieOrder,
@@ -219,7 +219,7 @@ fn users_by_offset<'a>(
 /// Returns the organizations of the requested page.
 pub(super) fn organizations<'a>(
     model: &'a Model,
-    parameters: &Parameters,
+    parameters: &QueryString,
     range: PageRange,
     ties: TieOrder,
 ) -> Result<Vec<&'a Organization>, Reply> {
@@ -242,7 +242,7 @@ pub(super) fn organizations<'a>(
 }
 
 /// Returns the sessions of the requested page, newest first, and the total number of matching sessions.
-pub(super) fn sessions<'a>(model: &'a Model, parameters: &Parameters, range: PageRange) -> (Vec<&'a Session>, usize) {
+pub(super) fn sessions<'a>(model: &'a Model, parameters: &QueryString, range: PageRange) -> (Vec<&'a Session>, usize) {
     let matches = |session: &&Session| {
         parameters.get("client_id").is_none_or(|client| client == session.client_id)
             && parameters.get("status").is_none_or(|status| status == session.status)

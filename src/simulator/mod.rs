@@ -40,7 +40,7 @@ pub use config::SimulatorConfig;
 pub use corruption::Corruption;
 pub use faults::{FaultKind, Faults, UnknownCursor};
 pub use life::Life;
-pub use limit::RateLimit;
+pub use limit::RequestLimit;
 pub use model::Model;
 pub use render::PRIVATE_MARKER;
 pub use state::RequestRecord;

@@ -3,7 +3,7 @@
 use super::answer::{Reply, error_reply};
 use super::change_kind::{ChangeKind, Changes};
 use super::faults::Faults;
-use super::listing::{self, PageRange, Parameters, TieOrder};
+use super::listing::{self, PageRange, QueryString, TieOrder};
 use super::model::Model;
 use super::state::Shared;
 use super::truth::Truth;
@@ -15,7 +15,7 @@ pub(super) fn is_list(path: &str) -> bool {
 }
 
 /// Returns the response to a request to Clerk's API.
-pub(super) fn clerk(shared: &Shared, path: &str, parameters: &Parameters, clamp: Option<usize>) -> Reply {
+pub(super) fn clerk(shared: &Shared, path: &str, parameters: &QueryString, clamp: Option<usize>) -> Reply {
     let result = match path {
         "/v1/users" => users(shared, parameters, clamp),
         "/v1/users/count" => Ok(Reply::json(total(listing::count_users(&shared.model(), parameters)))),
@@ -48,7 +48,7 @@ fn instance(shared: &Shared) -> Reply {
     Reply::json(body.to_string())
 }
 
-fn users(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
+fn users(shared: &Shared, parameters: &QueryString, clamp: Option<usize>) -> Result<Reply, Reply> {
     let range = listing::page_range(parameters, clamp)?;
     let unknown_cursor = shared.settings().faults.unknown_cursor;
     let filters_apply = shared.settings().creation_filters;
@@ -78,7 +78,7 @@ fn user(shared: &Shared, id: &str) -> Result<Reply, Reply> {
     Ok(Reply::json(body))
 }
 
-fn sessions(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
+fn sessions(shared: &Shared, parameters: &QueryString, clamp: Option<usize>) -> Result<Reply, Reply> {
     let range = listing::page_range(parameters, clamp)?;
     let plain = parameters.get("user_id").is_none() && parameters.get("client_id").is_none();
     if plain && !shared.settings().plain_session_listing {
@@ -92,7 +92,7 @@ fn sessions(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> R
     Ok(Reply::json(if parameters.flag("paginated") { envelope(&rows, count) } else { rows }))
 }
 
-fn organizations(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
+fn organizations(shared: &Shared, parameters: &QueryString, clamp: Option<usize>) -> Result<Reply, Reply> {
     let range = organization_page_range(shared, parameters, clamp)?;
     let ties = tie_order(shared);
     let model = shared.model();
@@ -105,7 +105,7 @@ fn organizations(shared: &Shared, parameters: &Parameters, clamp: Option<usize>)
     Ok(Reply::json(envelope(&rows, model.organizations.len())))
 }
 
-fn memberships(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<Reply, Reply> {
+fn memberships(shared: &Shared, parameters: &QueryString, clamp: Option<usize>) -> Result<Reply, Reply> {
     let range = organization_page_range(shared, parameters, clamp)?;
     let model = shared.model();
     let mut rows: Vec<_> = model.memberships.iter().collect();
@@ -119,7 +119,11 @@ fn memberships(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -
     Ok(Reply::json(envelope(&rows, model.memberships.len())))
 }
 
-fn organization_page_range(shared: &Shared, parameters: &Parameters, clamp: Option<usize>) -> Result<PageRange, Reply> {
+fn organization_page_range(
+    shared: &Shared,
+    parameters: &QueryString,
+    clamp: Option<usize>,
+) -> Result<PageRange, Reply> {
     match shared.settings().organizations_status {
         Some(status) => Err(error_reply(
             status,
@@ -148,7 +152,7 @@ fn envelope(rows: &str, total: usize) -> String {
 }
 
 /// Returns the response to a control request. No key, rate limit or faults apply.
-pub(super) fn simulator(shared: &Shared, path: &str, parameters: &Parameters, body: &[u8]) -> Reply {
+pub(super) fn simulator(shared: &Shared, path: &str, parameters: &QueryString, body: &[u8]) -> Reply {
     let days = parameters.get("lookback_days").and_then(|days| days.parse().ok()).unwrap_or(30);
     match path {
         "/_simulator/truth" => as_json(&Truth::of(&shared.model(), days)),
@@ -185,7 +189,7 @@ fn set<T: serde::de::DeserializeOwned>(body: &[u8], set: impl FnOnce(T)) -> Repl
     }
 }
 
-fn change(shared: &Shared, parameters: &Parameters) -> Reply {
+fn change(shared: &Shared, parameters: &QueryString) -> Reply {
     let count = parameters.get("count").and_then(|count| count.parse().ok()).unwrap_or(1);
     let kind = parameters.get("kind").unwrap_or_default();
     let mut model = shared.model();
@@ -199,7 +203,7 @@ fn change(shared: &Shared, parameters: &Parameters) -> Reply {
     Reply::json("{}".to_owned())
 }
 
-fn clock(shared: &Shared, parameters: &Parameters) -> Reply {
+fn clock(shared: &Shared, parameters: &QueryString) -> Reply {
     let number = |name| parameters.get(name).and_then(|text| text.parse::<i64>().ok());
     let now = shared.now_ms();
     if let Some(at) = number("now").or_else(|| number("advance").map(|by| now + by)) {

@@ -18,10 +18,10 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::answer::{Body, Reply, compressed, cut, error_reply, stalled, whole};
+use super::answer::{Reply, ResponseBody, compressed, cut, error_reply, stalled, whole};
 use super::faults::FaultKind;
-use super::limit::{RateLimit, Verdict};
-use super::listing::Parameters;
+use super::limit::{RequestLimit, Verdict};
+use super::listing::QueryString;
 use super::routes;
 use super::state::{RequestRecord, Shared};
 
@@ -52,9 +52,9 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Response<Body>> {
+async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Response<ResponseBody>> {
     let path = request.uri().path().to_owned();
-    let parameters = Parameters::parse(request.uri().query().unwrap_or_default());
+    let parameters = QueryString::parse(request.uri().query().unwrap_or_default());
     let headers = request.headers().clone();
     if path.starts_with("/_simulator/") {
         let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
@@ -80,9 +80,9 @@ async fn respond(shared: &Shared, request: Request<Incoming>) -> io::Result<Resp
 fn answer(
     shared: &Shared,
     path: &str,
-    parameters: &Parameters,
+    parameters: &QueryString,
     headers: &HeaderMap,
-    limit: Option<(RateLimit, Verdict)>,
+    limit: Option<(RequestLimit, Verdict)>,
     fault: Option<FaultKind>,
 ) -> Reply {
     if let Some((_, verdict)) = limit.filter(|(_, verdict)| !verdict.allowed) {
@@ -130,9 +130,9 @@ fn send(
     shared: &Shared,
     reply: Reply,
     headers: &HeaderMap,
-    limit: Option<(RateLimit, Verdict)>,
+    limit: Option<(RequestLimit, Verdict)>,
     fault: Option<FaultKind>,
-) -> Response<Body> {
+) -> Response<ResponseBody> {
     let mut body = reply.body.into_bytes();
     if fault == Some(FaultKind::MalformedJson) {
         body.truncate(body.len() * 2 / 3);
@@ -172,7 +172,7 @@ fn send(
 
 fn record(
     path: String,
-    parameters: Parameters,
+    parameters: QueryString,
     headers: &HeaderMap,
     reply: &Reply,
     fault: Option<FaultKind>,

@@ -83,7 +83,7 @@ impl Shared {
     }
 
     /// Counts a request against the rate limit; `None` if there is no limit.
-    pub(super) fn admit(&self) -> Option<(super::limit::RateLimit, Verdict)> {
+    pub(super) fn admit(&self) -> Option<(super::limit::RequestLimit, Verdict)> {
         let limit = self.settings().rate_limit?;
         Some((limit, lock(&self.window).admit(limit, Instant::now())))
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::run::Run;
 use crate::error::{Error, Result};
-use crate::lake::{Change, Counts, Coverage};
+use crate::lake::{CommitDetails, Counts, Coverage};
 use crate::query;
 use crate::resource::json::storable;
 use crate::resource::{REJECTED_ROWS, TABLES};
@@ -40,7 +40,7 @@ impl Run<'_> {
 
     async fn rewrite_rejected_rows(&self) -> Result<()> {
         let mut table = self.open(&REJECTED_ROWS).await?;
-        let context = self.lake.session();
+        let context = self.lake.context();
         context.register_table(REJECTED_ROWS.name, table.provider().await?).map_err(|error| query::failed(&error))?;
         let frame = context.table(REJECTED_ROWS.name).await.map_err(|error| query::failed(&error))?;
         let mut rows = frame.execute_stream().await.map_err(|error| query::failed(&error))?;
@@ -52,7 +52,8 @@ impl Run<'_> {
             writer.write_stamped(conform(&clean, &REJECTED_ROWS.schema())?).await?;
         }
         let is_clean = counts == Counts::default();
-        let change = Change { watermark: None, ..self.change_of("clean", 0) }.with_position(CLEANED.0, CLEANED.1);
+        let change =
+            CommitDetails { watermark: None, ..self.change_of("clean", 0) }.with_position(CLEANED.0, CLEANED.1);
         let diff = table.diff(writer.finish().await?, Coverage::Complete).await?;
         table.commit_diff(diff, change).await?.committed(REJECTED_ROWS.name)?;
         if !is_clean {

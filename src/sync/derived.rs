@@ -12,7 +12,7 @@ use super::task::Task;
 use crate::api::list;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{Coverage, Table};
-use crate::query::{Parameters, catalogue};
+use crate::query::{Parameters, queries};
 use crate::resource::{Derivation, USER_LIST, USERS};
 use crate::table;
 
@@ -20,13 +20,13 @@ impl Task<'_, Derivation> {
     pub(super) async fn sync_derived(&self, mut table: Table, tally: &mut Tally) -> Result<()> {
         self.run.sync.progress.started(self.resource.name, None);
         let users = self.users_for_derived(tally).await?;
-        let context = self.run.lake.session();
+        let context = self.run.lake.context();
         context
             .register_table(USERS.table.name, users)
             .map_err(|error| Error::bug(format!("cannot register the users table: {error}")))?;
         let parameters =
             Parameters::at(self.run.now).with("lookback_days", i64::from(self.run.sync.options.dau_lookback_days));
-        let query = catalogue::builtin(self.list.query)?;
+        let query = queries::builtin(self.list.query)?;
         let batches = query.run(&context, &parameters).await.map_err(as_read_error)?;
         let columns = table::columns::schema(&(self.resource.table.columns)());
         let mut writer = table.writer()?;

@@ -14,7 +14,7 @@ use super::requests::{MAX_IDS, day_of};
 use super::staging::{Staging, timestamps};
 use super::tally::Tally;
 use super::task::Task;
-use super::verify::{Slice, VERIFIED_TO};
+use super::verify::{VERIFIED_TO, VerifiedSlice};
 use crate::api::{Fingerprints, LARGEST_PAGE, Listing, Page, Refusal};
 use crate::error::Result;
 use crate::lake::{Coverage, Diff, Table};
@@ -43,7 +43,7 @@ struct ServerCount {
     /// How many rows were staged after the count: at most this many are not included in it.
     staged_after: u64,
     /// The verified slice, if there is one.
-    slice: Option<Slice>,
+    slice: Option<VerifiedSlice>,
 }
 
 impl Task<'_, CursorList> {
@@ -82,7 +82,7 @@ impl Task<'_, CursorList> {
         // A row of the slice that cannot be decoded is not deleted.
         let is_read = staging.rejected() == 0;
         let slice = counted.slice.as_ref().filter(|_| is_read);
-        let coverage = slice.and_then(Slice::covered).map_or(Coverage::Partial, Coverage::Within);
+        let coverage = slice.and_then(VerifiedSlice::covered).map_or(Coverage::Partial, Coverage::Within);
         let mut diff = table.diff(staging.finish().await?, coverage).await?;
         let unreadable = table.unreadable().await?;
         let expected = rows_after(&table, &diff) + unreadable;

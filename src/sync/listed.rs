@@ -13,7 +13,7 @@ use super::tally::Tally;
 use super::task::Task;
 use crate::api::{ApiError, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan, ScanPosition};
 use crate::error::{Error, Result};
-use crate::lake::{Checkpoint, Counts, Coverage, Table};
+use crate::lake::{Counts, Coverage, ResumePoint, Table};
 use crate::resource::{CursorList, Decode, OffsetList, PageRows, Resource};
 
 /// The pause before a listing that came out shorter than the server's count is continued.
@@ -132,11 +132,11 @@ impl Task<'_, WholeList> {
 
     /// Keeps a complete listing whose commit was refused because it would delete `share` of the table. A later run that
     /// may delete as many rows commits it without reading it again.
-    async fn keep_for_later(&self, table: &Table, resume_point: Option<Checkpoint>, share: f64) {
+    async fn keep_for_later(&self, table: &Table, resume_point: Option<ResumePoint>, share: f64) {
         table.forget_checkpoints(&self.run.area).await;
         let Some(mut resume_point) = resume_point else { return };
         resume_point.refused_share = Some(share);
-        if let Err(error) = table.save_checkpoint(&self.run.area, &resume_point).await {
+        if let Err(error) = table.save_resume_point(&self.run.area, &resume_point).await {
             tracing::warn!(table = table.spec().name, %error, "cannot keep the staged rows for the next run");
         }
     }
@@ -176,7 +176,7 @@ impl Task<'_, WholeList> {
     /// Stages all rows of `source`.
     async fn read_from(
         &self,
-        source: &mut impl Source,
+        source: &mut impl RowSource,
         mut staging: Staging<'_>,
         tally: &mut Tally,
     ) -> Result<StagedListing, ListingFailure> {
@@ -204,7 +204,7 @@ impl Task<'_, WholeList> {
     /// Stages a complete listing. It must contain at least as many rows as the server counts.
     async fn read_to_the_count(
         &self,
-        source: &mut impl Source,
+        source: &mut impl RowSource,
         staging: &mut Staging<'_>,
     ) -> Result<(), ListingFailure> {
         read_to_the_end(source, staging).await?;
@@ -234,7 +234,7 @@ impl Task<'_, WholeList> {
 }
 
 /// Stages the remaining pages of a listing.
-async fn read_to_the_end(source: &mut impl Source, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
+async fn read_to_the_end(source: &mut impl RowSource, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
     while let Some(page) = source.next_page().await? {
         staging.stage(page).await?;
         if staging.is_resume_point_due() {
@@ -269,11 +269,11 @@ impl Task<'_, CursorList> {
     /// Returns the server's count of rows.
     pub(super) async fn count(&self) -> Result<u64, ListingFailure> {
         #[derive(Deserialize)]
-        struct Body {
+        struct CountBody {
             total_count: serde_json::Number,
         }
         let count = self.client.get(self.list.count, &[], |body| {
-            let body = serde_json::from_slice::<Body>(body).map_err(|_| "not a count of users".to_owned())?;
+            let body = serde_json::from_slice::<CountBody>(body).map_err(|_| "not a count of users".to_owned())?;
             as_whole_number(&body.total_count).ok_or_else(|| "the count of users is not an integer".to_owned())
         });
         Ok(count.await?)
@@ -322,7 +322,7 @@ fn as_whole_number(number: &serde_json::Number) -> Option<u64> {
 }
 
 /// A source of all rows of a resource: one lane by offset, or several lanes by cursor.
-trait Source {
+trait RowSource {
     async fn next_page(&mut self) -> Result<Option<Page<PageRows>>, ApiError>;
     /// Reopens the listing after its end, to read rows created meanwhile.
     fn reopen(&mut self);
@@ -330,7 +330,7 @@ trait Source {
     fn position(&self) -> serde_json::Value;
 }
 
-impl<D: Fn(&[u8]) -> Result<Decoded<PageRows>, String>> Source for Listing<D> {
+impl<D: Fn(&[u8]) -> Result<Decoded<PageRows>, String>> RowSource for Listing<D> {
     async fn next_page(&mut self) -> Result<Option<Page<PageRows>>, ApiError> {
         Self::next_page(self).await
     }
@@ -344,7 +344,7 @@ impl<D: Fn(&[u8]) -> Result<Decoded<PageRows>, String>> Source for Listing<D> {
     }
 }
 
-impl<D> Source for Scan<D, PageRows>
+impl<D> RowSource for Scan<D, PageRows>
 where
     D: Fn(&[u8]) -> Result<Decoded<PageRows>, String> + Clone + Send + Sync + 'static,
 {

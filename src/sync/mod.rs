@@ -64,7 +64,7 @@ pub use verify::VERIFIED_TO;
 
 /// A sync, ready to run.
 #[derive(Clone)]
-pub struct Sync {
+pub struct SyncJob {
     /// The Clerk client.
     pub client: Client,
     /// The lake that holds the tables.
@@ -79,7 +79,7 @@ pub struct Sync {
     pub stop: CancellationToken,
 }
 
-impl Sync {
+impl SyncJob {
     /// Runs the sync. Committed data stays committed even if something fails afterwards. Dropping the future at an
     /// await point leaves every table at its last commit.
     pub async fn run(&self) -> Summary {

@@ -4,7 +4,7 @@ use super::clean::CLEANED;
 use super::run::Run;
 use super::staging::Staging;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Change, CommitOutcome, Coverage};
+use crate::lake::{CommitDetails, CommitOutcome, Coverage};
 use crate::resource::json::{OddRow, Rejected};
 use crate::resource::{REJECTED_ROWS, Resource, rejected_columns};
 use crate::table::columns;
@@ -42,7 +42,7 @@ impl Run<'_> {
                 return Ok(0);
             }
             // The table gets no watermark: recorded rows say nothing about the rows to come.
-            let change = Change { watermark: None, ..self.change_of("append", rows as u64) };
+            let change = CommitDetails { watermark: None, ..self.change_of("append", rows as u64) };
             let change = change.with_position(CLEANED.0, CLEANED.1);
             self.claim_lake(&table).await?;
             let outcome = table.commit_diff(diff, change).await?;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::run::Run;
 use crate::api::API_VERSION;
-use crate::lake::{Checkpoint, StagedRows, columns_of};
+use crate::lake::{ResumePoint, StagedRows, columns_of};
 use crate::resource::{Reading, Resource};
 
 /// The version of the decoder of pages. Raise it whenever the same page decodes to different rows: a listing that
@@ -14,7 +14,7 @@ const DECODER: u32 = 2;
 /// A listing staged to its end.
 pub(super) struct Finished {
     pub(super) parts: Vec<StagedRows>,
-    pub(super) resume_point: Checkpoint,
+    pub(super) resume_point: ResumePoint,
 }
 
 impl Finished {
@@ -24,7 +24,7 @@ impl Finished {
     }
 
     /// Returns the resume point that includes all of these rows; `None` if no run can resume.
-    pub(super) fn resume_point(&self) -> Option<Checkpoint> {
+    pub(super) fn resume_point(&self) -> Option<ResumePoint> {
         Some(self.resume_point.clone()).filter(|point| !point.position.is_null())
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{Sync, watermark};
+use super::{SyncJob, watermark};
 use crate::api::{self, Client};
 use crate::error::Result;
 use crate::lake::{Lake, RunArea};
@@ -25,7 +25,7 @@ const MAX_CLOCK_BEHIND: TimeDelta = TimeDelta::weeks(1);
 
 /// The state that all resources of one run share.
 pub(super) struct Run<'a> {
-    pub(super) sync: &'a Sync,
+    pub(super) sync: &'a SyncJob,
     /// The lake with this run's view of its tables.
     pub(super) lake: Lake,
     pub(super) client: Client,
@@ -48,7 +48,7 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     /// Starts a run: checks that the lake is writable, that Clerk responds and accepts the key, and that the lake
     /// belongs to the key's instance. Reads no resource yet.
-    pub(super) async fn begin(sync: &'a Sync) -> Result<Self> {
+    pub(super) async fn begin(sync: &'a SyncJob) -> Result<Self> {
         let started = Instant::now();
         let lake = sync.lake.for_run().await?;
         let area = RunArea::open(&lake).await?;
@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
 
 /// Returns the time at Clerk. `None` if its responses carry no date or an implausible one: a date far from this
 /// machine's clock may come from a proxy, and a watermark that is too late would hide changes.
-fn clerk_time(sync: &Sync, client: &Client) -> Option<DateTime<Utc>> {
+fn clerk_time(sync: &SyncJob, client: &Client) -> Option<DateTime<Utc>> {
     const FALLBACK: &str = "using the latest change of any user as the watermark";
     let Some(clerk) = client.server_start() else {
         sync.progress.warn(&format!("Clerk's responses carry no Date header: {FALLBACK}"));

@@ -20,7 +20,7 @@ use super::run::Run;
 use super::unreadable::UnreadableRows;
 use crate::api::{ApiError, Fingerprints, Page};
 use crate::error::{Error, Result};
-use crate::lake::{Checkpoint, StagedRows, Table, Writer};
+use crate::lake::{ResumePoint, StagedRows, Table, Writer};
 use crate::resource::json::Rejected;
 use crate::resource::{PageRows, Resource};
 
@@ -221,7 +221,7 @@ impl<'a> Staging<'a> {
     /// Resumes from the staged rows of an interrupted run, if there are any. Returns the position of its listing.
     pub(super) async fn resume(&mut self) -> Result<Option<Value>> {
         let (source, max_shrink) = (self.run.source_of(self.resource), self.run.sync.options.max_shrink);
-        let taken = self.table.take_over(&self.run.area, &source, max_shrink).await?;
+        let taken = self.table.resume_listing(&self.run.area, &source, max_shrink).await?;
         let Some((checkpoint, staged)) = taken else { return Ok(None) };
         let (unreadable, odd) = serde_json::from_value(checkpoint.set_aside).unwrap_or_default();
         self.unreadable = UnreadableRows::restore(unreadable);
@@ -276,8 +276,8 @@ impl<'a> Staging<'a> {
         self.closed.extend(closed);
         let (position, set_aside) = (std::mem::take(&mut closing.position), std::mem::take(&mut closing.set_aside));
         let checkpoint =
-            Checkpoint::new(self.run.source_of(self.resource), self.watermark, position, set_aside, &self.closed);
-        if let Err(error) = self.table.save_checkpoint(&self.run.area, &checkpoint).await {
+            ResumePoint::new(self.run.source_of(self.resource), self.watermark, position, set_aside, &self.closed);
+        if let Err(error) = self.table.save_resume_point(&self.run.area, &checkpoint).await {
             tracing::warn!(%error, "cannot save a resume point; an interruption loses rows read since the last one");
         }
         Ok(())
@@ -334,7 +334,7 @@ impl<'a> Staging<'a> {
         self.closed.push(self.writer.finish().await?);
         let position = if self.resumable { position } else { Value::Null };
         let source = self.run.source_of(self.resource);
-        let resume_point = Checkpoint::new(source, self.watermark, position, set_aside, &self.closed);
+        let resume_point = ResumePoint::new(source, self.watermark, position, set_aside, &self.closed);
         Ok(Finished { parts: self.closed, resume_point })
     }
 

@@ -89,12 +89,12 @@ impl Run<'_> {
             && table.has_refused_listing(&self.area, &self.source_of(resource), self.sync.options.max_shrink).await?;
         let state = TableState { watermark, has_refused_listing };
         let step = plan(resource.reading, state, server_time, self.sync.options.extent);
-        let mut begun = self.execute(step, resource, client, table, tally).await?;
+        let mut begun = Box::pin(self.execute(step, resource, client, table, tally)).await?;
         // A resumed listing is complete as of the start of the interrupted run. Changes since then are read next.
         while let Some(step) = begun.and_then(|begun| catch_up(resource.reading, begun)) {
             let table = self.open(&resource.table).await?;
             let before = tally.clone();
-            let taken = self.execute(step, resource, client, table, tally).await;
+            let taken = Box::pin(self.execute(step, resource, client, table, tally)).await;
             tally.add_read(&before);
             begun = taken?;
         }

@@ -9,7 +9,7 @@ use super::run::{MAX_CLOCK_AHEAD, Run};
 use super::tally::Tally;
 use crate::api::ApiError;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Change, CommitOutcome, Table};
+use crate::lake::{CommitDetails, CommitOutcome, Table};
 use crate::resource::{self, ACTIVITY_DAYS, Reading, Resource, SESSIONS, USERS};
 use crate::table::TableSpec;
 
@@ -138,14 +138,14 @@ impl Run<'_> {
     }
 
     /// Returns the metadata of a commit of this run.
-    pub(super) fn change(&self, tally: &Tally) -> Change {
+    pub(super) fn change(&self, tally: &Tally) -> CommitDetails {
         let mut change = self.change_of(tally.mode(), tally.rows_read);
         change.info.insert("rowsRejected".to_owned(), tally.rows_rejected.into());
         change
     }
 
-    pub(super) fn change_of(&self, mode: &str, rows_read: u64) -> Change {
-        Change {
+    pub(super) fn change_of(&self, mode: &str, rows_read: u64) -> CommitDetails {
+        CommitDetails {
             watermark: Some(self.watermark),
             instance: self.instance.clone(),
             unreadable: None,

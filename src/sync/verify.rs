@@ -29,7 +29,7 @@ impl Task<'_, CursorList> {
         &self,
         table: &Table,
         staging: &mut Staging<'_>,
-    ) -> Result<Option<Slice>, ListingFailure> {
+    ) -> Result<Option<VerifiedSlice>, ListingFailure> {
         let every = self.run.sync.options.verify_every;
         let Some(since) = table.watermark().await?.filter(|_| every > TimeDelta::zero()) else { return Ok(None) };
         let from = table.position(VERIFIED_TO).await?.unwrap_or(START);
@@ -46,19 +46,19 @@ impl Task<'_, CursorList> {
             staging.stage(page).await?;
             // All rows were read, or the server ignores the filter: start a new round.
             if read >= table.rows() || to < from {
-                return Ok(Some(Slice { to: START, read: is_heeded.then_some(from..to) }));
+                return Ok(Some(VerifiedSlice { to: START, read: is_heeded.then_some(from..to) }));
             }
             if read >= wanted && to > from {
-                return Ok(Some(Slice { to, read: is_heeded.then_some(from..to) }));
+                return Ok(Some(VerifiedSlice { to, read: is_heeded.then_some(from..to) }));
             }
         }
-        Ok(Some(Slice { to: START, read: is_heeded.then_some(from..to) }))
+        Ok(Some(VerifiedSlice { to: START, read: is_heeded.then_some(from..to) }))
     }
 }
 
 /// A slice of rows that have been read again.
 #[derive(Clone, Debug)]
-pub(super) struct Slice {
+pub(super) struct VerifiedSlice {
     /// The creation time at which the next slice begins.
     pub(super) to: i64,
     /// The range of creation times whose rows were all read, in Unix milliseconds; `None` if the server ignores the
@@ -66,7 +66,7 @@ pub(super) struct Slice {
     read: Option<Range<i64>>,
 }
 
-impl Slice {
+impl VerifiedSlice {
     /// Returns the range of creation times whose rows were all read, in Unix microseconds.
     pub(super) fn covered(&self) -> Option<Range<i64>> {
         let Range { start, end } = self.read.clone()?;

@@ -85,7 +85,7 @@ impl TableSpec {
     /// These are the key, and all dates and times. Queries use them to skip files. Statistics for all columns would
     /// make the log many times longer.
     #[must_use]
-    pub fn told_columns(&self) -> Vec<String> {
+    pub fn stats_columns(&self) -> Vec<String> {
         let schema = self.schema();
         let is_time = |field: &Field| matches!(field.data_type(), DataType::Timestamp(..) | DataType::Date32);
         let fields = schema.fields().iter().filter(|field| is_time(field) || self.key.contains(&field.name().as_str()));

@@ -17,7 +17,7 @@ use clerk_lake::sync::{Extent, Status};
 use clerk_lake::{ErrorKind, Result};
 
 use cluster::{Executor, PATIENCE, TestCluster, free_port, until};
-use support::{World, files, questions, stderr, stdout};
+use support::{World, engine_queries, files, stderr, stdout};
 
 /// A query of two stages whose first takes seconds on every executor.
 const SLOW: &str = "SELECT created_year, count(DISTINCT sha512(repeat(id, 4000))) AS users FROM clerk_user \
@@ -44,8 +44,8 @@ async fn world() -> World {
 
 /// What `query` gives on `engine`, as it is printed.
 async fn ask(engine: Engine, lake: Lake, query: Query, parameters: Parameters) -> Result<String> {
-    let session = engine.session(&lake, None).await?;
-    let asking = questions::printed(&session, &query, &parameters);
+    let context = engine.context(&lake, None).await?;
+    let asking = engine_queries::printed(&context, &query, &parameters);
     tokio::time::timeout(PATIENCE, asking).await.expect("an answer in time")
 }
 
@@ -58,7 +58,7 @@ async fn a_cluster_answers_every_question_as_this_process_does() {
     let world = world().await;
     let cluster = TestCluster::start(2).await;
     let parameters = now();
-    for question in questions::all() {
+    for question in engine_queries::all() {
         let sql = question.sql.clone();
         let here = ask(Engine::Local, world.lake(), question.clone(), parameters.clone()).await.expect("an answer");
         let there = ask(cluster.engine(), world.lake(), question, parameters.clone()).await;

@@ -1,12 +1,12 @@
-//! Which module may know which: the edges between the folders of `src/`, compared with those that are allowed.
+//! Compares the dependencies between the modules of `src/` with the allowed ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::support::files;
 
-/// Every module and the modules of this crate that it uses. An edge more or less is a change of the design, and
-/// is made here on purpose or not at all.
+/// Each module, and the modules of this crate that it uses. Adding or removing a dependency changes the design, so it
+/// requires a change here.
 const ALLOWED: [(&str, &[&str]); 11] = [
     ("api", &["error"]),
     ("cli", &["api", "clock", "error", "lake", "query", "report", "resource", "simulator", "sync", "table"]),
@@ -21,15 +21,15 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("table", &["error"]),
 ];
 
-/// All that a resource may know of the way to Clerk: what it hands to a listing.
-const KNOWN_TO_RESOURCES: [&str; 2] = ["api::Decoded", "api::RowKey"];
+/// The only items of `api` that `resource` may use: those that a listing needs.
+const API_USED_BY_RESOURCES: [&str; 2] = ["api::Decoded", "api::RowKey"];
 
 const HTTP: &[&str] = &["hyper", "hyper_util", "reqwest"];
 const STORAGE: &[&str] = &["deltalake", "object_store", "parquet"];
 const ROWS: &[&str] = &["arrow", "datafusion"];
 
-/// The crates that a module must not name: what it must not know.
-const FOREIGN: [(&str, &[&[&str]]); 8] = [
+/// For each module, the crates that it must not use.
+const FORBIDDEN_CRATES: [(&str, &[&[&str]]); 8] = [
     ("api", &[STORAGE, ROWS]),
     ("clock", &[HTTP, STORAGE, ROWS]),
     ("lake", &[HTTP]),
@@ -40,22 +40,22 @@ const FOREIGN: [(&str, &[&[&str]]); 8] = [
     ("table", &[HTTP, STORAGE]),
 ];
 
-const LONGEST_FILE: usize = 420;
+const MAX_LINES: usize = 420;
 
-/// The files of `src/`, relative to it, with their text.
+/// Returns the Rust files in `src/`, relative to it, with their text.
 fn sources() -> Vec<(PathBuf, String)> {
     let sources = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     let sources = sources.into_iter().filter(|(path, _)| path.extension().is_some_and(|it| it == "rs"));
     sources.map(|(path, text)| (path, String::from_utf8(text).expect("text"))).collect()
 }
 
-/// The module that a file of `src/` belongs to; none for the crates' roots, which only name modules.
+/// Returns the module that a file of `src/` belongs to; `None` for `lib.rs` and `main.rs`, which only declare modules.
 fn module(path: &Path) -> Option<String> {
     let first = path.iter().next().unwrap_or_default().to_string_lossy();
     Some(first.trim_end_matches(".rs").to_owned()).filter(|name| name != "lib" && name != "main")
 }
 
-/// Each module with all paths in its code that begin at `root`, without it.
+/// Returns all paths that begin with `root::` in the code, without `root::`, each with its module and file.
 fn uses(root: &str) -> Vec<(String, PathBuf, String)> {
     let of_file = |(path, text): (PathBuf, String)| {
         let module = module(&path)?;
@@ -65,26 +65,26 @@ fn uses(root: &str) -> Vec<(String, PathBuf, String)> {
     sources().into_iter().filter_map(of_file).flatten().collect()
 }
 
-/// `text` without its comments: a link in the documentation is no dependency.
+/// Returns `text` without its comments, because a link in the documentation is not a dependency.
 fn code(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// Every path in `code` that begins with `root::`, groups spelled out: `root::{a::B, c}` gives `a::B` and `c`.
+/// Returns every path in `code` that begins with `root::`. Expands groups: `root::{a::B, c}` becomes `a::B` and `c`.
 fn paths(code: &str, root: &str) -> Vec<String> {
     let root = format!("{root}::");
-    let begins = |at: usize| !code[..at].ends_with(|before: char| before.is_alphanumeric() || "_:".contains(before));
-    let found = code.match_indices(&root).filter(|(at, _)| begins(*at));
-    found.flat_map(|(at, _)| spelled_out(&code[at + root.len()..])).collect()
+    let is_start = |at: usize| !code[..at].ends_with(|before: char| before.is_alphanumeric() || "_:".contains(before));
+    let found = code.match_indices(&root).filter(|(at, _)| is_start(*at));
+    found.flat_map(|(at, _)| expanded(&code[at + root.len()..])).collect()
 }
 
-fn spelled_out(path: &str) -> Vec<String> {
+fn expanded(path: &str) -> Vec<String> {
     if let Some(group) = path.strip_prefix('{') {
-        return members(group).into_iter().flat_map(|member| spelled_out(member.trim_start())).collect();
+        return members(group).into_iter().flat_map(|member| expanded(member.trim_start())).collect();
     }
     let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
     let (name, rest) = path.split_at(end);
-    let tails = rest.strip_prefix("::").map(spelled_out).unwrap_or_default();
+    let tails = rest.strip_prefix("::").map(expanded).unwrap_or_default();
     match (name, tails.is_empty()) {
         ("", _) => Vec::new(),
         (_, true) => vec![name.to_owned()],
@@ -92,7 +92,7 @@ fn spelled_out(path: &str) -> Vec<String> {
     }
 }
 
-/// The members of a group, which ends at its closing brace.
+/// Returns the members of a group, up to its closing brace.
 fn members(group: &str) -> Vec<&str> {
     let (mut depth, mut start, mut found) = (0, 0, Vec::new());
     for (at, c) in group.char_indices() {
@@ -113,7 +113,7 @@ fn members(group: &str) -> Vec<&str> {
     found
 }
 
-/// The module that a path leads to; the crate's root gives the names of `error` as its own.
+/// Returns the module that a path refers to. The crate root re-exports the names of `error`.
 fn target(path: &str) -> &str {
     match path.split("::").next().unwrap_or_default() {
         "Error" | "ErrorKind" | "Result" => "error",
@@ -121,15 +121,15 @@ fn target(path: &str) -> &str {
     }
 }
 
-/// The path of the module that a file of `src/` is: `lake::diff` for `lake/diff/mod.rs`.
+/// Returns the module path of a file of `src/`, for example `lake::diff` for `lake/diff/mod.rs`.
 fn module_path(path: &Path) -> Vec<String> {
     let stem = path.with_extension("");
     let parts = stem.iter().map(|part| part.to_string_lossy().into_owned());
     parts.filter(|part| part != "mod" && part != "lib").collect()
 }
 
-/// For each file of `src/`, by its module path, the files whose names it uses. The roots of the folders that it lies in
-/// are not counted: what they declare is known to all files in the folder.
+/// Returns the files that each file of `src/` uses, all by module path. Leaves out the `mod.rs` files of the folders
+/// that contain the file: every file in a folder may use what its `mod.rs` declares.
 fn files_used() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
     let sources: BTreeMap<_, _> = sources().into_iter().map(|(path, text)| (module_path(&path), code(&text))).collect();
     let used_by = |own: &Vec<String>, code: &str| {
@@ -150,29 +150,30 @@ fn files_used() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
 }
 
 #[test]
-fn no_files_use_each_other_in_a_circle() {
+fn files_do_not_use_each_other_in_cycles() {
     let mut left = files_used();
     let path = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
-    assert!(left[&path("sync::sessions::owners")].contains(&path("sync::sessions::due")), "what is used is found");
-    assert!(left[&path("lake::diff")].contains(&path("lake::diff::comparison")), "what is used is found");
-    // Whoever uses nobody that is left is in no circle.
+    let owners = &left[&path("sync::sessions::owners")];
+    assert!(owners.contains(&path("sync::sessions::due")), "this use was not found");
+    assert!(left[&path("lake::diff")].contains(&path("lake::diff::comparison")), "this use was not found");
+    // A file that uses none of the remaining files is not part of a cycle.
     while let Some(free) = left.iter().find(|(_, used)| used.iter().all(|it| !left.contains_key(it))) {
         let free = free.0.clone();
         left.remove(&free);
     }
     let left: Vec<_> = left.keys().map(|file| file.join("::")).collect();
-    assert!(left.is_empty(), "these files use each other, or files that do: {left:?}");
+    assert!(left.is_empty(), "these files use each other in a cycle, or use such files: {left:?}");
 }
 
 #[test]
-fn paths_are_found_in_groups_and_not_in_comments() {
+fn used_paths_are_found_in_groups_but_not_in_comments() {
     let text = "//! [`crate::a`]\nuse crate::{b::{C, d::*}, e};\nuse crate::f;\n    /// crate::g\n\
         let h = crate::h::i::<J>();\nother_crate::k::l();";
     assert_eq!(paths(&code(text), "crate"), ["b::C", "b::d", "e", "f", "h::i"]);
 }
 
 #[test]
-fn modules_know_each_other_as_allowed_and_no_further() {
+fn modules_use_only_the_modules_that_are_allowed() {
     let allowed: BTreeSet<(String, String)> = ALLOWED
         .iter()
         .flat_map(|(module, known)| known.iter().map(|other| ((*module).to_owned(), (*other).to_owned())))
@@ -181,56 +182,56 @@ fn modules_know_each_other_as_allowed_and_no_further() {
     for (module, path, used) in uses("crate").into_iter().chain(uses("clerk_lake")) {
         let edge = (module, target(&used).to_owned());
         if edge.0 != edge.1 {
-            assert!(allowed.contains(&edge), "{} uses {used}: {} must not know {}", path.display(), edge.0, edge.1);
+            assert!(allowed.contains(&edge), "{} uses {used}: {} must not use {}", path.display(), edge.0, edge.1);
             found.insert(edge);
         }
     }
-    let gone: Vec<_> = allowed.difference(&found).collect();
-    assert!(gone.is_empty(), "nothing uses these any more, so they are no longer to be allowed: {gone:?}");
+    let unused: Vec<_> = allowed.difference(&found).collect();
+    assert!(unused.is_empty(), "nothing uses these; remove them from ALLOWED: {unused:?}");
 }
 
 #[test]
-fn every_module_has_its_place_in_the_architecture() {
-    let there: BTreeSet<_> = sources().iter().filter_map(|(path, _)| module(path)).collect();
-    let known: BTreeSet<_> = ALLOWED.iter().map(|(module, _)| (*module).to_owned()).collect();
-    assert_eq!(there, known);
+fn every_module_is_listed_in_the_architecture() {
+    let existing: BTreeSet<_> = sources().iter().filter_map(|(path, _)| module(path)).collect();
+    let listed: BTreeSet<_> = ALLOWED.iter().map(|(module, _)| (*module).to_owned()).collect();
+    assert_eq!(existing, listed);
 }
 
 #[test]
-fn nothing_reaches_around_the_roots_of_the_modules() {
+fn modules_refer_to_each_other_by_paths_from_the_crate() {
     for (path, text) in sources() {
         let code = code(&text);
-        assert!(!code.contains("super::super"), "{} climbs up: name the module from the crate", path.display());
+        assert!(!code.contains("super::super"), "{} uses `super::super`: use a path from `crate`", path.display());
         let is_root = path.components().count() == 1 || (path.components().count() == 2 && path.ends_with("mod.rs"));
-        let beyond = paths(&code, "super");
-        assert!(!is_root || beyond.is_empty(), "{} names {beyond:?} not from the crate", path.display());
+        let used = paths(&code, "super");
+        assert!(!is_root || used.is_empty(), "{} uses {used:?} through `super`: use `crate` instead", path.display());
     }
 }
 
 #[test]
-fn resources_know_of_the_api_only_what_they_hand_to_a_listing() {
+fn resources_use_only_the_parts_of_the_api_that_a_listing_needs() {
     for (module, path, used) in uses("crate") {
         if module == "resource" && target(&used) == "api" {
-            assert!(KNOWN_TO_RESOURCES.contains(&used.as_str()), "{} uses {used}", path.display());
+            assert!(API_USED_BY_RESOURCES.contains(&used.as_str()), "{} uses {used}", path.display());
         }
     }
 }
 
 #[test]
-fn modules_do_not_name_the_crates_that_are_none_of_their_business() {
-    for (module, groups) in FOREIGN {
+fn modules_do_not_use_forbidden_crates() {
+    for (module, groups) in FORBIDDEN_CRATES {
         for name in groups.iter().copied().flatten() {
             for (user, path, used) in uses(name) {
-                assert!(user != module, "{} uses {name}::{used}: {module} must not know it", path.display());
+                assert!(user != module, "{} uses {name}::{used}: {module} must not use this crate", path.display());
             }
         }
     }
 }
 
 #[test]
-fn no_file_is_too_long_to_read() {
+fn no_source_file_is_too_long() {
     for (path, text) in sources() {
         let lines = text.lines().count();
-        assert!(lines <= LONGEST_FILE, "{} has {lines} lines: make a folder of it", path.display());
+        assert!(lines <= MAX_LINES, "{} has {lines} lines: split it into a folder", path.display());
     }
 }

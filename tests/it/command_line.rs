@@ -1,6 +1,6 @@
-//! The command line as people and scripts meet it: whole transcripts as text, and what must hold of them.
+//! The command line: a transcript of commands compared with a golden file, and properties of the output.
 //!
-//! `CLERK_LAKE_BLESS=1 cargo test --test it command_line` writes `transcript.txt` anew; read its diff.
+//! `CLERK_LAKE_BLESS=1 cargo test --test it command_line` rewrites `transcript.txt`. Read the diff.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,17 +12,18 @@ use serde_json::{Value, json};
 use crate::errors::small;
 use crate::support::{World, is_blessing, output, stderr, stdout, tables};
 
-/// When the transcript's instance is looked at: long ago, so that no moment of its data is one of the run's own.
+/// The time on the clock of the transcript's instance, in Unix milliseconds. It is long ago, so that timestamps in the
+/// data cannot be confused with timestamps of the run itself.
 const LONG_AGO: i64 = 1_700_000_000_000;
 
-/// Dates from this year on are the run's own.
+/// Dates from this year on come from the run itself, not from the data.
 const RECENT: &str = "2025";
 
-/// A few rows with a flag, a moment, a list, and nulls in all of them.
+/// Selects a few rows with a boolean, a timestamp and a list, with nulls in each column.
 const FEW: &str = "SELECT email_verified, last_active_at, make_array(username, external_id) AS names FROM clerk_user \
     ORDER BY created_at, id LIMIT 6";
 
-/// The commands of the transcript, in the order in which they are run on one lake.
+/// The commands of the transcript, in the order in which they run, all on one lake.
 const COMMANDS: &[&[&str]] = &[
     &["status"],
     &["sync"],
@@ -46,61 +47,61 @@ const COMMANDS: &[&[&str]] = &[
     &["schema"],
 ];
 
-fn as_typed(arguments: &[&str]) -> String {
+fn shell_words(arguments: &[&str]) -> String {
     let quoted = |word: &&str| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() };
     arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// One command and all that came of it.
+/// Returns one command with its output and exit code.
 async fn entry(world: &World, arguments: &[&str]) -> String {
     let done = world.run(arguments).await;
     let printed = if arguments == ["schema"] { first_table(&stdout(&done)) } else { stdout(&done) };
-    let said: String = stderr(&done).lines().flat_map(|line| ["stderr| ", line, "\n"]).collect();
+    let errors: String = stderr(&done).lines().flat_map(|line| ["stderr| ", line, "\n"]).collect();
     let code = done.status.code().map_or_else(|| "none".to_owned(), |code| code.to_string());
-    let text = format!("{}{said}", ended(printed));
-    format!("$ clerk-lake {}\n{}[exit {code}]\n", as_typed(arguments), steady(&text, world))
+    let text = format!("{}{errors}", with_final_newline(printed));
+    format!("$ clerk-lake {}\n{}[exit {code}]\n", shell_words(arguments), with_placeholders(&text, world))
 }
 
-/// `text` with a line end at its end, if there is anything to end.
-fn ended(text: String) -> String {
+/// Returns `text` with a final newline, and marks the newline if it was missing. Empty text stays empty.
+fn with_final_newline(text: String) -> String {
     if text.is_empty() || text.ends_with('\n') { text } else { format!("{text}[no line end]\n") }
 }
 
-/// The first table of `schema`: its description and its columns.
+/// Returns the first table of the output of `schema`: its description and columns.
 fn first_table(text: &str) -> String {
     let end = text.match_indices("\n\n").nth(1).map_or(text.len(), |(at, _)| at + 1);
     format!("{}[and so on]\n", &text[..end])
 }
 
-/// `text` with everything that differs from run to run replaced by its name.
-fn steady(text: &str, world: &World) -> String {
+/// Replaces everything that differs from run to run with placeholders.
+fn with_placeholders(text: &str, world: &World) -> String {
     let text = text.replace(&*world.path().to_string_lossy(), "<lake>").replace(&world.simulator.url(), "<api>");
-    let text = without_moments(&without_numbers_after(&text, "\"elapsed_ms\":"));
+    let text = without_timestamps(&without_numbers_after(&text, "\"elapsed_ms\":"));
     text.lines().map(|line| without_duration(&without_size(line)) + "\n").collect()
 }
 
-/// `text` with every recent date or moment as `<moment>`.
-fn without_moments(text: &str) -> String {
+/// Replaces every recent date or timestamp with `<moment>`.
+fn without_timestamps(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
-        let length = moment(rest);
+        let length = timestamp_len(rest);
         out.push_str(if length.is_some() { "<moment>" } else { &rest[..next.len_utf8()] });
         rest = &rest[length.unwrap_or(next.len_utf8())..];
     }
     out
 }
 
-/// How long the recent date or moment is with which `text` begins.
-fn moment(text: &str) -> Option<usize> {
+/// Returns the length of the recent date or timestamp that `text` begins with; `None` if there is none.
+fn timestamp_len(text: &str) -> Option<usize> {
     let date = text.get(..10).filter(|date| *date >= RECENT)?;
-    let like = |(found, wanted): (u8, u8)| if wanted == b'0' { found.is_ascii_digit() } else { found == wanted };
-    let is_date = date.bytes().zip(*b"0000-00-00").all(like);
+    let matches = |(found, wanted): (u8, u8)| if wanted == b'0' { found.is_ascii_digit() } else { found == wanted };
+    let is_date = date.bytes().zip(*b"0000-00-00").all(matches);
     let time = text[10..].bytes().take_while(|byte| byte.is_ascii_digit() || b"T:.Z".contains(byte)).count();
     is_date.then_some(10 + time)
 }
 
-/// `text` with the number after every `marker` as `<number>`.
+/// Replaces the number after every `marker` with `<number>`.
 fn without_numbers_after(text: &str, marker: &str) -> String {
     let mut pieces = text.split(marker);
     let first = pieces.next().unwrap_or_default().to_owned();
@@ -109,7 +110,7 @@ fn without_numbers_after(text: &str, marker: &str) -> String {
     })
 }
 
-/// `line` with a size of files, which depends on the encoder's version, as `<size>`.
+/// Replaces a file size with `<size>`, because it depends on the version of the Parquet encoder.
 fn without_size(line: &str) -> String {
     let unit = [" KiB ", " MiB "].iter().find_map(|unit| line.find(unit));
     let number = unit.and_then(|unit| line[..unit].rfind(' ').map(|number| (number, unit)));
@@ -119,7 +120,7 @@ fn without_size(line: &str) -> String {
     }
 }
 
-/// `line` with a duration or age at its end as `<duration>`.
+/// Replaces a duration or age at the end of `line` with `<duration>`.
 fn without_duration(line: &str) -> String {
     let mut words = line.rsplitn(3, ' ');
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -132,9 +133,9 @@ fn without_duration(line: &str) -> String {
 }
 
 #[test]
-fn placeholders_stand_for_what_differs_and_nothing_else() {
+fn placeholders_replace_only_what_differs_from_run_to_run() {
     let text = "é 2026-11-24T15:01:02.003Z,2026-11-24|2023-11-14T22:13:20Z 2026-1-1";
-    assert_eq!(without_moments(text), "é <moment>,<moment>|2023-11-14T22:13:20Z 2026-1-1");
+    assert_eq!(without_timestamps(text), "é <moment>,<moment>|2023-11-14T22:13:20Z 2026-1-1");
     assert_eq!(
         without_numbers_after("{\"ms\":12,\"n\":7,\"ms\":3}", "\"ms\":"),
         "{\"ms\":<number>,\"n\":7,\"ms\":<number>}"
@@ -145,9 +146,9 @@ fn placeholders_stand_for_what_differs_and_nothing_else() {
     assert_eq!(without_duration("it is what it is"), "it is what it is");
 }
 
-/// Compares `found` with the golden file, or writes it.
+/// Compares `found` with the golden file, or writes the file.
 fn compare_with_golden(path: &Path, found: &str) {
-    const HOW: &str = "write it with CLERK_LAKE_BLESS=1 cargo test --test it command_line, and read its diff";
+    const HOW: &str = "rewrite it with CLERK_LAKE_BLESS=1 cargo test --test it command_line and read the diff";
     if is_blessing() {
         std::fs::write(path, found).expect("the transcript can be written");
         return;
@@ -157,13 +158,13 @@ fn compare_with_golden(path: &Path, found: &str) {
     let mut lines = golden.lines().zip(found.lines()).zip(1..);
     let differing = lines.find(|((golden, found), _)| golden != found);
     if let Some(((golden, found), line)) = differing {
-        panic!("line {line} of {} was\n{golden}\nand is\n{found}\nIf that is right, {HOW}", path.display());
+        panic!("line {line} of {} was\n{golden}\nand is now\n{found}\nIf the change is right, {HOW}", path.display());
     }
-    assert!(golden == found, "{} ends otherwise; if that is right, {HOW}", path.display());
+    assert!(golden == found, "{} has a different end; if the change is right, {HOW}", path.display());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_transcript_is_as_it_was() {
+async fn the_transcript_matches_the_golden_file() {
     let world = World::with(|config| {
         config.users = 60;
         config.organizations = 5;
@@ -192,18 +193,18 @@ fn keys(document: &Value) -> BTreeSet<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sync_as_json_prints_one_document_with_the_documented_keys_and_no_others() {
+async fn sync_json_prints_one_document_with_exactly_the_documented_keys() {
     let world = small().await;
     world.simulator.set(|config| config.organizations_status = Some(403));
     let done = succeeds(&world, &["sync", "--json"]).await;
     let document: Value = serde_json::from_slice(&done.stdout).expect("one JSON document and nothing else");
     assert_eq!(keys(&document), BTreeSet::from(["status", "started_at", "finished_at", "lake", "resources"]));
-    let of_a_resource = "name status mode rows_read rows_inserted rows_updated rows_deleted rows_total rows_rejected \
+    let resource_keys = "name status mode rows_read rows_inserted rows_updated rows_deleted rows_total rows_rejected \
         fields_nulled requests retries throttled bytes elapsed_ms watermark version error";
-    let of_a_resource: BTreeSet<_> = of_a_resource.split_whitespace().collect();
+    let resource_keys: BTreeSet<_> = resource_keys.split_whitespace().collect();
     let resources = document["resources"].as_array().expect("a list");
     for resource in resources {
-        assert_eq!(keys(resource), of_a_resource);
+        assert_eq!(keys(resource), resource_keys);
     }
     let outcomes: Vec<_> = resources.iter().map(|it| (it["name"].as_str(), it["status"].as_str())).collect();
     assert_eq!(outcomes[0], (Some("users"), Some("ok")));
@@ -218,7 +219,7 @@ async fn sync_as_json_prints_one_document_with_the_documented_keys_and_no_others
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_that_fails_prints_its_document_too() {
+async fn a_failed_sync_also_prints_its_json_document() {
     let world = small().await;
     world.simulator.set(|config| config.key = "sk_live_another".to_owned());
     let failed = world.run(&["sync", "--json"]).await;
@@ -232,7 +233,7 @@ async fn a_sync_that_fails_prints_its_document_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_go_to_stdout_and_talk_to_stderr() {
+async fn data_go_to_stdout_and_messages_to_stderr() {
     let world = small().await;
     world.simulator.set(|config| config.organizations_status = Some(404));
     let done = succeeds(&world, &["sync", "-vv"]).await;
@@ -280,7 +281,7 @@ async fn every_format_prints_the_same_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_result_still_has_its_columns() {
+async fn an_empty_result_still_shows_its_columns() {
     let world = small().await;
     succeeds(&world, &["sync", "--resource", "users"]).await;
     let sql = "SELECT id, email FROM clerk_user WHERE id = 'nobody'";
@@ -293,7 +294,7 @@ async fn an_empty_result_still_has_its_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_may_come_by_name_from_a_file_or_from_standard_input() {
+async fn a_query_can_be_given_by_name_by_file_or_on_standard_input() {
     let world = small().await;
     succeeds(&world, &["sync"]).await;
     let truth = world.simulator.truth(3).daily_active_users;
@@ -313,7 +314,7 @@ async fn a_query_may_come_by_name_from_a_file_or_from_standard_input() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_as_json_says_what_each_table_holds() {
+async fn status_json_shows_rows_version_and_watermark_of_each_table() {
     let world = World::with(|config| config.now = Some(LONG_AGO)).await;
     succeeds(&world, &["sync"]).await;
     let done = succeeds(&world, &["status", "--json"]).await;
@@ -331,7 +332,7 @@ async fn status_as_json_says_what_each_table_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+async fn flags_override_environment_variables_which_override_the_settings_file() {
     let world = small().await;
     let days = async |environment: Option<&str>, flags: &[&str]| {
         let mut command = world.command(&[&["sync", "--resource", "daily_active_users"][..], flags].concat());

@@ -1,5 +1,5 @@
-//! Damage at rest has a way out: it is named, it stops nothing but what needs the damaged table, and it is repaired with
-//! what can still be read.
+//! Damaged files: errors name the damaged file, only operations on the damaged table fail, and the table can be
+//! repaired from what is still readable.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -8,43 +8,43 @@ use clerk_lake::simulator::ChangeKind;
 
 use crate::support::{World, every_second, expected, files, stderr, stdout};
 
-/// What becomes of a file of the users' table.
+/// Damage to a file of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Damage {
-    DataFileGone,
-    DataFileCut,
+    DataFileMissing,
+    DataFileTruncated,
     EntryGarbled,
     FirstEntryGarbled,
     EntryEmpty,
-    EntryGone,
+    EntryMissing,
 }
 
 impl Damage {
     const ALL: [Self; 6] = [
-        Self::DataFileGone,
-        Self::DataFileCut,
+        Self::DataFileMissing,
+        Self::DataFileTruncated,
         Self::EntryGarbled,
         Self::FirstEntryGarbled,
         Self::EntryEmpty,
-        Self::EntryGone,
+        Self::EntryMissing,
     ];
 
-    /// How many syncs have made the table: an entry of its log is needed if no checkpoint, which the third commit writes, has
-    /// come after it.
+    /// Returns the number of syncs that write the table. The third commit writes a checkpoint, after which older log
+    /// entries are no longer needed.
     fn syncs(self) -> usize {
         if self == Self::FirstEntryGarbled { 2 } else { 5 }
     }
 
-    /// Damages `table`; returns the name of the file.
-    fn befall(self, table: &Path) -> String {
+    /// Applies the damage to `table`. Returns the name of the damaged file.
+    fn apply(self, table: &Path) -> String {
         let file = match self {
-            Self::DataFileGone | Self::DataFileCut => data_file(table),
+            Self::DataFileMissing | Self::DataFileTruncated => data_file(table),
             Self::FirstEntryGarbled => entry(table, 0),
-            Self::EntryGarbled | Self::EntryEmpty | Self::EntryGone => entry(table, 3),
+            Self::EntryGarbled | Self::EntryEmpty | Self::EntryMissing => entry(table, 3),
         };
         match self {
-            Self::DataFileGone | Self::EntryGone => std::fs::remove_file(&file).expect("a file"),
-            Self::DataFileCut => cut(&file),
+            Self::DataFileMissing | Self::EntryMissing => std::fs::remove_file(&file).expect("a file"),
+            Self::DataFileTruncated => truncate(&file),
             Self::EntryGarbled | Self::FirstEntryGarbled => std::fs::write(&file, "{\"add\":{\"pa").expect("a file"),
             Self::EntryEmpty => std::fs::write(&file, "").expect("a file"),
         }
@@ -62,14 +62,14 @@ fn entry(table: &Path, version: u64) -> PathBuf {
     table.join(format!("_delta_log/{version:020}.json"))
 }
 
-fn cut(file: &Path) {
+fn truncate(file: &Path) {
     let content = std::fs::read(file).expect("a file");
     std::fs::write(file, &content[..content.len() / 2]).expect("a file");
 }
 
 const SYNC: [&str; 7] = ["sync", "--rate-limit", "off", "--session-lookback-days", "3650", "--max-shrink", "1"];
 
-/// A lake after so many syncs.
+/// Returns a world whose lake was written by `syncs` syncs.
 async fn synced(syncs: usize) -> World {
     let world = World::with(|config| {
         config.users = 60;
@@ -93,13 +93,13 @@ async fn succeeds(world: &World, arguments: &[&str], case: &str) -> Output {
     done
 }
 
-/// A query over the damaged table names the file and exits 5; one over another is none the worse for it.
-async fn assert_named(world: &World, file: &str, case: &str) {
+/// Asserts that a query of the damaged table names the file and exits with 5, and that other commands still work.
+async fn assert_damage_reported(world: &World, file: &str, case: &str) {
     let query = world.run(&["query", "SELECT count(DISTINCT email) FROM clerk_user"]).await;
     assert_eq!(query.status.code(), Some(5), "{case}: {}", stderr(&query));
-    let said = stderr(&query);
-    assert!(said.contains(file) && said.contains("clerk_user"), "{case}: {said}");
-    assert!(said.contains("sync --full") && said.contains("maintain --repair"), "{case}: {said}");
+    let message = stderr(&query);
+    assert!(message.contains(file) && message.contains("clerk_user"), "{case}: {message}");
+    assert!(message.contains("sync --full") && message.contains("maintain --repair"), "{case}: {message}");
     succeeds(world, &["query", "SELECT count(*) FROM clerk_organization"], case).await;
     succeeds(world, &["status"], case).await;
     let out = world.path().join("report.html");
@@ -114,14 +114,14 @@ async fn assert_exact(world: &World, case: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_sync_makes_a_damaged_table_whole() {
+async fn a_full_sync_repairs_a_damaged_table() {
     for damage in every_second(&Damage::ALL, 0) {
         let case = format!("{damage:?}");
         let world = synced(damage.syncs()).await;
-        let file = damage.befall(&world.path().join("clerk_user"));
-        assert_named(&world, &file, &case).await;
+        let file = damage.apply(&world.path().join("clerk_user"));
+        assert_damage_reported(&world, &file, &case).await;
         world.simulator.with_model(|model| model.change(ChangeKind::CreateOrganization));
-        if damage != Damage::DataFileGone && damage != Damage::DataFileCut {
+        if damage != Damage::DataFileMissing && damage != Damage::DataFileTruncated {
             let sync = world.run(&SYNC).await;
             assert_eq!(sync.status.code(), Some(5), "{case}: {}", stderr(&sync));
             assert!(stderr(&sync).contains(&file), "{case}: {}", stderr(&sync));
@@ -135,13 +135,13 @@ async fn a_full_sync_makes_a_damaged_table_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_table_is_repaired_without_clerk_and_read_anew_by_the_next_sync() {
+async fn maintain_repair_makes_a_damaged_table_readable_and_the_next_sync_makes_it_exact() {
     for damage in every_second(&Damage::ALL, 1) {
         let case = format!("{damage:?}");
         let world = synced(damage.syncs()).await;
-        damage.befall(&world.path().join("clerk_user"));
+        damage.apply(&world.path().join("clerk_user"));
         let maintain = world.run(&["maintain"]).await;
-        if damage != Damage::DataFileGone && damage != Damage::DataFileCut {
+        if damage != Damage::DataFileMissing && damage != Damage::DataFileTruncated {
             assert_eq!(maintain.status.code(), Some(5), "{case}: {}", stderr(&maintain));
         }
         let repaired = succeeds(&world, &["maintain", "--repair"], &case).await;
@@ -159,27 +159,27 @@ async fn rows_that_clerk_no_longer_shows_survive_a_lost_log_entry() {
     let world = synced(5).await;
     let before = expected::stored(&world, "sessions").await;
     world.simulator.with_model(|model| (0..20).for_each(|_| model.change(ChangeKind::CleanUpSession)));
-    Damage::EntryGarbled.befall(&world.path().join("clerk_session"));
+    Damage::EntryGarbled.apply(&world.path().join("clerk_session"));
     succeeds(&world, &[&SYNC[..], &["--full"]].concat(), "a full sync").await;
     let after = expected::stored(&world, "sessions").await;
     let lost: Vec<_> = before.keys().filter(|id| !after.contains_key(*id)).collect();
-    assert!(lost.is_empty(), "sessions that Clerk has cleaned up and the files still have: {lost:?}");
+    assert!(lost.is_empty(), "these sessions, which Clerk no longer shows, were lost: {lost:?}");
 }
 
-/// What becomes of the users' checkpoint.
+/// Damage to the Delta checkpoint of the users table.
 #[derive(Clone, Copy, Debug)]
 enum CheckpointDamage {
-    Gone,
-    Cut,
+    Missing,
+    Truncated,
     HintToNothing,
     HintGarbled,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_checkpoint_a_table_is_read_from_its_commits_and_the_next_sync_writes_it_anew() {
-    use CheckpointDamage::{Cut, Gone, HintGarbled, HintToNothing};
+async fn a_table_with_a_damaged_checkpoint_is_readable_and_can_be_synced() {
+    use CheckpointDamage::{HintGarbled, HintToNothing, Missing, Truncated};
     let world = synced(5).await;
-    for damage in [Gone, Cut, HintToNothing, HintGarbled] {
+    for damage in [Missing, Truncated, HintToNothing, HintGarbled] {
         let case = format!("{damage:?}");
         succeeds(&world, &["maintain"], &case).await;
         let log = world.path().join("clerk_user/_delta_log");
@@ -189,8 +189,8 @@ async fn without_its_checkpoint_a_table_is_read_from_its_commits_and_the_next_sy
         };
         let newest = checkpoints().into_iter().max().expect("a checkpoint");
         match damage {
-            Gone => checkpoints().iter().for_each(|path| std::fs::remove_file(path).expect("a file")),
-            Cut => cut(&newest),
+            Missing => checkpoints().iter().for_each(|path| std::fs::remove_file(path).expect("a file")),
+            Truncated => truncate(&newest),
             HintToNothing => {
                 let hint = "{\"version\":4711,\"size\":3}";
                 std::fs::write(log.join("_last_checkpoint"), hint).expect("a hint");

@@ -1,4 +1,5 @@
-//! A snapshot read as a list of its data files gives what it gives as a Delta table: what clusters rest on.
+//! Querying a snapshot as a list of data files returns the same rows as querying the Delta table. Clusters depend on
+//! this.
 
 use clerk_lake::ErrorKind;
 use clerk_lake::clock::Clock;
@@ -10,53 +11,53 @@ use clerk_lake::sync::{Extent, Status};
 use datafusion::execution::context::SessionContext;
 
 use crate::support::World;
-use crate::support::questions;
+use crate::support::engine_queries;
 
-/// A session over the lists of data files of all tables.
+/// Returns a context over the lists of data files of all tables.
 async fn plain(world: &World) -> SessionContext {
     let lake = world.lake();
-    let session = lake.session();
+    let context = lake.context();
     for spec in TABLES {
         let table = lake.table(spec).await.expect("a table");
         if table.exists() {
-            session.register_table(spec.name, table.as_files().expect("its files")).expect("a table of that name");
+            context.register_table(spec.name, table.as_files().expect("the files")).expect("a new table name");
         }
     }
-    session
+    context
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_files_answer_every_question_as_delta_does() {
+async fn every_query_returns_the_same_rows_over_data_files_as_over_delta_tables() {
     let mut world = World::new().await;
     for extent in [Extent::Full, Extent::Changes] {
         world.options.extent = extent;
         world.simulator.with_model(|model| (0..20).for_each(|_| model.change(ChangeKind::CreateUser)));
         assert_eq!(world.sync().await.status, Status::Ok);
         let parameters = Parameters::at(Clock::system().now());
-        let delta = query::session(&world.lake()).await.expect("a lake with tables");
+        let delta = query::context(&world.lake()).await.expect("a lake with tables");
         let plain = plain(&world).await;
-        for question in questions::all() {
-            let wanted = questions::printed(&delta, &question, &parameters).await.expect("an answer");
-            let found = questions::printed(&plain, &question, &parameters).await;
-            assert_eq!(found.as_ref().ok(), Some(&wanted), "{}: {found:?}", question.sql);
+        for query in engine_queries::all() {
+            let wanted = engine_queries::printed(&delta, &query, &parameters).await.expect("query results");
+            let found = engine_queries::printed(&plain, &query, &parameters).await;
+            assert_eq!(found.as_ref().ok(), Some(&wanted), "{}: {found:?}", query.sql);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_file_that_is_gone_is_an_error_and_not_fewer_rows() {
+async fn a_missing_data_file_is_an_error_and_not_fewer_rows() {
     let world = World::new().await;
     assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
     let before = plain(&world).await;
     world.simulator.with_model(|model| (0..10).for_each(|_| model.change(ChangeKind::Ban)));
     assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
-    let question = Query::ad_hoc("SELECT count(*) FROM clerk_user WHERE email IS NOT NULL");
-    let answer = questions::printed(&before, &question, &Parameters::at(Clock::system().now())).await;
-    assert_eq!(answer.expect_err("files that are gone").kind(), ErrorKind::Conflict);
+    let query = Query::ad_hoc("SELECT count(*) FROM clerk_user WHERE email IS NOT NULL");
+    let result = engine_queries::printed(&before, &query, &Parameters::at(Clock::system().now())).await;
+    assert_eq!(result.expect_err("missing files").kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_not_there_has_no_files() {
+async fn a_table_that_does_not_exist_has_no_data_files() {
     let world = World::new().await;
     let table = world.lake().table(&USERS.table).await.expect("no table yet");
     assert_eq!(table.as_files().expect_err("no table").kind(), ErrorKind::Unreachable);

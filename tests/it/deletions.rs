@@ -1,4 +1,4 @@
-//! Deleted users are found by the ranks of a few others, and wherever that does not work, by reading everything.
+//! Syncs find deleted users by probing the ranks of a few others. If that does not work, they read all users.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, SimulatorCon
 use clerk_lake::sync::{Extent, Status, Summary};
 
 use crate::incremental::{assert_table, sync_ok};
-use crate::support::{World, expected, one_in};
+use crate::support::{World, expected, sample_step};
 
-/// Twelve pages: just enough for a search to pay.
+/// Twelve pages: just enough users for probing to be cheaper than reading all.
 const USERS: usize = 6_000;
 
-/// Enough for it to pay by far.
+/// Enough users for probing to be much cheaper than reading all.
 const MANY_USERS: usize = 20_000;
 
 async fn synced(change: impl FnOnce(&mut SimulatorConfig)) -> World {
-    let mut world = expected::still(|config| {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = USERS;
         config.organizations = 2;
         change(config);
@@ -40,7 +40,7 @@ fn requests(summary: &Summary) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_few_deletions_are_found_without_reading_everything() {
+async fn a_few_deletions_are_found_without_a_full_scan() {
     let world = synced(|config| {
         config.users = MANY_USERS;
         config.offset_cost = Duration::from_micros(1);
@@ -55,12 +55,12 @@ async fn a_few_deletions_are_found_without_reading_everything() {
         assert_eq!((users.mode, users.rows_deleted), ("incremental", deleted as u64), "{case}: {summary:?}");
         assert!(
             requests(&summary) <= quiet + 12 * deleted as u64,
-            "{case}: {} requests, {quiet} if nothing changes",
+            "{case}: {} requests, but only {quiet} if nothing changes",
             users.requests
         );
         assert_exact(&world, &case).await;
     }
-    // Beside all else that happens, users who come with an old moment of creation among it.
+    // Deletions are also found among other changes, such as an import of users with old creation times.
     world.simulator.with_model(|model| {
         let kinds = [ChangeKind::ImportUser, ChangeKind::CreateUser, ChangeKind::DeleteUser, ChangeKind::Ban];
         for kind in kinds {
@@ -73,7 +73,7 @@ async fn a_few_deletions_are_found_without_reading_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_deletions_are_found_by_reading_everything() {
+async fn many_deletions_are_found_by_a_full_scan() {
     let world = synced(|_| ()).await;
     delete(&world, 60);
     let summary = sync_ok(&world, "many").await;
@@ -82,7 +82,7 @@ async fn many_deletions_are_found_by_reading_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_deep_offsets_time_out_probes_skip_less_or_everything_is_read() {
+async fn if_deep_offsets_time_out_probes_use_smaller_offsets_or_all_users_are_read() {
     for (users, limit, mode) in [(MANY_USERS, 6_000, "incremental"), (USERS, 100, "full")] {
         let world = synced(|config| (config.users, config.offset_limit) = (users, Some(limit))).await;
         delete(&world, 1);
@@ -93,7 +93,7 @@ async fn where_deep_offsets_time_out_probes_skip_less_or_everything_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_lists_otherwise_is_read_whole() {
+async fn deletions_are_found_if_the_server_ignores_filters_or_clamps_pages() {
     let configure: [fn(&mut SimulatorConfig); 2] =
         [|config| config.creation_filters = false, |config| config.clamp = Some(1)];
     for (number, configure) in configure.into_iter().enumerate() {
@@ -103,7 +103,7 @@ async fn a_service_that_lists_otherwise_is_read_whole() {
         let probes = world.sync().await;
         if number == 0 {
             assert_eq!((probes.status, probes.resources[0].mode), (Status::Ok, "full"), "{probes:?}");
-            assert_exact(&world, "whole").await;
+            assert_exact(&world, "full scan").await;
         }
         world.simulator.set(|config| (config.creation_filters, config.clamp) = (true, None));
         sync_ok(&world, "afterwards").await;
@@ -112,7 +112,7 @@ async fn a_service_that_lists_otherwise_is_read_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_changes_between_probes_the_next_quiet_sync_is_exact() {
+async fn after_changes_and_faults_between_probes_the_next_quiet_sync_is_exact() {
     let kinds = vec![
         ChangeKind::DeleteUser,
         ChangeKind::ImportUser,
@@ -121,28 +121,28 @@ async fn whatever_changes_between_probes_the_next_quiet_sync_is_exact() {
         ChangeKind::Activity,
     ];
     let world = synced(|_| ()).await;
-    for round in 0..6 / one_in(2) {
+    for round in 0..6 / sample_step(2) {
         let case = format!("round {round}");
         delete(&world, 2);
         let changes = Changes { every: 1 + round % 3, per_step: 1, kinds: kinds.clone(), most: None };
         world.simulator.set(|config| config.changes = Some(changes));
         let faults = Faults::every(7, [FaultKind::ServerError, FaultKind::CutBody]);
         world.simulator.set(|config| config.faults = faults);
-        let restless = world.sync().await;
+        let summary = world.sync().await;
         world.simulator.set(|config| (config.changes, config.faults) = (None, Faults::default()));
-        // Rows may only be removed that Clerk no longer has.
+        // A sync may only delete rows that Clerk no longer has.
         let stored = expected::stored(&world, "users").await;
         let wanted = expected::wanted(&world, "users");
         let is_lost = |id: &&String| wanted.contains_key(*id) && !stored.contains_key(*id);
         let lost = wanted.keys().filter(is_lost).count() as u64;
-        assert!(lost <= 400, "{case}: {lost} users are missing after {restless:?}");
+        assert!(lost <= 400, "{case}: {lost} users are missing after {summary:?}");
         sync_ok(&world, &case).await;
         assert_exact(&world, &case).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slice_that_is_verified_shows_who_has_been_deleted_in_it() {
+async fn rolling_verification_finds_deletions_in_the_verified_slice() {
     let mut world = synced(|config| config.users = 400).await;
     world.options.verify_every = chrono::TimeDelta::days(7);
     delete(&world, 5);

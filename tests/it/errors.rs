@@ -1,4 +1,4 @@
-//! Bad input and bad days: a clear message that says what to do, its exit code, and the lake as it was.
+//! Errors: a clear message with a hint, the right exit code, and an unchanged lake.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,23 +9,23 @@ use std::time::{Duration, Instant};
 use clerk_lake::simulator::{ChangeKind, FaultKind, Faults};
 use serde_json::json;
 
-use crate::support::stub::{Answer, Request, Stub, nowhere};
-use crate::support::{World, files, output, plain_rows, stderr, stdout};
+use crate::support::stub::{Request, Stub, StubResponse, nowhere};
+use crate::support::{World, files, output, plain_row_count, stderr, stdout};
 
-/// The command line of a full sync.
+/// The arguments of a full sync.
 const FULL: &[&str] = &["sync", "--full"];
 
-/// A full sync with more arguments.
+/// Returns the arguments of a full sync, followed by `more`.
 fn full<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [FULL, more].concat()
 }
 
-/// An instance of 50 users, and an empty lake.
+/// An instance with 50 users, and an empty lake.
 pub async fn small() -> World {
     World::with(|config| config.users = 50).await
 }
 
-/// A small world whose users are in the lake.
+/// The [`small`] world, with its users synced.
 async fn synced() -> World {
     let world = small().await;
     succeeds(&world, &full(&["--resource", "users"])).await;
@@ -38,20 +38,20 @@ async fn succeeds(world: &World, arguments: &[&str]) -> Output {
     done
 }
 
-/// Whether the lake is there, and every file in it.
+/// Returns whether the lake exists, and all of its files.
 fn lake(world: &World) -> (bool, Vec<(PathBuf, Vec<u8>)>) {
     (world.path().exists(), files(&world.path()))
 }
 
-/// Runs `command`, which must end with `code`, say all of `says` on stderr, and leave the lake as it was.
-async fn fails(world: &World, command: Command, code: i32, says: &[&str]) -> Output {
+/// Runs `command`, which must exit with `code`, print all of `messages` to stderr, and leave the lake unchanged.
+async fn fails(world: &World, command: Command, code: i32, messages: &[&str]) -> Output {
     let before = lake(world);
     let shown = format!("{command:?}");
     let failed = output(command).await;
-    let said = stderr(&failed);
-    assert_eq!(failed.status.code(), Some(code), "{shown}: {said}");
-    for text in says {
-        assert!(said.contains(text), "{shown} does not say {text:?}: {said}");
+    let printed = stderr(&failed);
+    assert_eq!(failed.status.code(), Some(code), "{shown}: {printed}");
+    for text in messages {
+        assert!(printed.contains(text), "{shown} does not print {text:?}: {printed}");
     }
     assert!(lake(world) == before, "{shown} has changed the lake");
     failed
@@ -67,13 +67,13 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     };
     tokio::time::timeout(Duration::from_mins(1), reached)
         .await
-        .unwrap_or_else(|_| panic!("a minute has passed, but not: {what}"));
+        .unwrap_or_else(|_| panic!("not reached within a minute: {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_missing_or_cannot_be_one_says_where_to_get_one() {
+async fn a_missing_or_malformed_key_is_refused_with_a_hint() {
     let world = small().await;
-    for (key, says) in [
+    for (key, message) in [
         (None, "no Clerk secret key is set"),
         (Some(""), "no Clerk secret key is set"),
         (Some("  "), "no Clerk secret key is set"),
@@ -85,20 +85,21 @@ async fn a_key_that_is_missing_or_cannot_be_one_says_where_to_get_one() {
             Some(key) => command.env("CLERK_SECRET_KEY", key),
             None => command.env_remove("CLERK_SECRET_KEY"),
         };
-        fails(&world, command, 2, &[says, "  help: ", "export CLERK_SECRET_KEY=sk_live_…"]).await;
+        fails(&world, command, 2, &[message, "  help: ", "export CLERK_SECRET_KEY=sk_live_…"]).await;
     }
     std::fs::write(world.directory.path().join("empty"), "\n").expect("a file");
-    for (file, says) in [("nowhere", "the key file nowhere cannot be read"), ("empty", "the Clerk secret key is empty")]
+    for (file, message) in
+        [("nowhere", "the key file nowhere cannot be read"), ("empty", "the Clerk secret key is empty")]
     {
         let mut command = world.command(FULL);
         command.env_remove("CLERK_SECRET_KEY").env("CLERK_SECRET_KEY_FILE", file);
-        fails(&world, command, 2, &[says, "  help: ", "CLERK_SECRET_KEY_FILE=/path/to/a/file"]).await;
+        fails(&world, command, 2, &[message, "  help: ", "CLERK_SECRET_KEY_FILE=/path/to/a/file"]).await;
     }
-    assert_eq!(world.simulator.request_count(), 0, "nobody is asked without a key");
+    assert_eq!(world.simulator.request_count(), 0, "requests were sent without a key");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_key_ends_the_run_at_the_first_request() {
+async fn a_refused_key_ends_the_run_after_the_first_request() {
     for world in [small().await, synced().await] {
         world.simulator.clear_requests();
         let mut command = world.command(FULL);
@@ -109,7 +110,7 @@ async fn a_refused_key_ends_the_run_at_the_first_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lake_takes_no_rows_of_another_instance() {
+async fn a_sync_of_another_instance_into_the_same_lake_is_refused() {
     let world = synced().await;
     let other = World::with(|config| config.instance_id = "ins_other".to_owned()).await;
     let command = world.command(&full(&["--api-url", &other.simulator.url()]));
@@ -118,9 +119,9 @@ async fn a_lake_takes_no_rows_of_another_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_arguments_are_said_before_anybody_is_asked() {
+async fn invalid_arguments_are_refused_before_any_request() {
     let world = small().await;
-    for (flag, value, says) in [
+    for (flag, value, message) in [
         ("--dau-lookback-days", "0", "a whole number of days from 1 to 90"),
         ("--dau-lookback-days", "91", "a whole number of days from 1 to 90"),
         ("--dau-lookback-days", "x", "a whole number of days from 1 to 90"),
@@ -140,14 +141,14 @@ async fn wrong_arguments_are_said_before_anybody_is_asked() {
         ("--config", "nowhere.toml", "the settings file nowhere.toml"),
         ("--nonsense", "1", "unexpected argument '--nonsense'"),
     ] {
-        let printed = fails(&world, world.command(&full(&[flag, value])), 2, &[says]).await;
+        let printed = fails(&world, world.command(&full(&[flag, value])), 2, &[message]).await;
         assert_eq!(stdout(&printed), "", "{flag} {value}");
     }
     assert_eq!(world.simulator.request_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_where_nobody_listens_is_given_up_within_the_retry_budget() {
+async fn an_unreachable_server_fails_the_sync_within_the_retry_budget() {
     let world = synced().await;
     let start = Instant::now();
     let command = world.command(&full(&["--api-url", &nowhere(), "--retry-budget", "1"]));
@@ -156,7 +157,7 @@ async fn an_address_where_nobody_listens_is_given_up_within_the_retry_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_none_is_never_taken_for_an_empty_list() {
+async fn an_invalid_response_is_never_treated_as_an_empty_list() {
     let world = synced().await;
     let command = || world.command(&full(&["--resource", "users", "--retry-budget", "1"]));
     for (kind, code, help) in [
@@ -171,7 +172,7 @@ async fn an_answer_that_is_none_is_never_taken_for_an_empty_list() {
         }
     }
     world.simulator.set_faults(Faults::default());
-    let elsewhere = Stub::start(|_| Answer::redirect("https://elsewhere.example/v1")).await;
+    let elsewhere = Stub::start(|_| StubResponse::redirect("https://elsewhere.example/v1")).await;
     let command = world.command(&full(&["--api-url", &elsewhere.url()]));
     fails(&world, command, 5, &["redirects to https://elsewhere.example/v1", "  help: is --api-url Clerk's"]).await;
 }
@@ -185,23 +186,24 @@ async fn organizations_that_are_not_enabled_are_skipped_with_a_warning() {
         })
         .await;
         let done = succeeds(&world, FULL).await;
-        let said = stderr(&done);
-        assert!(said.contains("warning: organizations skipped, this instance does not have them"), "{status}: {said}");
-        assert!(said.contains(&format!("{status} organization_not_enabled_in_instance")), "{status}: {said}");
+        let printed = stderr(&done);
+        let warning = "warning: organizations skipped, this instance does not have them";
+        assert!(printed.contains(warning), "{status}: {printed}");
+        assert!(printed.contains(&format!("{status} organization_not_enabled_in_instance")), "{status}: {printed}");
         assert!(!world.path().join("clerk_organization").exists(), "{status}");
-        assert_eq!(plain_rows(&world.path(), "clerk_user"), 50, "{status}");
+        assert_eq!(plain_row_count(&world.path(), "clerk_user"), 50, "{status}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lake_that_cannot_be_written_is_said_to_be_so() {
+async fn an_unwritable_lake_is_reported() {
     let world = small().await;
     let file = world.directory.path().join("file");
     std::fs::write(&file, "a file, not a directory").expect("a file");
     for place in [file.join("lake"), PathBuf::from("/proc/nowhere")] {
         let place = place.to_string_lossy();
-        let says = format!("the lake {place} cannot be written");
-        fails(&world, world.command(&full(&["--lake", &place])), 2, &[&says, "  help: choose another --lake"]).await;
+        let message = format!("the lake {place} cannot be written");
+        fails(&world, world.command(&full(&["--lake", &place])), 2, &[&message, "  help: choose another --lake"]).await;
     }
     assert_eq!(std::fs::read_to_string(file).expect("the file"), "a file, not a directory");
 }
@@ -210,19 +212,19 @@ async fn a_lake_that_cannot_be_written_is_said_to_be_so() {
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts one; none where that is not permitted.
+    /// Mounts a file system at `place`; `None` if mounting is not permitted.
     fn mount(place: &Path) -> Option<Self> {
         std::fs::create_dir_all(place).expect("a directory");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(place).output();
         mounted.is_ok_and(|mounted| mounted.status.success()).then(|| Self(place.to_path_buf()))
     }
 
-    /// Fills it up but for so many bytes.
-    fn fill(&self, but_for: u64) {
+    /// Fills the disk except for `free` bytes.
+    fn fill(&self, free: u64) {
         let mut ballast = File::create(self.0.join("ballast")).expect("a file");
-        assert!((0..256).any(|_| ballast.write_all(&[0; 4096]).is_err()), "a disk of 1 MiB holds no other");
+        assert!((0..256).any(|_| ballast.write_all(&[0; 4096]).is_err()), "1 MiB was written to a disk of 1 MiB");
         let length = ballast.metadata().expect("a length").len();
-        ballast.set_len(length - but_for).expect("room");
+        ballast.set_len(length - free).expect("room");
     }
 }
 
@@ -233,8 +235,8 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "whoever reads the test's output must know that it tested nothing")]
-async fn a_full_disk_fails_the_sync_and_leaves_the_rows_that_were_there() {
+#[expect(clippy::print_stderr, reason = "a skipped test must be visible in the test output")]
+async fn a_full_disk_fails_the_sync_and_keeps_the_existing_rows() {
     let world = small().await;
     let Some(disk) = SmallDisk::mount(&world.path()) else {
         eprintln!("skipped: file systems cannot be mounted here, so there is no disk to fill");
@@ -249,12 +251,12 @@ async fn a_full_disk_fails_the_sync_and_leaves_the_rows_that_were_there() {
     });
     disk.fill(32 * 1024);
     fails(&world, world.command(&users), 4, &["No space left", "  help: make room"]).await;
-    assert!(!world.path().join("_staged").exists(), "what was staged takes up room");
+    assert!(!world.path().join("_staged").exists(), "staged files were not removed");
     assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 50);
-    assert_eq!(plain_rows(&world.path(), "clerk_user"), 50);
+    assert_eq!(plain_row_count(&world.path(), "clerk_user"), 50);
 }
 
-/// The first commit of a Delta table with these properties.
+/// Returns the first commit of a Delta table with these properties.
 fn delta_log(properties: &serde_json::Value) -> String {
     let id = json!({"name": "id", "type": "string", "nullable": true, "metadata": {}});
     let metadata = json!({"metaData": {
@@ -269,7 +271,7 @@ fn delta_log(properties: &serde_json::Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_clerk_lake_did_not_write_is_left_alone() {
+async fn directories_that_clerk_lake_did_not_write_are_refused_and_not_changed() {
     let log = "_delta_log/00000000000000000000.json";
     let away = "  help: choose another --lake, or move that directory away";
     for (file, content, help) in [
@@ -288,31 +290,32 @@ async fn what_clerk_lake_did_not_write_is_left_alone() {
     }
 }
 
-/// An instance that counts ten users and lists three.
-fn forgetful(request: &Request) -> Answer {
+/// Responds like an instance that counts ten users but lists three.
+fn miscounting(request: &Request) -> StubResponse {
     let user = |number: i64| json!({"id": format!("user_{number}"), "created_at": 1_700_000_000_000 + number});
     let body = match request.path.as_str() {
         "/v1/instance" => json!({"id": "ins_forgetful", "environment_type": "production"}),
         "/v1/users/count" => json!({"object": "total_count", "total_count": 10}),
         "/v1/users" if request.query.contains("starting_after") => json!([]),
         "/v1/users" => json!([user(1), user(2), user(3)]),
-        _ => return Answer::json(404, &json!({"errors": []})),
+        _ => return StubResponse::json(404, &json!({"errors": []})),
     };
-    Answer::json(200, &body)
+    StubResponse::json(200, &body)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_shorter_than_the_count_is_never_committed() {
     let world = small().await;
-    let stub = Stub::start(forgetful).await;
+    let stub = Stub::start(miscounting).await;
     let command = world.command(&full(&["--resource", "users", "--api-url", &stub.url()]));
-    let says = ["the list of users ended after 3 rows, but Clerk counts 10; nothing was written", "  help: run again"];
-    fails(&world, command, 5, &says).await;
+    let messages =
+        ["the list of users ended after 3 rows, but Clerk counts 10; nothing was written", "  help: run again"];
+    fails(&world, command, 5, &messages).await;
     assert!(!world.path().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replacement_that_removes_too_much_goes_through_only_when_it_is_allowed() {
+async fn a_replacement_that_removes_too_many_rows_is_refused_unless_max_shrink_allows_it() {
     let world = World::with(|config| config.users = 120).await;
     succeeds(&world, &full(&["--resource", "users"])).await;
     world.simulator.with_model(|model| {
@@ -322,21 +325,21 @@ async fn a_replacement_that_removes_too_much_goes_through_only_when_it_is_allowe
         }
     });
     let users = full(&["--resource", "users"]);
-    let says = ["would remove 60 of the 120 rows of clerk_user (50 %", "  help: ", "run once with --max-shrink 1"];
+    let messages = ["would remove 60 of the 120 rows of clerk_user (50 %", "  help: ", "run once with --max-shrink 1"];
     let refused = world.run(&users).await;
     assert_eq!(refused.status.code(), Some(5), "{}", stderr(&refused));
-    assert!(says.iter().all(|text| stderr(&refused).contains(text)), "{}", stderr(&refused));
+    assert!(messages.iter().all(|text| stderr(&refused).contains(text)), "{}", stderr(&refused));
     assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 120);
     succeeds(&world, &[users.as_slice(), &["--max-shrink", "1"]].concat()).await;
     assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 60);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_fails_says_why_and_one_that_would_change_something_is_refused() {
+async fn a_failed_query_is_explained_and_a_query_that_is_not_read_only_is_refused() {
     let world = synced().await;
     let read_only = "  help: a query reads the lake and changes nothing: use SELECT";
     let schema = "  help: clerk-lake schema lists the tables and their columns";
-    for (sql, says, help) in [
+    for (sql, message, help) in [
         ("SELEC id FROM clerk_user", "SELEC", schema),
         ("SELECT nothing FROM clerk_user", "nothing", schema),
         ("SELECT id FROM nowhere", "nowhere", "  help: clerk-lake status lists the tables of the lake"),
@@ -347,20 +350,20 @@ async fn a_query_that_fails_says_why_and_one_that_would_change_something_is_refu
         ("CREATE TABLE mine AS SELECT 1", "DDL not supported", read_only),
         ("SET datafusion.execution.batch_size = 1", "Statement not supported", read_only),
     ] {
-        let printed = fails(&world, world.command(&["query", sql]), 7, &["error: ", says, help]).await;
+        let printed = fails(&world, world.command(&["query", sql]), 7, &["error: ", message, help]).await;
         assert_eq!(stdout(&printed), "", "{sql}");
     }
     assert!(!world.directory.path().join("stolen.csv").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_that_is_none_says_how_to_ask() {
+async fn an_unusable_query_command_is_refused_with_a_hint() {
     let (empty, world) = (small().await, synced().await);
     let first = ["has no tables yet", "  help: run clerk-lake sync first"];
     fails(&empty, empty.command(&["query", "SELECT 1"]), 2, &first).await;
-    let there_are =
+    let names =
         ["there is no query called \"nonsense\"", "  help: the queries are: active_organizations, active_sessions, "];
-    fails(&world, world.command(&["query", "--name", "nonsense"]), 2, &there_are).await;
+    fails(&world, world.command(&["query", "--name", "nonsense"]), 2, &names).await;
     fails(&world, world.command(&["query"]), 2, &["no query given", "  help: clerk-lake query 'SELECT"]).await;
     let no_file = ["the query file nowhere.sql cannot be read"];
     fails(&world, world.command(&["query", "--file", "nowhere.sql"]), 2, &no_file).await;
@@ -370,10 +373,10 @@ async fn a_question_that_is_none_says_how_to_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_settings_file_that_is_wrong_says_what_is_wrong_with_it() {
+async fn an_invalid_settings_file_is_refused_with_the_reason() {
     let world = small().await;
     let help = "  help: its keys are the flags' names with underscores";
-    for (text, says) in [
+    for (text, messages) in [
         ("nonsense = 1", ["there is no setting called nonsense", help]),
         ("clerk_secret_key = \"sk_live_x\"", ["clerk_secret_key does not belong in a file that is shared", help]),
         ("dau_lookback_days = { of = 7 }", ["dau_lookback_days is neither a value nor a list of values", help]),
@@ -387,12 +390,12 @@ async fn a_settings_file_that_is_wrong_says_what_is_wrong_with_it() {
         ("json = \"perhaps\"", ["invalid value 'perhaps' for '--json'", "was not a boolean"]),
     ] {
         std::fs::write(world.directory.path().join("clerk-lake.toml"), text).expect("the settings file");
-        let failed = fails(&world, world.command(FULL), 2, &says).await;
+        let failed = fails(&world, world.command(FULL), 2, &messages).await;
         assert!(!stderr(&failed).contains("sk_live_x"), "{text}");
     }
 }
 
-/// Sends a sync of users `signal` once it is well under way.
+/// Runs a sync of users and sends it `signal` once it has read a page.
 async fn interrupted(world: &World, signal: &str) -> Output {
     world.simulator.set(|config| {
         config.latency = Duration::from_millis(200);
@@ -414,19 +417,20 @@ async fn interrupted(world: &World, signal: &str) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_sync_leaves_nothing_behind_and_says_how_to_go_on() {
+async fn an_interrupted_sync_leaves_no_staged_files_and_says_how_to_resume() {
     for signal in ["TERM", "INT"] {
         let world = small().await;
         for rows in [0, 50] {
             let before = lake(&world);
             let ended = interrupted(&world, signal).await;
             assert_eq!(ended.status.code(), Some(130), "SIG{signal}: {}", stderr(&ended));
-            let said = stderr(&ended);
-            assert!(said.contains("error: interrupted\n  help: finished work is committed"), "SIG{signal}: {said}");
-            assert!(said.contains("run the same command again to resume"), "SIG{signal}: {said}");
+            let printed = stderr(&ended);
+            let message = "error: interrupted\n  help: finished work is committed";
+            assert!(printed.contains(message), "SIG{signal}: {printed}");
+            assert!(printed.contains("run the same command again to resume"), "SIG{signal}: {printed}");
             assert!(lake(&world) == before, "SIG{signal}: the lake has changed");
-            assert!(!world.path().join("_staged").exists(), "SIG{signal}: something is still staged");
-            assert_eq!(plain_rows(&world.path(), "clerk_user"), rows, "SIG{signal}");
+            assert!(!world.path().join("_staged").exists(), "SIG{signal}: staged files were not removed");
+            assert_eq!(plain_row_count(&world.path(), "clerk_user"), rows, "SIG{signal}");
             succeeds(&world, &full(&["--resource", "users"])).await;
             assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 50, "SIG{signal}");
         }

@@ -1,4 +1,4 @@
-//! Lakes that another version of the program wrote.
+//! Lakes written by another version of the program.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,14 +9,14 @@ use clerk_lake::sync::{Extent, Status};
 
 use crate::support::{World, expected, files, stderr, stdout};
 
-/// The lake that version 0.1.0 wrote, of [`world`]'s instance.
+/// Returns the path of a lake that version 0.1.0 wrote from [`world`]'s instance.
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lake-0.1.0")
 }
 
-/// The instance that the fixture was synced from.
+/// Returns a world with the instance that the fixture was synced from.
 async fn world() -> World {
-    let mut world = expected::still(|config| {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = 40;
         config.organizations = 4;
         config.activity_days = 430;
@@ -38,7 +38,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The same instance as it was when the fixture was done, and a copy of the fixture as its lake.
+/// Returns the instance in the state after the fixture's last sync, with a copy of the fixture as its lake.
 pub async fn older() -> World {
     let world = world().await;
     world.simulator.with_model(|model| model.change(ChangeKind::Ban));
@@ -46,22 +46,22 @@ pub async fn older() -> World {
     world
 }
 
-/// A column that [`fixture`] lacks.
-const NEW: &str = "bypass_client_trust";
+/// A column that the [`fixture`] lacks.
+const NEW_COLUMN: &str = "bypass_client_trust";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lake_of_an_earlier_version_answers_as_it_is() {
+async fn a_lake_of_an_earlier_version_can_be_queried_without_migration() {
     let world = older().await;
     assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 40);
     let output = world.run(&["status"]).await;
     assert!(output.status.success(), "{}", stderr(&output));
-    let sql = format!("SELECT count(*), count({NEW}), count(id) FROM clerk_user");
+    let sql = format!("SELECT count(*), count({NEW_COLUMN}), count(id) FROM clerk_user");
     let all = world.run(&["query", "--format", "csv", &sql]).await;
-    assert_eq!(stdout(&all).lines().last(), Some("40,0,40"), "a column that has come since is null: {}", stderr(&all));
+    assert_eq!(stdout(&all).lines().last(), Some("40,0,40"), "a column added later must be null: {}", stderr(&all));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lake_of_an_earlier_version_is_carried_on_without_being_rewritten() {
+async fn sync_continues_a_lake_of_an_earlier_version_without_rewriting_it() {
     let mut world = older().await;
     let before = data_files(&world);
     let changed = world.simulator.with_model(|model| {
@@ -75,16 +75,17 @@ async fn a_lake_of_an_earlier_version_is_carried_on_without_being_rewritten() {
     let summary = world.sync().await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
     let untouched = data_files(&world).intersection(&before).count();
-    assert!(untouched > 0, "{untouched} of {} files were left as they were", before.len());
-    let nulls = world.number(&format!("SELECT count(*) FROM clerk_user WHERE {NEW} IS NULL")).await;
-    assert!(nulls > 0, "rows that were not read have no value yet");
-    let read = format!("SELECT count(*) FROM clerk_user WHERE id = '{changed}' AND NOT {NEW}");
-    assert_eq!(world.number(&read).await, 1, "a row that was read has");
+    assert!(untouched > 0, "{untouched} of {} files are unchanged", before.len());
+    let nulls = world.number(&format!("SELECT count(*) FROM clerk_user WHERE {NEW_COLUMN} IS NULL")).await;
+    assert!(nulls > 0, "rows that were not read again must have no value yet");
+    let read = format!("SELECT count(*) FROM clerk_user WHERE id = '{changed}' AND NOT {NEW_COLUMN}");
+    assert_eq!(world.number(&read).await, 1, "a row that was read again must have a value");
     let mut rows = expected::stored(&world, "users").await;
     let mut wanted = expected::wanted(&world, "users");
     for row in rows.values_mut().chain(wanted.values_mut()).filter_map(serde_json::Value::as_object_mut) {
-        row.remove(NEW);
-        // That version kept a provider as Clerk called it; its rows stay so until they are read again.
+        row.remove(NEW_COLUMN);
+        // Version 0.1.0 stored providers with Clerk's prefix `oauth_`. Its rows stay unchanged until they are read
+        // again.
         for account in row["external_accounts"].as_array_mut().into_iter().flatten() {
             let provider = account["provider"].as_str().map(|name| name.trim_start_matches("oauth_").to_owned());
             account["provider"] = provider.into();
@@ -102,9 +103,9 @@ fn data_files(world: &World) -> BTreeSet<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lake_of_a_newer_version_is_read_and_not_written() {
+async fn a_lake_of_a_newer_version_can_be_read_but_not_written() {
     let world = older().await;
-    // A commit of a version to come: one more column.
+    // A commit of a future version, which adds a column.
     let log = world.path().join("clerk_user/_delta_log");
     let first = std::fs::read_to_string(log.join("00000000000000000000.json")).expect("the first commit");
     let metadata = first.lines().find(|line| line.contains("\"metaData\"")).expect("the table's metadata");
@@ -121,8 +122,7 @@ async fn a_lake_of_a_newer_version_is_read_and_not_written() {
     assert_eq!(world.number("SELECT count(*) FROM clerk_user WHERE from_the_future IS NULL").await, 40);
 }
 
-/// How the fixture was made. It is made anew only where a version is left behind that lakes in the world were
-/// written by.
+/// Writes the fixture. Rewrite it only when lakes of the version that wrote it need no longer be supported.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes the fixture"]
 async fn write_the_fixture() {

@@ -1,5 +1,4 @@
-//! Whatever goes wrong between Clerk and here, and whatever changes meanwhile, a sync ends with the truth or
-//! changes nothing.
+//! Faults of the network and of Clerk, and changes during a sync: the sync ends with exact tables or changes nothing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,12 +6,12 @@ use std::time::Duration;
 
 use clerk_lake::ErrorKind;
 use clerk_lake::api::{Client, ClientConfig, RetryPolicy};
-use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RateLimit, UnknownCursor};
+use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RequestLimit, UnknownCursor};
 use clerk_lake::sync::{Extent, Progress, ResourceStatus, ResourceSummary, Status, Summary};
 
 use crate::support::{World, expected, quick_retries};
 
-/// Does something after each page, before the next one is asked for.
+/// Calls a function after each page, before the next page is requested.
 pub struct OnPage<F>(pub F);
 
 impl<F: Fn(&str, u64) + Send + Sync> Progress for OnPage<F> {
@@ -25,23 +24,23 @@ impl<F: Fn(&str, u64) + Send + Sync> Progress for OnPage<F> {
     fn warn(&self, _: &str) {}
 }
 
-/// Syncs with `progress` watching.
+/// Syncs and reports the progress to `progress`.
 pub async fn sync_watched(world: &World, progress: Arc<dyn Progress>) -> Summary {
     let clock = world.clock();
     let options = world.options.clone();
     let stop = clerk_lake::sync::CancellationToken::new();
-    clerk_lake::sync::Sync { client: world.client(), lake: world.lake(), clock, options, progress, stop }.run().await
+    clerk_lake::sync::SyncJob { client: world.client(), lake: world.lake(), clock, options, progress, stop }.run().await
 }
 
-/// A client that tries everything only once.
+/// Returns a client that sends each request only once.
 pub fn impatient(world: &World) -> Client {
     let retry = RetryPolicy { least_attempts: 1, ..quick_retries().with_budget(Duration::ZERO) };
     Client::new(ClientConfig { retry, ..world.client_config() }).expect("a client")
 }
 
-/// An instance whose lists come in many pages, and a lake that does not mind shrinking.
+/// Returns a world whose lists have many pages. A sync of its lake may delete any number of rows.
 async fn many_pages() -> World {
-    let mut world = expected::still(|config| {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = 200;
         config.clamp = Some(20);
     })
@@ -50,8 +49,8 @@ async fn many_pages() -> World {
     world
 }
 
-/// How many of a kind are bearable: some cost a second each.
-fn bearable(kind: FaultKind) -> Option<u64> {
+/// Returns the maximum number of faults of a kind, because some kinds cost a second each; `None` for no limit.
+fn fault_limit(kind: FaultKind) -> Option<u64> {
     match kind {
         FaultKind::TooManyRequests | FaultKind::Unavailable => Some(2),
         FaultKind::StalledBody => Some(4),
@@ -60,34 +59,34 @@ fn bearable(kind: FaultKind) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_fault_is_survived_and_no_row_is_lost_or_doubled() {
+async fn a_sync_is_exact_despite_faults_of_any_kind() {
     for kind in FaultKind::ALL {
         let world = many_pages().await;
-        world.simulator.set_faults(Faults { limit: bearable(kind), ..Faults::every(3, [kind]) });
+        world.simulator.set_faults(Faults { limit: fault_limit(kind), ..Faults::every(3, [kind]) });
         let summary = world.sync().await;
         assert_eq!(summary.status, Status::Ok, "{kind}: {summary:?}");
         expected::assert_tables_equal_for(&world, &kind.to_string()).await;
-        let met = world.simulator.requests().iter().filter(|request| request.fault == Some(kind)).count();
-        assert!(met >= 2, "{kind} was met {met} times");
+        let count = world.simulator.requests().iter().filter(|request| request.fault == Some(kind)).count();
+        assert!(count >= 2, "{kind} occurred {count} times");
         let retries: u64 = summary.resources.iter().map(|resource| resource.retries).sum();
         assert_eq!(retries > 0, kind != FaultKind::ClampedPage, "{kind}: {retries} retries");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_kinds_of_faults_at_once_are_survived() {
+async fn a_sync_is_exact_despite_all_kinds_of_faults_at_once() {
     let world = many_pages().await;
     world.simulator.set_faults(Faults { limit: Some(12), ..Faults::every(3, FaultKind::ALL) });
     let summary = world.sync().await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
     expected::assert_tables_equal(&world).await;
-    let met: HashSet<_> = world.simulator.requests().iter().filter_map(|request| request.fault).collect();
-    assert_eq!(met.len(), FaultKind::ALL.len(), "{met:?}");
+    let kinds: HashSet<_> = world.simulator.requests().iter().filter_map(|request| request.fault).collect();
+    assert_eq!(kinds.len(), FaultKind::ALL.len(), "{kinds:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_are_asked_for_by_user_survive_faults_too() {
-    let mut world = expected::still(|config| {
+async fn sessions_listed_by_user_are_exact_despite_faults() {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = 60;
         config.clamp = Some(2);
         config.plain_session_listing = false;
@@ -101,7 +100,7 @@ async fn sessions_that_are_asked_for_by_user_survive_faults_too() {
     expected::assert_tables_equal(&world).await;
 }
 
-/// Every user that is there now is in the table, as it is now, and none is twice.
+/// Asserts that the table has each current user of the instance exactly once, in its current state.
 async fn assert_no_user_is_lost(world: &World, case: &str) {
     let wanted = expected::wanted(world, "users");
     let mut stored = expected::stored(world, "users").await;
@@ -109,7 +108,7 @@ async fn assert_no_user_is_lost(world: &World, case: &str) {
     expected::assert_same(case, &stored, &wanted);
 }
 
-/// Users are read while the user whom every second cursor names is deleted right before the answer.
+/// Syncs users while the simulator deletes the user of every second cursor right before it responds.
 async fn assert_deleted_cursors_lose_nothing(unknown_cursor: UnknownCursor) {
     let case = format!("{unknown_cursor:?}, the row of every second cursor deleted");
     let world = many_pages().await;
@@ -119,13 +118,13 @@ async fn assert_deleted_cursors_lose_nothing(unknown_cursor: UnknownCursor) {
     let users = &summary.resources[0];
     assert_eq!(users.status, ResourceStatus::Ok, "{case}: {:?}", users.error);
     let left = world.simulator.with_model(|model| model.users.len());
-    assert!(left < 200, "{case}: nobody was deleted");
+    assert!(left < 200, "{case}: no user was deleted");
     assert_no_user_is_lost(&world, &case).await;
     assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
     expected::assert_resource_equals(&world, "users", &case).await;
 }
 
-/// Users are read while others, drawn at random, are deleted before every page.
+/// Syncs users while the simulator deletes random users before every page.
 async fn assert_deletions_between_pages_lose_nothing(unknown_cursor: UnknownCursor) {
     let case = format!("{unknown_cursor:?}, deleted at random");
     let world = many_pages().await;
@@ -142,7 +141,7 @@ async fn assert_deletions_between_pages_lose_nothing(unknown_cursor: UnknownCurs
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_deleted_between_pages_take_no_others_with_them_where_their_cursor_is_refused() {
+async fn no_user_is_lost_if_the_server_refuses_the_cursor_of_a_deleted_user() {
     for unknown_cursor in [UnknownCursor::NotFound, UnknownCursor::Unprocessable] {
         assert_deleted_cursors_lose_nothing(unknown_cursor).await;
         assert_deletions_between_pages_lose_nothing(unknown_cursor).await;
@@ -150,13 +149,13 @@ async fn users_deleted_between_pages_take_no_others_with_them_where_their_cursor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_page_after_a_deleted_cursor_is_not_taken_for_the_end() {
+async fn an_empty_page_after_a_deleted_cursor_does_not_end_the_list() {
     assert_deleted_cursors_lose_nothing(UnknownCursor::EmptyPage).await;
     assert_deletions_between_pages_lose_nothing(UnknownCursor::EmptyPage).await;
 }
 
-/// A world that changes before every page; its clock goes on, so that who comes later is listed later.
-async fn restless(kinds: &[ChangeKind], clamp: Option<usize>) -> World {
+/// Returns a world that changes before every page. Its clock runs, so that users created later are listed later.
+async fn changing_world(kinds: &[ChangeKind], clamp: Option<usize>) -> World {
     let mut world = World::with(|config| {
         config.users = 400;
         config.clamp = clamp;
@@ -170,17 +169,17 @@ async fn restless(kinds: &[ChangeKind], clamp: Option<usize>) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_that_change_while_they_are_read_lose_and_double_nothing() {
+async fn lists_that_change_while_they_are_read_lose_and_duplicate_no_row() {
     let listed = ["users", "organizations"];
     for clamp in [None, Some(7)] {
-        let world = restless(&ChangeKind::ALL, clamp).await;
+        let world = changing_world(&ChangeKind::ALL, clamp).await;
         let before = listed.map(|name| expected::wanted(&world, name));
         let summary = world.sync_only(&listed).await;
         assert_eq!(summary.status, Status::Ok, "{clamp:?}: {summary:?}");
         for (name, before) in listed.iter().zip(&before) {
             let stored = expected::stored(&world, name).await;
             for id in expected::wanted(&world, name).keys().filter(|id| before.contains_key(*id)) {
-                assert!(stored.contains_key(id), "{clamp:?}: {id} was there all the time and is lost");
+                assert!(stored.contains_key(id), "{clamp:?}: {id} existed during the whole sync but is missing");
             }
         }
         world.simulator.set(|config| config.changes = None);
@@ -192,8 +191,8 @@ async fn lists_that_change_while_they_are_read_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_begin_while_all_are_listed_neither_fail_the_sync_nor_hide_others() {
-    let world = restless(&[ChangeKind::Activity, ChangeKind::CreateUser], Some(50)).await;
+async fn sessions_created_during_their_listing_neither_fail_the_sync_nor_hide_others() {
+    let world = changing_world(&[ChangeKind::Activity, ChangeKind::CreateUser], Some(50)).await;
     let before = expected::wanted(&world, "sessions");
     let summary = world.sync_only(&["sessions"]).await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
@@ -205,8 +204,8 @@ async fn sessions_that_begin_while_all_are_listed_neither_fail_the_sync_nor_hide
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_resource_s_failure_stops_no_other_and_leaves_no_table() {
-    let world = expected::still(|config| config.users = 200).await;
+async fn a_failed_resource_does_not_stop_the_others_and_leaves_no_table() {
+    let world = expected::fixed_clock_world(|config| config.users = 200).await;
     world.simulator.set_faults(Faults::always(FaultKind::ServerError).on("/v1/organizations"));
     let summary = world.sync_with(impatient(&world), world.lake(), world.options.clone()).await;
     assert_eq!(summary.status, Status::Partial, "{summary:?}");
@@ -217,7 +216,7 @@ async fn one_resource_s_failure_stops_no_other_and_leaves_no_table() {
             assert!(resource.error.as_ref().is_some_and(|error| error.contains("/v1/organizations")), "{resource:?}");
         } else {
             assert_eq!(resource.status, ResourceStatus::Ok, "{resource:?}");
-            expected::assert_resource_equals(&world, &resource.name, "beside a failure").await;
+            expected::assert_resource_equals(&world, &resource.name, "another resource failed").await;
         }
     }
     assert!(!world.path().join("clerk_organization").exists());
@@ -229,20 +228,20 @@ async fn one_resource_s_failure_stops_no_other_and_leaves_no_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_limit_is_waited_out() {
+async fn a_sync_waits_when_it_reaches_the_rate_limit() {
     for headers in [false, true] {
-        let world = expected::still(|config| {
+        let world = expected::fixed_clock_world(|config| {
             config.users = 60;
             config.organizations = 5;
             config.clamp = Some(10);
-            config.rate_limit = Some(RateLimit { requests: 8, window: Duration::from_secs(1), headers });
+            config.rate_limit = Some(RequestLimit { requests: 8, window: Duration::from_secs(1), headers });
         })
         .await;
         let summary = world.sync().await;
         assert_eq!(summary.status, Status::Ok, "{summary:?}");
         expected::assert_tables_equal_for(&world, &format!("X-RateLimit headers: {headers}")).await;
         let refused = world.simulator.requests().iter().filter(|request| request.status == 429).count();
-        assert!(headers || refused > 0, "the limit was never met");
+        assert!(headers || refused > 0, "the limit was never reached");
         let throttled: u64 = summary.resources.iter().map(|resource| resource.throttled).sum();
         assert_eq!(throttled, refused as u64, "{summary:?}");
     }

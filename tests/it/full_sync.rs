@@ -1,4 +1,4 @@
-//! A full sync gives the instance's truth, row by row, and its figures.
+//! After a full sync, the tables equal the instance row by row, and the summary's numbers are right.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::faults::sync_watched;
 use crate::support::expected::{self, NOW, Rows};
 use crate::support::{World, files, named};
 
-/// Keeps what the user is warned of.
+/// Collects warnings.
 #[derive(Default)]
 struct Warnings(Mutex<Vec<String>>);
 
@@ -28,7 +28,7 @@ impl Progress for Warnings {
     }
 }
 
-/// Syncs everything; gives the summary and what the user was warned of.
+/// Syncs everything and returns the summary and the warnings.
 async fn sync_and_warnings(world: &World) -> (Summary, Vec<String>) {
     let warnings = Arc::new(Warnings::default());
     let progress: Arc<dyn Progress> = warnings.clone();
@@ -37,7 +37,7 @@ async fn sync_and_warnings(world: &World) -> (Summary, Vec<String>) {
     (summary, texts)
 }
 
-/// How many rows were inserted, updated and deleted from `before` to `after`.
+/// Returns the numbers of rows inserted, updated and deleted from `before` to `after`.
 fn changes(before: &Rows, after: &Rows) -> (u64, u64, u64) {
     let inserted = after.keys().filter(|id| !before.contains_key(*id)).count();
     let updated = before.iter().filter(|(id, row)| after.get(*id).is_some_and(|new| new != *row)).count();
@@ -45,7 +45,7 @@ fn changes(before: &Rows, after: &Rows) -> (u64, u64, u64) {
     (inserted as u64, updated as u64, deleted as u64)
 }
 
-/// The data files of all tables.
+/// Returns the data files of all tables.
 fn data_files(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = files(&world.path());
     found.retain(|(path, _)| path.extension().is_some_and(|extension| extension == "parquet"));
@@ -54,7 +54,7 @@ fn data_files(world: &World) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_sync_equals_the_instance_row_by_row() {
-    let world = expected::still(|_| ()).await;
+    let world = expected::fixed_clock_world(|_| ()).await;
     let summary = world.sync().await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
     expected::assert_tables_equal(&world).await;
@@ -66,8 +66,8 @@ async fn a_full_sync_equals_the_instance_row_by_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_instance_gives_empty_tables() {
-    let world = expected::still(|config| {
+async fn an_empty_instance_produces_empty_tables() {
+    let world = expected::fixed_clock_world(|config| {
         config.users = 0;
         config.organizations = 0;
     })
@@ -77,9 +77,9 @@ async fn an_empty_instance_gives_empty_tables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_session_is_found_by_asking_user_by_user() {
+async fn every_session_is_found_if_sessions_can_only_be_listed_by_user() {
     for resources in [&["users", "sessions"][..], &["sessions"]] {
-        let mut world = expected::still(|config| {
+        let mut world = expected::fixed_clock_world(|config| {
             config.plain_session_listing = false;
             config.users = 150;
         })
@@ -92,22 +92,22 @@ async fn every_session_is_found_by_asking_user_by_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn user_by_user_only_those_who_were_active_lately_are_asked_for_sessions() {
+async fn sessions_are_listed_only_for_recently_active_users_if_listed_by_user() {
     for resources in [&["users", "sessions"][..], &["sessions"]] {
-        let world = expected::still(|config| {
+        let world = expected::fixed_clock_world(|config| {
             config.plain_session_listing = false;
             config.users = 150;
         })
         .await;
         assert_eq!(world.sync_only(resources).await.status, Status::Ok);
-        let lately: HashSet<String> = world.simulator.with_model(|model| {
+        let recently_active: HashSet<String> = world.simulator.with_model(|model| {
             let first = NOW.div_euclid(DAY) - 29;
             let users = model.users.iter().filter(|user| user.last_active_at.is_some_and(|at| at >= first * DAY));
             users.map(|user| user.id.clone()).collect()
         });
         let mut wanted = expected::wanted(&world, "sessions");
         let all = wanted.len();
-        wanted.retain(|_, row| row["user_id"].as_str().is_some_and(|user| lately.contains(user)));
+        wanted.retain(|_, row| row["user_id"].as_str().is_some_and(|user| recently_active.contains(user)));
         assert!(!wanted.is_empty() && wanted.len() < all);
         expected::assert_same(&format!("{resources:?}"), &expected::stored(&world, "sessions").await, &wanted);
     }
@@ -117,7 +117,7 @@ async fn user_by_user_only_those_who_were_active_lately_are_asked_for_sessions()
 async fn daily_active_users_equal_the_truth_for_one_thirty_and_ninety_days() {
     for resources in [&["users", "daily_active_users"][..], &["daily_active_users"]] {
         for users in [5, 300] {
-            let mut world = expected::still(|config| config.users = users).await;
+            let mut world = expected::fixed_clock_world(|config| config.users = users).await;
             for days in [1, 30, 90] {
                 world.options.dau_lookback_days = days;
                 let case = format!("{resources:?}, {users} users, {days} days");
@@ -130,8 +130,8 @@ async fn daily_active_users_equal_the_truth_for_one_thirty_and_ninety_days() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_day_with_nobody_is_a_row_with_zero() {
-    let world = expected::still(|config| config.users = 5).await;
+async fn a_day_without_active_users_is_a_row_with_zero() {
+    let world = expected::fixed_clock_world(|config| config.users = 5).await;
     assert_eq!(world.sync().await.status, Status::Ok);
     let rows = expected::stored(&world, "daily_active_users").await;
     assert_eq!(rows.len(), 30);
@@ -140,11 +140,11 @@ async fn a_day_with_nobody_is_a_row_with_zero() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn daily_active_users_alone_leave_the_users_table_as_it_was() {
-    let world = expected::still(|config| config.users = 300).await;
+async fn syncing_only_daily_active_users_does_not_change_the_users_table() {
+    let world = expected::fixed_clock_world(|config| config.users = 300).await;
     let users = world.path().join("clerk_user");
     assert_eq!(world.sync_only(&["daily_active_users"]).await.status, Status::Ok);
-    assert!(!users.exists(), "a part of the users must not look like all of them");
+    assert!(!users.exists(), "the users table must not be created from a part of the users");
 
     assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
     let (version, before) = (version_of(&world, "users").await, files(&users));
@@ -164,10 +164,10 @@ async fn version_of(world: &World, resource: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_selection_writes_its_own_table_and_no_other() {
-    // The ledger is filled from other tables: by itself it has nothing to write.
+async fn syncing_one_resource_writes_only_its_table() {
+    // The activity ledger is derived from other tables, so on its own it has nothing to write.
     for resource in resource::ALL.into_iter().filter(|resource| resource.name != USER_ACTIVITY.name) {
-        let world = expected::still(|config| config.users = 60).await;
+        let world = expected::fixed_clock_world(|config| config.users = 60).await;
         let summary = world.sync_only(&[resource.name]).await;
         assert_eq!((summary.status, summary.resources.len()), (Status::Ok, 1), "{summary:?}");
         let entries = std::fs::read_dir(world.path()).expect("a lake");
@@ -178,14 +178,14 @@ async fn a_selection_writes_its_own_table_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_nothing_changed_the_watermark_moves_and_no_data_file_is_written() {
-    let world = expected::still(|_| ()).await;
+async fn without_changes_a_full_sync_moves_the_watermark_and_writes_no_data_file() {
+    let world = expected::fixed_clock_world(|_| ()).await;
     assert_eq!(world.sync().await.status, Status::Ok);
     let before = data_files(&world);
     world.simulator.set(|config| config.now = Some(NOW + 60_000));
     let summary = world.sync().await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
-    assert!(data_files(&world) == before, "a data file was written, or is gone");
+    assert!(data_files(&world) == before, "a data file was written or deleted");
     for (resource, synced) in resource::ALL.into_iter().zip(&summary.resources) {
         assert_eq!((synced.rows_inserted, synced.rows_updated, synced.rows_deleted), (0, 0, 0), "{synced:?}");
         assert_eq!(synced.watermark.as_deref(), Some("2026-09-21T14:14:20.000Z"), "{}", resource.name);
@@ -196,19 +196,19 @@ async fn when_nothing_changed_the_watermark_moves_and_no_data_file_is_written() 
     }
 }
 
-/// Changes something of every sort; gives the id of a user who had sessions and is deleted.
-fn change_something_of_every_sort(model: &mut Model) -> String {
+/// Makes changes of every kind. Returns the id of a deleted user who had sessions.
+fn make_every_kind_of_change(model: &mut Model) -> String {
     let users: Vec<String> = model.users.iter().map(|user| user.id.clone()).collect();
     let organizations: Vec<String> = model.organizations.iter().map(|it| it.id.clone()).collect();
     let has_sessions = |id: &&String| model.sessions_of.get(*id).is_some_and(|sessions| !sessions.is_empty());
     let active: Vec<&String> = users[20..].iter().filter(has_sessions).take(2).collect();
-    let (gone, ended) = (active[0].clone(), model.sessions_of[active[1]][0].clone());
+    let (deleted, ended) = (active[0].clone(), model.sessions_of[active[1]][0].clone());
     model.update_profile(&users[10]);
     model.change_email(&users[11]);
     model.ban(&users[12], true);
     model.record_activity(&users[13]);
     model.end_session(&ended, "ended");
-    model.delete_user(&gone);
+    model.delete_user(&deleted);
     for _ in 0..3 {
         model.change(ChangeKind::CreateUser);
     }
@@ -216,22 +216,22 @@ fn change_something_of_every_sort(model: &mut Model) -> String {
     model.delete_organization(&organizations[5]);
     model.add_member(&organizations[7], &users[10]);
     model.create_organization();
-    gone
+    deleted
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_full_sync_takes_in_every_sort_of_change_and_counts_what_it_did() {
-    let world = expected::still(|config| config.users = 300).await;
+async fn a_second_full_sync_applies_and_counts_every_kind_of_change() {
+    let world = expected::fixed_clock_world(|config| config.users = 300).await;
     assert_eq!(world.sync().await.status, Status::Ok);
     let before = expected::wanted_tables(&world);
     world.simulator.set(|config| config.now = Some(NOW + 60_000));
-    let gone = world.simulator.with_model(change_something_of_every_sort);
+    let deleted = world.simulator.with_model(make_every_kind_of_change);
     let summary = world.sync().await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
     for synced in &summary.resources {
         let (old, now) = (&before[synced.name.as_str()], expected::wanted(&world, &synced.name));
-        // Sessions that Clerk no longer shows stay, marked as such, and so does what the ledger has ever seen, as it was seen first.
-        let missed = old.keys().filter(|id| synced.name == "sessions" && !now.contains_key(*id)).count() as u64;
+        // Sessions that Clerk no longer shows stay, marked as gone. The ledger also keeps every row, as first recorded.
+        let marked_gone = old.keys().filter(|id| synced.name == "sessions" && !now.contains_key(*id)).count() as u64;
         let new: Rows = match synced.name.as_str() {
             "sessions" => old.clone().into_iter().chain(now).collect(),
             "user_activity" => now.into_iter().chain(old.clone()).collect(),
@@ -239,19 +239,19 @@ async fn a_second_full_sync_takes_in_every_sort_of_change_and_counts_what_it_did
         };
         let stored = expected::stored(&world, &synced.name).await;
         expected::assert_same(&synced.name, &stored, &new);
-        let counts = (synced.rows_inserted, synced.rows_updated - missed, synced.rows_deleted);
+        let counts = (synced.rows_inserted, synced.rows_updated - marked_gone, synced.rows_deleted);
         assert_eq!(counts, changes(old, &new), "{}", synced.name);
         assert_eq!(synced.rows_total, new.len() as u64, "{}", synced.name);
     }
     assert_eq!((summary.resources[0].rows_inserted, summary.resources[0].rows_deleted), (3, 1));
-    assert!(!expected::stored(&world, "users").await.contains_key(&gone));
+    assert!(!expected::stored(&world, "users").await.contains_key(&deleted));
     let sessions = expected::stored(&world, "sessions").await;
-    assert!(sessions.values().any(|row| row["user_id"] == gone), "a deleted user's sessions stay");
+    assert!(sessions.values().any(|row| row["user_id"] == deleted), "a deleted user's sessions must be kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_clerk_forgot_are_kept() {
-    let world = expected::still(|config| config.users = 100).await;
+async fn sessions_that_clerk_no_longer_lists_are_kept() {
+    let world = expected::fixed_clock_world(|config| config.users = 100).await;
     assert_eq!(world.sync_only(&["sessions"]).await.status, Status::Ok);
     let before = expected::wanted(&world, "sessions");
     world.simulator.with_model(|model| {
@@ -265,10 +265,10 @@ async fn sessions_that_clerk_forgot_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clamped_page_size_costs_speed_and_no_rows() {
+async fn no_row_is_lost_if_the_server_clamps_the_page_size() {
     for (clamp, users) in [(1, 12), (3, 25), (10, 60)] {
         for plain in [true, false] {
-            let mut world = expected::still(|config| {
+            let mut world = expected::fixed_clock_world(|config| {
                 config.clamp = Some(clamp);
                 config.users = users;
                 config.organizations = 5;
@@ -284,9 +284,9 @@ async fn a_clamped_page_size_costs_speed_and_no_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_created_in_the_same_millisecond_are_all_there_once() {
+async fn users_created_in_the_same_millisecond_are_all_stored_once() {
     for clamp in [None, Some(7)] {
-        let world = expected::still(|config| {
+        let world = expected::fixed_clock_world(|config| {
             config.users = 120;
             config.clamp = clamp;
         })
@@ -305,9 +305,9 @@ async fn users_created_in_the_same_millisecond_are_all_there_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_does_not_tell_its_id_syncs_with_a_warning() {
+async fn an_instance_that_does_not_return_its_id_is_synced_with_a_warning() {
     for status in [403, 404] {
-        let world = expected::still(|config| {
+        let world = expected::fixed_clock_world(|config| {
             config.users = 60;
             config.instance_status = Some(status);
         })
@@ -320,8 +320,8 @@ async fn an_instance_that_does_not_tell_its_id_syncs_with_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_instance_s_key_is_refused_and_changes_nothing() {
-    let world = expected::still(|config| config.users = 60).await;
+async fn the_key_of_another_instance_is_refused_and_changes_nothing() {
+    let world = expected::fixed_clock_world(|config| config.users = 60).await;
     assert_eq!(world.sync().await.status, Status::Ok);
     let before = files(&world.path());
     world.simulator.set(|config| config.instance_id = "ins_another".to_owned());
@@ -335,8 +335,8 @@ async fn another_instance_s_key_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_does_not_say_what_time_it_is_is_synced_up_to_its_latest_change_with_a_warning() {
-    let world = expected::still(|config| {
+async fn without_a_date_header_the_watermark_is_the_latest_change_and_a_warning_is_given() {
+    let world = expected::fixed_clock_world(|config| {
         config.users = 60;
         config.date_header = false;
     })
@@ -345,17 +345,17 @@ async fn a_server_that_does_not_say_what_time_it_is_is_synced_up_to_its_latest_c
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
     assert!(warnings.iter().any(|text| text.contains("Date")), "{warnings:?}");
     let latest = world.simulator.with_model(|model| model.users.iter().map(|user| user.updated_at).max());
-    let latest = chrono::DateTime::from_timestamp_millis(latest.expect("users")).expect("a moment");
+    let latest = chrono::DateTime::from_timestamp_millis(latest.expect("users")).expect("a time");
     let day = expected::NOW - expected::NOW % clerk_lake::simulator::model::DAY;
-    let latest = latest.max(chrono::DateTime::from_timestamp_millis(day).expect("a moment"));
+    let latest = latest.max(chrono::DateTime::from_timestamp_millis(day).expect("a time"));
     let latest = latest.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     assert_eq!(summary.resources[0].watermark, Some(latest));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn organizations_switched_off_are_skipped_and_the_rest_goes_on() {
+async fn disabled_organizations_are_skipped_and_the_other_resources_are_synced() {
     for status in [402, 403, 404] {
-        let world = expected::still(|config| {
+        let world = expected::fixed_clock_world(|config| {
             config.users = 60;
             config.organizations_status = Some(status);
         })
@@ -373,7 +373,7 @@ async fn organizations_switched_off_are_skipped_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_says_its_version_and_who_asks_and_lists_ask_for_the_largest_page() {
+async fn requests_send_api_version_and_user_agent_and_lists_use_the_largest_page() {
     let world = World::new().await;
     assert_eq!(world.sync().await.status, Status::Ok);
     let requests = world.simulator.requests();
@@ -385,7 +385,7 @@ async fn every_request_says_its_version_and_who_asks_and_lists_ask_for_the_large
         assert!(accepted.contains("gzip") && accepted.contains("zstd"), "{accepted}");
         assert!(request.authorized, "{}", request.path);
         assert!(request.query.iter().all(|(name, _)| name != "last_active_at_since"), "deprecated: {request:?}");
-        assert!(request.path != "/v1/users/count" || request.query.is_empty(), "a filtered count takes minutes");
+        assert!(request.path != "/v1/users/count" || request.query.is_empty(), "filtered counts take minutes");
         let list = ["/v1/users", "/v1/organizations", "/v1/sessions"].contains(&request.path.as_str());
         let largest = request.query.iter().any(|(name, value)| name == "limit" && value == "500");
         assert_eq!(largest, list, "{request:?}");
@@ -393,7 +393,7 @@ async fn every_request_says_its_version_and_who_asks_and_lists_ask_for_the_large
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_read_once_for_their_table_and_the_daily_active_users() {
+async fn users_are_listed_once_for_both_their_table_and_daily_active_users() {
     let world = World::new().await;
     assert_eq!(world.sync_only(&["users", "daily_active_users"]).await.status, Status::Ok);
     let lists = world.simulator.requests().iter().filter(|request| request.path == "/v1/users").count();

@@ -1,4 +1,4 @@
-//! One incremental sync after whatever has changed leaves the tables equal to the instance, row by row.
+//! After any changes, one incremental sync makes the tables equal to the instance, row by row.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use clerk_lake::sync::{Extent, ResourceSummary, Status, Summary};
 use serde_json::Value;
 
 use crate::support::expected::{self, NOW, Rows};
-use crate::support::{World, every_second, ledger, named, one_in, plain_rows};
+use crate::support::{World, every_second, ledger, named, plain_row_count, sample_step};
 
 /// An hour in milliseconds.
 pub const HOUR: i64 = 3_600_000;
 
-/// Changes that leave as many users as there were: nothing but the lists of changes can show them.
+/// Changes that do not change the number of users, so that only the lists of changes can show them.
 pub const UNCOUNTED: [ChangeKind; 6] = [
     ChangeKind::Activity,
     ChangeKind::Ban,
@@ -24,20 +24,20 @@ pub const UNCOUNTED: [ChangeKind; 6] = [
     ChangeKind::EndSession,
 ];
 
-/// A world whose clock stands still, and which is synced incrementally as soon as that is possible.
+/// Returns a world whose clock stands still and whose syncs are incremental, except the first one.
 pub async fn fresh(change: impl FnOnce(&mut SimulatorConfig)) -> World {
-    let mut world = expected::still(|config| {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = 300;
         change(config);
     })
     .await;
     world.options.extent = Extent::Changes;
-    // Where sessions are listed user by user, the first sync asks for everybody's.
+    // If sessions are listed by user, the first sync lists the sessions of all users.
     world.options.session_lookback_days = 3650;
     world
 }
 
-/// The same after its first sync.
+/// Like [`fresh`], after the first sync.
 pub async fn synced(change: impl FnOnce(&mut SimulatorConfig)) -> World {
     let world = fresh(change).await;
     sync_ok(&world, "first").await;
@@ -56,14 +56,14 @@ pub fn set_clock(world: &World, now: i64) {
     world.simulator.set(|config| config.now = Some(now));
 }
 
-/// Makes so many changes of each of these kinds.
+/// Makes `times` changes of each of these kinds.
 pub fn change(model: &mut Model, kinds: &[ChangeKind], times: usize) {
     for kind in kinds {
         (0..times).for_each(|_| change_once(model, *kind));
     }
 }
 
-/// One change. A session that ends is one that was open.
+/// Makes one change. Ends only open sessions.
 fn change_once(model: &mut Model, kind: ChangeKind) {
     let open = model.sessions.iter().find(|session| session.status == "active").map(|session| session.id.clone());
     match open.filter(|_| kind == ChangeKind::EndSession) {
@@ -72,40 +72,41 @@ fn change_once(model: &mut Model, kind: ChangeKind) {
     }
 }
 
-/// Every session that a sync has seen, as it was last seen: it stays, whatever Clerk shows later.
+/// All sessions that a sync has seen, in their last seen state. They stay in the table whatever Clerk shows later.
 #[derive(Default)]
 pub struct Seen(Rows);
 
 impl Seen {
-    /// Takes in the sessions that the instance shows.
+    /// Adds the sessions that the instance shows.
     pub fn note(&mut self, world: &World) {
         self.0.extend(expected::wanted(world, "sessions"));
     }
 
-    /// After a sync, every table equals the instance as it is now, row by row, no session has been lost, and the
-    /// ledger is filled.
+    /// Asserts that every table equals the current instance row by row, that no session has been lost, and that the
+    /// activity ledger is correct. To be called after a sync.
     pub async fn assert_exact(&mut self, world: &World, case: &str) {
         self.note(world);
         ledger::assert_ledger(world, &world.lake(), case).await;
         for resource in resource::ALL.into_iter().filter(|resource| resource.name != USER_ACTIVITY.name) {
-            let sessions = resource.name == "sessions";
-            let want = if sessions { self.0.clone() } else { expected::wanted(world, resource.name) };
-            assert_table(world, resource.name, &want, case).await;
+            let is_sessions = resource.name == "sessions";
+            let wanted = if is_sessions { self.0.clone() } else { expected::wanted(world, resource.name) };
+            assert_table(world, resource.name, &wanted, case).await;
         }
         expected::assert_nothing_staged(world, case);
     }
 }
 
-/// The table of the resource called `name` holds these rows, and a plain Parquet reader counts as many.
-pub async fn assert_table(world: &World, name: &str, want: &Rows, case: &str) {
+/// Asserts that the table of the resource called `name` has the rows `wanted`, also as a plain Parquet reader counts.
+pub async fn assert_table(world: &World, name: &str, wanted: &Rows, case: &str) {
     let stored = Box::pin(expected::stored(world, name)).await;
-    expected::assert_same(&format!("{case}: {name}"), &stored, want);
-    let plain = plain_rows(&world.path(), named(name).table.name);
-    assert_eq!(plain, want.len(), "{case}: {name} as a plain Parquet reader counts");
+    expected::assert_same(&format!("{case}: {name}"), &stored, wanted);
+    let plain = plain_row_count(&world.path(), named(name).table.name);
+    assert_eq!(plain, wanted.len(), "{case}: {name} as a plain Parquet reader counts");
 }
 
-/// After each kind of change alone, the clock a `step` further each time, one sync makes the tables exact.
-async fn assert_each_kind_of_change_is_taken_in(plain: bool, step: i64) {
+/// Makes changes of one kind at a time, and advances the clock by `step` milliseconds each time. Asserts that one sync
+/// makes the tables exact.
+async fn assert_each_kind_of_change_is_synced(plain: bool, step: i64) {
     let world = synced(|config| {
         config.users = 150;
         config.plain_session_listing = plain;
@@ -125,23 +126,23 @@ async fn assert_each_kind_of_change_is_taken_in(plain: bool, step: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_incremental_sync_takes_in_each_kind_of_change() {
-    assert_each_kind_of_change_is_taken_in(true, HOUR).await;
-    if one_in(2) == 1 {
-        assert_each_kind_of_change_is_taken_in(true, 2 * DAY).await;
+async fn one_incremental_sync_sees_each_kind_of_change() {
+    assert_each_kind_of_change_is_synced(true, HOUR).await;
+    if sample_step(2) == 1 {
+        assert_each_kind_of_change_is_synced(true, 2 * DAY).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_incremental_sync_takes_in_each_kind_of_change_where_sessions_are_asked_for_by_user() {
-    if one_in(2) == 1 {
-        assert_each_kind_of_change_is_taken_in(false, HOUR).await;
+async fn one_incremental_sync_sees_each_kind_of_change_if_sessions_are_listed_by_user() {
+    if sample_step(2) == 1 {
+        assert_each_kind_of_change_is_synced(false, HOUR).await;
     }
-    assert_each_kind_of_change_is_taken_in(false, 2 * DAY).await;
+    assert_each_kind_of_change_is_synced(false, 2 * DAY).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tables_are_exact_run_after_run_whatever_changes_in_between() {
+async fn tables_stay_exact_over_several_incremental_syncs() {
     let world = synced(|_| ()).await;
     let mut seen = Seen::default();
     seen.note(&world);
@@ -155,7 +156,7 @@ async fn the_tables_are_exact_run_after_run_whatever_changes_in_between() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_while_changes_are_read_is_there_after_the_next_sync() {
+async fn changes_made_during_an_incremental_sync_are_stored_by_the_next_sync() {
     let mut world = World::with(|config| {
         config.users = 200;
         config.clamp = Some(50);
@@ -166,9 +167,9 @@ async fn what_changes_while_changes_are_read_is_there_after_the_next_sync() {
     sync_ok(&world, "first").await;
     for run in 1..=3 {
         let case = format!("run {run}");
-        let restless = Changes { every: 2, per_step: 2, kinds: ChangeKind::ALL.to_vec(), most: None };
-        world.simulator.set(|config| config.changes = Some(restless));
-        // Whatever becomes of it: the next one finds everything.
+        let changes = Changes { every: 2, per_step: 2, kinds: ChangeKind::ALL.to_vec(), most: None };
+        world.simulator.set(|config| config.changes = Some(changes));
+        // This sync may fail. The next one must find everything.
         Box::pin(world.sync()).await;
         world.simulator.set(|config| config.changes = None);
         sync_ok(&world, &case).await;
@@ -182,13 +183,13 @@ async fn what_changes_while_changes_are_read_is_there_after_the_next_sync() {
     }
 }
 
-/// An open session of a user.
+/// Returns the id of an open session of a user; `None` if there is none.
 fn open_session(model: &Model, user: &str) -> Option<String> {
     let is_open = |id: &&String| model.sessions.get(id).is_some_and(|session| session.status == "active");
     model.sessions_of.get(user)?.iter().find(is_open).cloned()
 }
 
-/// Somebody who has neither been active nor changed for days, is not banned and has an open session.
+/// Returns the id of a user who has neither been active nor changed for days, is not banned and has an open session.
 pub fn quiet_user(model: &Model) -> String {
     let days_ago = NOW - 5 * DAY;
     let is_quiet = |user: &&User| {
@@ -198,8 +199,8 @@ pub fn quiet_user(model: &Model) -> String {
     model.users.iter().find(is_quiet).expect("a quiet user").id.clone()
 }
 
-/// Changes something about a quiet user an hour after the first sync. One more sync makes the tables exact; gives
-/// what it did to the users, and the user's row, null where there is none.
+/// Changes a quiet user with `act` an hour after the first sync. Asserts that one more sync makes the tables exact.
+/// Returns that sync's summary of the users, and the user's row, which is null if the user is no longer stored.
 async fn sync_after(act: impl FnOnce(&mut Model, &str)) -> (ResourceSummary, Value) {
     let world = synced(|_| ()).await;
     let mut seen = Seen::default();
@@ -242,7 +243,7 @@ async fn incremental_sync_sees_an_email_change() {
     assert!(row["email"].as_str().is_some_and(|email| email.ends_with("@changed.example")), "{row}");
 }
 
-/// Imports a user like another one, who signed up long ago and was never active.
+/// Imports a copy of the user `like` that signed up long ago and was never active.
 fn import(model: &mut Model, like: &str, updated_at: i64) {
     let (id, created_at) = (model.id("user_"), NOW - 900 * DAY);
     let user = model.users.get(like).expect("a user").clone();
@@ -257,7 +258,7 @@ async fn incremental_sync_sees_an_imported_user_who_was_never_active() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn incremental_sync_sees_an_imported_user_who_did_not_change_lately_either() {
+async fn incremental_sync_sees_an_imported_user_without_recent_change_or_activity() {
     let (users, _) = sync_after(|model, id| import(model, id, NOW - 900 * DAY)).await;
     assert_eq!((users.mode, users.rows_inserted, users.rows_updated), ("full", 1, 0));
 }
@@ -269,7 +270,7 @@ async fn incremental_sync_sees_a_deleted_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn incremental_sync_sees_a_deleted_user_whom_a_new_one_makes_up_for_in_the_count() {
+async fn incremental_sync_sees_a_deletion_if_a_new_user_keeps_the_count_the_same() {
     let (users, row) = sync_after(|model, id| {
         model.delete_user(id);
         model.change(ChangeKind::CreateUser);
@@ -279,7 +280,7 @@ async fn incremental_sync_sees_a_deleted_user_whom_a_new_one_makes_up_for_in_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn incremental_sync_sees_the_end_of_a_session_whose_user_is_not_active_otherwise() {
+async fn incremental_sync_sees_the_end_of_a_session_without_user_activity() {
     for plain in [true, false] {
         let case = format!("plain session list: {plain}");
         let world = synced(|config| config.plain_session_listing = plain).await;

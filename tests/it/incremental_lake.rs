@@ -1,4 +1,4 @@
-//! Runs that fail, are stopped, or meet another run or a reader in the lake: the next one is exact all the same.
+//! Runs that fail, are interrupted, or meet another run or a reader of the lake. The next run is still exact.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use crate::faults::{OnPage, impatient, sync_watched};
 use crate::incremental::{HOUR, Seen, assert_table, change, fresh, set_clock, sync_ok, synced};
 use crate::support::expected::{self, NOW, Tables};
-use crate::support::{World, as_json, one_in, plain_rows};
+use crate::support::{World, as_json, plain_row_count, sample_step};
 
-/// An instance whose lists come in many pages.
+/// Returns a world whose lists have many pages.
 async fn many_pages() -> World {
     fresh(|config| {
         config.users = 150;
@@ -27,7 +27,7 @@ async fn many_pages() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_sync_that_failed_in_the_middle_is_followed_by_an_exact_one() {
+async fn after_a_first_sync_that_failed_midway_the_next_sync_is_exact() {
     for (path, name) in [("/v1/users", "users"), ("/v1/organizations", "organizations"), ("/v1/sessions", "sessions")] {
         let world = many_pages().await;
         let mut seen = Seen::default();
@@ -41,7 +41,7 @@ async fn a_first_sync_that_failed_in_the_middle_is_followed_by_an_exact_one() {
         world.simulator.set_faults(Faults::default());
         let mut kinds = ChangeKind::ALL.to_vec();
         if name == "sessions" {
-            // What a failed listing had read of sessions that are gone now may be kept, or not.
+            // Sessions that the failed listing has read and that no longer exist may or may not be stored.
             kinds.retain(|kind| ![ChangeKind::CleanUpSession, ChangeKind::DeleteUser].contains(kind));
         } else {
             seen.note(&world);
@@ -56,18 +56,20 @@ async fn a_first_sync_that_failed_in_the_middle_is_followed_by_an_exact_one() {
     }
 }
 
-/// A sync that is told to stop after the second page of `resource`; gives how many requests it sent after that.
-async fn stopped_in(world: &Arc<World>, resource: &'static str) -> (Summary, u64) {
+/// Runs a sync and cancels it after the second page of `resource`. Returns its summary and the number of requests that
+/// it sent after that.
+async fn cancel_in(world: &Arc<World>, resource: &'static str) -> (Summary, u64) {
     let stop = CancellationToken::new();
-    let asked = Arc::new(AtomicU64::new(0));
-    let (token, watched, at_stop, pages) = (stop.clone(), Arc::clone(world), Arc::clone(&asked), AtomicU64::new(0));
+    let requests_at_stop = Arc::new(AtomicU64::new(0));
+    let (token, watched, pages) = (stop.clone(), Arc::clone(world), AtomicU64::new(0));
+    let at_stop = Arc::clone(&requests_at_stop);
     let progress = OnPage(move |name: &str, _: u64| {
         if name == resource && pages.fetch_add(1, Ordering::Relaxed) == 1 {
             at_stop.store(watched.simulator.request_count(), Ordering::Relaxed);
             token.cancel();
         }
     });
-    let run = sync::Sync {
+    let run = sync::SyncJob {
         client: world.client(),
         lake: world.lake(),
         clock: Clock::system(),
@@ -76,18 +78,18 @@ async fn stopped_in(world: &Arc<World>, resource: &'static str) -> (Summary, u64
         stop,
     };
     let summary = Box::pin(run.run()).await;
-    (summary, world.simulator.request_count() - asked.load(Ordering::Relaxed))
+    (summary, world.simulator.request_count() - requests_at_stop.load(Ordering::Relaxed))
 }
 
-/// The most requests that are on their way at a time: one for each lane, or for each user asked about.
-const ON_THE_WAY: u64 = 16;
+/// Maximum number of concurrent requests: one per lane, or one per user whose sessions are listed.
+const MAX_CONCURRENT_REQUESTS: u64 = 16;
 
-/// A sync that is told to stop in `resource` asks nothing more, has committed what comes before, and has changed
-/// nothing of what was `before` in the tables after it.
+/// Cancels a sync in `resource`. Asserts that it sends no further requests, that the tables of the preceding resources
+/// are committed, and that the other tables still have the rows `before`. Asserts that the next sync is exact.
 async fn assert_stops(world: &Arc<World>, resource: &'static str, before: &Tables, seen: &mut Seen, case: &str) {
-    let (summary, asked_on) = stopped_in(world, resource).await;
-    // What a lane had sent already may arrive after the stop.
-    assert!(asked_on <= ON_THE_WAY, "{case}: {asked_on} requests after the stop");
+    let (summary, requests_after_stop) = cancel_in(world, resource).await;
+    // Requests that were already sent may arrive after the stop.
+    assert!(requests_after_stop <= MAX_CONCURRENT_REQUESTS, "{case}: {requests_after_stop} requests after the stop");
     let at = resource::ALL.iter().position(|it| it.name == resource).expect("a resource");
     for (place, done) in summary.resources.iter().enumerate() {
         let failure = done.failure.as_ref().map(Error::kind);
@@ -95,7 +97,7 @@ async fn assert_stops(world: &Arc<World>, resource: &'static str, before: &Table
         match (place < at, before.get(done.name.as_str())) {
             (true, _) => assert_table(world, &done.name, &expected::wanted(world, &done.name), case).await,
             (false, Some(rows)) => assert_table(world, &done.name, rows, case).await,
-            (false, None) => assert_eq!(plain_rows(&world.path(), resource::ALL[place].table.name), 0, "{case}"),
+            (false, None) => assert_eq!(plain_row_count(&world.path(), resource::ALL[place].table.name), 0, "{case}"),
         }
     }
     sync_ok(world, case).await;
@@ -103,7 +105,7 @@ async fn assert_stops(world: &Arc<World>, resource: &'static str, before: &Table
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_told_to_stop_ends_at_once_and_the_next_one_is_exact() {
+async fn a_cancelled_sync_ends_at_once_and_the_next_sync_is_exact() {
     for resource in ["users", "organizations", "sessions"] {
         let world = Arc::new(many_pages().await);
         let mut seen = Seen::default();
@@ -115,7 +117,7 @@ async fn a_sync_told_to_stop_ends_at_once_and_the_next_one_is_exact() {
     }
 }
 
-/// What all tables hold.
+/// Returns the rows of all tables.
 async fn stored_tables(world: &World) -> Tables {
     let mut tables = Tables::new();
     for resource in resource::ALL {
@@ -124,8 +126,9 @@ async fn stored_tables(world: &World) -> Tables {
     tables
 }
 
-/// Two runs, the second of which begins with the first page that the first one has read of a resource, or at
-/// once. Each of their resources is up to date or lost to the other run; gives how many were lost.
+/// Runs two syncs concurrently. The second one begins when the first one has read a page of the resource `begin_at`, or
+/// at once if `begin_at` is `None`. Asserts that each resource is synced or lost to the other run. Returns how many
+/// were lost.
 async fn race(world: &World, begin_at: Option<&'static str>, case: &str) -> usize {
     let begun = Arc::new(Notify::new());
     if begin_at.is_none() {
@@ -151,29 +154,29 @@ async fn race(world: &World, begin_at: Option<&'static str>, case: &str) -> usiz
     for runs in first.resources.iter().zip(&second.resources) {
         let runs = [runs.0, runs.1];
         for run in runs {
-            assert!(run.status == ResourceStatus::Ok || lost(run), "{case}: {run:?}");
+            assert!(run.status == ResourceStatus::Ok || lost_to_other_run(run), "{case}: {run:?}");
         }
-        losses += runs.iter().filter(|run| lost(run)).count();
-        assert!(runs.iter().any(|run| !lost(run)), "{case}: both runs lost {}", runs[0].name);
+        losses += runs.iter().filter(|run| lost_to_other_run(run)).count();
+        assert!(runs.iter().any(|run| !lost_to_other_run(run)), "{case}: both runs lost {}", runs[0].name);
     }
     losses
 }
 
-/// Whether another run has got ahead of this one.
-fn lost(run: &ResourceSummary) -> bool {
+/// Returns whether the commit of this resource lost against another run.
+fn lost_to_other_run(run: &ResourceSummary) -> bool {
     run.failure.as_ref().map(Error::kind) == Some(ErrorKind::Conflict)
 }
 
-/// When the second of two runs begins, in turn.
+/// When the second of two runs begins, in the order of the rounds.
 const BEGINNINGS: [Option<&str>; 4] = [None, Some("users"), Some("organizations"), Some("sessions")];
 
-/// So many rounds in an exhaustive test, and half as many otherwise.
+/// Returns the number of rounds: `exhaustive` in an exhaustive test, otherwise half of that.
 fn rounds(exhaustive: u32) -> u32 {
-    exhaustive / u32::try_from(one_in(2)).expect("a small number")
+    exhaustive / u32::try_from(sample_step(2)).expect("a small number")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_runs_at_once_on_one_lake_lose_and_double_nothing() {
+async fn two_concurrent_syncs_lose_and_duplicate_no_row() {
     let world = synced(|config| config.users = 120).await;
     let mut seen = Seen::default();
     seen.assert_exact(&world, "first").await;
@@ -192,7 +195,7 @@ async fn two_runs_at_once_on_one_lake_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_first_runs_at_once_make_one_lake() {
+async fn two_concurrent_first_syncs_create_one_lake() {
     let world = fresh(|config| config.users = 120).await;
     let mut losses = 0;
     for (round, begin_at) in (1..=rounds(8)).zip(BEGINNINGS.into_iter().cycle()) {
@@ -202,21 +205,21 @@ async fn two_first_runs_at_once_make_one_lake() {
         Seen::default().assert_exact(&world, &case).await;
         sync_ok(&world, &case).await;
         Seen::default().assert_exact(&world, &case).await;
-        std::fs::remove_dir_all(world.path()).expect("the lake goes");
+        std::fs::remove_dir_all(world.path()).expect("the lake is deleted");
     }
     assert!(losses > 0, "the runs never met");
 }
 
-/// How many users the lake counts, each told apart from the others.
-async fn ask(world: &World, sql: &str) -> Result<Vec<i64>> {
-    let session = query::session(&world.lake()).await?;
-    let batches = Query::ad_hoc(sql).run(&session, &Parameters::at(Clock::system().now())).await?;
+/// Returns the numbers in the first row of a query's result.
+async fn query_numbers(world: &World, sql: &str) -> Result<Vec<i64>> {
+    let context = query::context(&world.lake()).await?;
+    let batches = Query::ad_hoc(sql).run(&context, &Parameters::at(Clock::system().now())).await?;
     let rows = as_json(&batches);
     Ok(rows[0].as_object().into_iter().flatten().filter_map(|(_, value)| value.as_i64()).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_during_syncs_sees_one_commit_or_is_told_to_ask_again() {
+async fn a_query_during_syncs_sees_one_commit_or_fails_with_a_conflict() {
     let world = synced(|config| {
         config.users = 120;
         config.latency = Duration::from_millis(1);
@@ -234,34 +237,34 @@ async fn a_query_during_syncs_sees_one_commit_or_is_told_to_ask_again() {
         }
         done.store(true, Ordering::Relaxed);
     };
-    let questions = async {
-        let mut answers = 0;
+    let queries = async {
+        let mut results = 0;
         while !done.load(Ordering::Relaxed) {
-            match ask(&world, "SELECT count(id) AS users, count(DISTINCT id) AS ids FROM clerk_user").await {
+            match query_numbers(&world, "SELECT count(id) AS users, count(DISTINCT id) AS ids FROM clerk_user").await {
                 Ok(found) => {
                     let possible = found.iter().all(|count| counts.lock().expect("a lock").contains(count));
                     assert!(found.len() == 2 && found[0] == found[1] && possible, "{found:?}");
-                    answers += 1;
+                    results += 1;
                 }
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
             }
         }
-        answers
+        results
     };
-    let ((), answers) = tokio::join!(Box::pin(syncs), Box::pin(questions));
-    assert!(answers > 0, "nothing was answered");
+    let ((), results) = tokio::join!(Box::pin(syncs), Box::pin(queries));
+    assert!(results > 0, "no query succeeded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_whose_files_have_been_replaced_is_told_to_ask_again() {
+async fn a_query_whose_files_were_replaced_fails_with_a_hint_to_run_it_again() {
     let world = synced(|config| config.users = 120).await;
-    let session = query::session(&world.lake()).await.expect("a lake with tables");
+    let context = query::context(&world.lake()).await.expect("a lake with tables");
     set_clock(&world, NOW + HOUR);
     world.simulator.with_model(|model| change(model, &[ChangeKind::DeleteUser, ChangeKind::Ban], 3));
     sync_ok(&world, "second").await;
-    let question = Query::ad_hoc("SELECT count(DISTINCT email) AS addresses FROM clerk_user");
-    let error = question.run(&session, &Parameters::at(Clock::system().now())).await.expect_err("files are gone");
+    let query = Query::ad_hoc("SELECT count(DISTINCT email) AS addresses FROM clerk_user");
+    let error = query.run(&context, &Parameters::at(Clock::system().now())).await.expect_err("the files were deleted");
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("again")), "{error}");
-    assert_eq!(ask(&world, "SELECT count(*) AS users FROM clerk_user").await.expect("an answer"), [117]);
+    assert_eq!(query_numbers(&world, "SELECT count(*) AS users FROM clerk_user").await.expect("a result"), [117]);
 }

@@ -1,15 +1,15 @@
-//! Several instances, each with its lake, asked together.
+//! Queries over the lakes of several instances.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::query::{Catalogue, Engine, Parameters, Query, Snapshot, instances};
+use clerk_lake::query::{Engine, Parameters, Queries, Query, Snapshot, instances};
 
 use crate::support::{World, as_json, stderr, stdout};
 
-/// A lake of `users` users of the instance called `name`.
+/// Returns a synced instance called `name` with `users` users.
 async fn instance(name: &str, users: usize) -> World {
     let world = World::with(|config| {
         config.users = users;
@@ -25,7 +25,7 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// `clerk-lake query` over both lakes.
+/// Runs `clerk-lake query` over both lakes.
 async fn query(first: &World, second: &Path, arguments: &[&str]) -> Output {
     let (one, other) = (text(&first.path()), text(second));
     let lakes = ["query", "--lake", one.as_str(), "--lake", other.as_str(), "--format", "csv"];
@@ -42,13 +42,13 @@ fn lake(path: &Path) -> Lake {
     Lake::new(Location::parse(&text(path)).expect("a location"))
 }
 
-/// The lake that version 0.1.0 wrote, of 40 users, whose rows lack a column of today's.
+/// Returns the path of a lake that version 0.1.0 wrote. It has 40 users and lacks a column that was added later.
 fn older() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lake-0.1.0")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_have_the_rows_of_all_instances_and_say_which() {
+async fn tables_have_the_rows_of_all_instances_and_an_instance_column() {
     let (one, other) = (instance("ins_one", 50).await, instance("ins_other", 30).await);
     let count = "SELECT instance, count(*) AS users FROM clerk_user GROUP BY instance ORDER BY instance";
     assert_eq!(rows(&one, &other.path(), &[count]).await, "instance,users\nins_one,50\nins_other,30\n");
@@ -63,7 +63,7 @@ async fn tables_have_the_rows_of_all_instances_and_say_which() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_of_the_catalogue_is_asked_of_each_instance() {
+async fn a_built_in_query_runs_on_each_instance() {
     let (one, other) = (instance("ins_one", 50).await, instance("ins_other", 30).await);
     let unbanned = async |world: &World| world.number("SELECT count(*) FROM clerk_user WHERE NOT banned").await;
     let both = format!("ins_one,{}\nins_other,{}\n", unbanned(&one).await, unbanned(&other).await);
@@ -77,7 +77,7 @@ async fn a_query_of_the_catalogue_is_asked_of_each_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_lakes_may_be_named_in_the_settings_file_and_only_asked() {
+async fn several_lakes_in_the_settings_file_can_only_be_queried() {
     let (one, other) = (instance("ins_one", 50).await, instance("ins_other", 30).await);
     let settings = format!("lake = [{:?}, {:?}]\n", text(&one.path()), text(&other.path()));
     std::fs::write(one.directory.path().join("clerk-lake.toml"), settings).expect("a file");
@@ -93,25 +93,25 @@ async fn several_lakes_may_be_named_in_the_settings_file_and_only_asked() {
         assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", stderr(&refused));
         assert!(stderr(&refused).contains("works on one lake, but 2 are given"), "{}", stderr(&refused));
     }
-    // What is said on the command line wins.
+    // A flag overrides the settings file.
     let done = run(&["status", "--lake", &text(&other.path())]).await;
     assert!(stdout(&done).contains("ins_other"), "{}", stderr(&done));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lakes_of_different_versions_go_together_by_name() {
+async fn lakes_of_different_versions_are_combined_by_column_name() {
     let one = instance("ins_one", 50).await;
     let sql = "SELECT instance, count(*) AS users, count(bypass_client_trust) AS known, count(email_addresses) AS lists \
         FROM clerk_user GROUP BY instance ORDER BY instance";
     let both = "instance,users,known,lists\nins_one,50,50,50\nins_simulated,40,0,40\n";
     assert_eq!(rows(&one, &older(), &[sql]).await, both);
     let (first, second) = (text(&older()), text(&one.path()));
-    let turned = one.run(&["query", "--lake", &first, "--lake", &second, sql, "--format", "csv"]).await;
-    assert_eq!(stdout(&turned), both, "{}", stderr(&turned));
+    let reversed = one.run(&["query", "--lake", &first, "--lake", &second, sql, "--format", "csv"]).await;
+    assert_eq!(stdout(&reversed), both, "{}", stderr(&reversed));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_lake_lacks_is_missing_from_it_alone() {
+async fn a_table_missing_in_one_lake_does_not_affect_the_others() {
     let one = instance("ins_one", 50).await;
     let other = World::with(|config| {
         config.users = 20;
@@ -127,7 +127,7 @@ async fn what_one_lake_lacks_is_missing_from_it_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_lakes_of_one_instance_are_told_apart_and_one_lake_is_not_asked_twice() {
+async fn two_lakes_of_one_instance_are_distinguished_and_the_same_lake_twice_is_refused() {
     let (one, other) = (instance("ins_one", 50).await, instance("ins_one", 30).await);
     let sql = "SELECT instance, count(*) AS users FROM clerk_user GROUP BY instance ORDER BY users";
     let printed = rows(&one, &other.path(), &[sql]).await;
@@ -140,22 +140,22 @@ async fn two_lakes_of_one_instance_are_told_apart_and_one_lake_is_not_asked_twic
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_of_several_lakes_gives_each_and_all() {
+async fn a_snapshot_of_several_lakes_can_query_each_lake_and_all_together() {
     let (one, other) = (instance("ins_one", 50).await, instance("ins_other", 30).await);
     let (lakes, now) = ([lake(&one.path()), lake(&other.path())], Clock::system().now());
     let (engine, parameters) = (Engine::Local, Parameters::at(now));
     let opened = Box::pin(instances(&lakes, None, &engine, None)).await.expect("two lakes");
     assert_eq!(opened.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), ["ins_one", "ins_other"]);
-    let catalogue = Catalogue::builtin().expect("a catalogue");
-    let snapshot = Box::pin(Snapshot::open(&lakes, None, &engine, &catalogue, now, None)).await.expect("a snapshot");
+    let queries = Queries::builtin().expect("the built-in queries");
+    let snapshot = Box::pin(Snapshot::open(&lakes, None, &engine, &queries, now, None)).await.expect("a snapshot");
     let all = Query::ad_hoc("SELECT count(*) AS users FROM clerk_user");
-    for (session, users) in
-        [(snapshot.session(), 80), (&snapshot.instances()[0].session, 50), (&snapshot.instances()[1].session, 30)]
+    for (context, users) in
+        [(snapshot.context(), 80), (&snapshot.instances()[0].context, 50), (&snapshot.instances()[1].context, 30)]
     {
-        let found = as_json(&all.run(session, &parameters).await.expect("a count"));
+        let found = as_json(&all.run(context, &parameters).await.expect("a count"));
         assert_eq!(found[0]["users"], users);
     }
-    let named = catalogue.named("users").expect("a query");
-    assert_eq!(snapshot.answers(named, &parameters).await.expect("answers").len(), 2);
-    assert_eq!(snapshot.answers(&all, &parameters).await.expect("one answer").len(), 1);
+    let named = queries.named("users").expect("a query");
+    assert_eq!(snapshot.answers(named, &parameters).await.expect("results").len(), 2);
+    assert_eq!(snapshot.answers(&all, &parameters).await.expect("one result").len(), 1);
 }

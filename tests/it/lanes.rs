@@ -1,4 +1,4 @@
-//! Users read in several lanes: the same rows as in one, whatever happens meanwhile.
+//! Reading users in several lanes returns the same rows as reading them in one lane.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::parquet_readers::drop_at;
 use crate::support::{World, expected, named};
 
 async fn world(lanes: usize, change: impl FnOnce(&mut SimulatorConfig)) -> World {
-    let mut world = expected::still(|config| {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = 4_000;
         config.organizations = 0;
         config.clamp = Some(50);
@@ -23,11 +23,11 @@ async fn world(lanes: usize, change: impl FnOnce(&mut SimulatorConfig)) -> World
     world
 }
 
-/// A distribution of the moments of creation: its name, and the moment of the n-th user.
-type Way = (&'static str, fn(i64) -> i64);
+/// A distribution of creation times: its name, and the time of the n-th user relative to a start, in milliseconds.
+type Distribution = (&'static str, fn(i64) -> i64);
 
-/// How many different ranges of creation were asked for.
-fn slices(world: &World) -> usize {
+/// Returns how many different ranges of creation times were requested.
+fn requested_ranges(world: &World) -> usize {
     let requests = world.simulator.requests();
     let starts = requests.iter().filter_map(|request| {
         request.query.iter().find(|(name, _)| name == "created_at_after").map(|(_, value)| value.clone())
@@ -35,8 +35,8 @@ fn slices(world: &World) -> usize {
     starts.collect::<std::collections::BTreeSet<_>>().len()
 }
 
-/// Gives all users other moments of creation.
-fn recreate(world: &World, created_at: impl Fn(i64) -> i64) {
+/// Changes the creation times of all users.
+fn set_creation_times(world: &World, created_at: impl Fn(i64) -> i64) {
     world.simulator.with_model(|model| {
         let users: Vec<_> = model.users.iter().cloned().collect();
         for (number, mut user) in (0..).zip(users) {
@@ -55,29 +55,34 @@ async fn any_number_of_lanes_reads_the_same_rows() {
         assert_eq!(summary.status, Status::Ok, "{lanes} lanes: {summary:?}");
         assert_eq!(summary.resources[0].rows_read, 4_000, "{lanes} lanes");
         expected::assert_resource_equals(&world, "users", &format!("{lanes} lanes")).await;
-        assert_eq!(slices(&world) > 0, lanes > 1, "{lanes} lanes asked for {} ranges", slices(&world));
+        assert_eq!(
+            requested_ranges(&world) > 0,
+            lanes > 1,
+            "{lanes} lanes requested {} ranges",
+            requested_ranges(&world)
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_who_all_arrived_in_one_day_or_one_moment_are_all_there_once() {
+async fn users_created_within_a_day_or_a_millisecond_are_all_stored_once() {
     let start = expected::NOW - 100 * DAY;
-    let ways: [Way; 4] = [
-        ("one moment", |_| 0),
-        ("two moments", |number| number % 2),
+    let distributions: [Distribution; 4] = [
+        ("one millisecond", |_| 0),
+        ("two milliseconds", |number| number % 2),
         ("one second", |number| number / 4),
         ("one day, and a few before", |number| if number < 10 { -1000 * DAY } else { number * 20_000 }),
     ];
-    for (case, way) in ways {
+    for (case, distribution) in distributions {
         let world = world(8, |config| config.users = 3_000).await;
-        recreate(&world, |number| start + way(number));
+        set_creation_times(&world, |number| start + distribution(number));
         assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok, "{case}");
         expected::assert_resource_equals(&world, "users", case).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lanes_lose_and_double_nothing_while_users_come_and_go() {
+async fn lanes_lose_and_duplicate_no_user_while_users_are_created_and_deleted() {
     let kinds = [ChangeKind::CreateUser, ChangeKind::DeleteUser, ChangeKind::UpdateProfile];
     let mut world = world(8, |config| {
         config.changes = Some(Changes { every: 1, per_step: 2, kinds: kinds.to_vec(), most: Some(150) });
@@ -88,7 +93,7 @@ async fn lanes_lose_and_double_nothing_while_users_come_and_go() {
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
     let stored = expected::stored(&world, "users").await;
     for id in expected::wanted(&world, "users").keys().filter(|id| before.contains_key(*id)) {
-        assert!(stored.contains_key(id), "{id} was there all the time and is lost");
+        assert!(stored.contains_key(id), "{id} existed during the whole sync but is missing");
     }
     world.simulator.set(|config| config.changes = None);
     world.options.extent = Extent::Changes;
@@ -97,7 +102,7 @@ async fn lanes_lose_and_double_nothing_while_users_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_in_every_lane_cost_time_and_no_rows() {
+async fn faults_in_lanes_lose_no_row() {
     let kinds = [FaultKind::ServerError, FaultKind::CutBody, FaultKind::Reset, FaultKind::ClampedPage];
     let world = world(8, |config| config.faults = Faults::every(5, kinds)).await;
     let summary = world.sync_only(&["users"]).await;
@@ -106,7 +111,7 @@ async fn faults_in_every_lane_cost_time_and_no_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_does_not_heed_the_filters_is_read_in_one_lane() {
+async fn a_server_that_ignores_the_filters_is_read_in_one_lane() {
     let world = world(8, |config| config.creation_filters = false).await;
     let summary = world.sync_only(&["users"]).await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
@@ -114,7 +119,7 @@ async fn a_server_that_does_not_heed_the_filters_is_read_in_one_lane() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lanes_go_on_after_a_crash() {
+async fn lanes_resume_after_a_crash() {
     let world = world(8, |config| config.users = 12_000).await;
     drop_at(&world, "users", 9_000).await;
     world.simulator.clear_requests();
@@ -123,14 +128,14 @@ async fn lanes_go_on_after_a_crash() {
     expected::assert_resource_equals(&world, "users", "after a crash").await;
     expected::assert_nothing_staged(&world, "after a crash");
     let pages = world.simulator.request_count();
-    assert!(pages < 200, "{pages} requests for what was left of 240 pages");
+    assert!(pages < 200, "{pages} requests for the remainder of 240 pages");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_that_makes_the_server_slow_is_given_up() {
+async fn lanes_are_not_used_if_the_filter_makes_the_server_slow() {
     let mut world = world(1, |config| {
         config.latency = Duration::from_millis(5);
-        // Far longer than the test would ever wait for all the slices that lanes would ask for.
+        // With this latency, the test would time out if it requested the ranges of several lanes.
         config.filter_latency = Duration::from_hours(1);
     })
     .await;

@@ -1,5 +1,4 @@
-//! What runs that failed or died have left staged is in nobody's way: neither in that of the same run nor in the next
-//! one's.
+//! Staged files of failed or killed runs affect neither the same run nor the next one.
 
 use std::fs::File;
 use std::time::{Duration, UNIX_EPOCH};
@@ -15,8 +14,8 @@ fn status_of(summary: &Summary, name: &str) -> ResourceStatus {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn daily_active_users_beside_a_refused_replacement_count_nobody_twice() {
-    let world = expected::still(|config| config.users = 120).await;
+async fn daily_active_users_are_exact_if_replacing_the_users_is_refused() {
+    let world = expected::fixed_clock_world(|config| config.users = 120).await;
     assert_eq!(world.sync().await.status, Status::Ok);
     world.simulator.with_model(|model| {
         let half: Vec<_> = model.users.iter().step_by(2).map(|user| user.id.clone()).collect();
@@ -27,12 +26,13 @@ async fn daily_active_users_beside_a_refused_replacement_count_nobody_twice() {
     let summary = world.sync().await;
     assert_eq!(status_of(&summary, "users"), ResourceStatus::Failed, "{summary:?}");
     assert_eq!(status_of(&summary, "daily_active_users"), ResourceStatus::Ok, "{summary:?}");
-    expected::assert_resource_equals(&world, "daily_active_users", "beside a refused replacement").await;
+    expected::assert_resource_equals(&world, "daily_active_users", "after a refused replacement").await;
 }
 
-/// An instance that lists sessions by user only, and a lake that asks for those of so many last days.
+/// Returns a world whose sessions can only be listed by user. Its syncs list those of users who were active in the last
+/// `session_lookback_days` days.
 async fn by_user(users: usize, session_lookback_days: u32) -> World {
-    let mut world = expected::still(|config| {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = users;
         config.plain_session_listing = false;
     })
@@ -41,18 +41,18 @@ async fn by_user(users: usize, session_lookback_days: u32) -> World {
     world
 }
 
-/// Syncs sessions; Clerk fails once there is enough for a checkpoint.
+/// Syncs sessions. Clerk fails after enough rows for a resume point have been read.
 async fn interrupt_sessions(world: &World) {
     world.simulator.set_faults(Faults::every(300, [FaultKind::ServerError]).on("/v1/sessions"));
     let options = SyncOptions { resources: vec![named("sessions")], ..world.options.clone() };
     let summary = world.sync_with(impatient(world), world.lake(), options).await;
     assert_eq!(summary.status, Status::Failed, "{summary:?}");
-    assert!(world.path().join("_staged").exists(), "nothing was kept of what had been read");
+    assert!(world.path().join("_staged").exists(), "the rows that were read were not kept");
     world.simulator.set_faults(Faults::default());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_sync_of_sessions_that_is_gone_on_with_brings_what_changed_since() {
+async fn a_resumed_full_sync_of_sessions_includes_changes_since_the_interruption() {
     let world = by_user(400, 3650).await;
     assert_eq!(world.sync().await.status, Status::Ok);
     interrupt_sessions(&world).await;
@@ -65,12 +65,12 @@ async fn a_full_sync_of_sessions_that_is_gone_on_with_brings_what_changed_since(
     });
     let summary = world.sync_only(&["sessions"]).await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
-    expected::assert_resource_equals(&world, "sessions", "gone on with").await;
-    expected::assert_nothing_staged(&world, "gone on with");
+    expected::assert_resource_equals(&world, "sessions", "resumed").await;
+    expected::assert_nothing_staged(&world, "resumed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_longer_session_lookback_leaves_out_nobody_whom_an_interrupted_sync_had_passed() {
+async fn a_longer_session_lookback_includes_users_whom_an_interrupted_sync_skipped() {
     let mut world = by_user(900, 30).await;
     interrupt_sessions(&world).await;
     world.options.session_lookback_days = 3650;
@@ -80,8 +80,8 @@ async fn a_longer_session_lookback_leaves_out_nobody_whom_an_interrupted_sync_ha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_a_dead_run_had_not_named_yet_is_removed() {
-    let world = expected::still(|config| config.users = 20).await;
+async fn a_lock_file_that_a_killed_run_had_not_renamed_yet_is_removed() {
+    let world = expected::fixed_clock_world(|config| config.users = 20).await;
     let staged = world.path().join("_staged");
     std::fs::create_dir_all(&staged).expect("a directory");
     let unnamed = File::create(staged.join("deadrun.new")).expect("a file");

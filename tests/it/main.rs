@@ -1,7 +1,7 @@
-//! The integration tests: the library and the real binary against the simulator, over real HTTP and real files.
+//! Integration tests: run the library and the program against the simulator, over HTTP and with real files.
 
 mod architecture;
-mod catalogue;
+mod built_in_queries;
 mod changes;
 mod clean;
 mod command_line;
@@ -12,6 +12,7 @@ mod docs;
 mod errors;
 mod evolution;
 mod faults;
+mod foreign_responses;
 mod full_sync;
 mod histories;
 mod incremental;
@@ -19,16 +20,14 @@ mod incremental_extent;
 mod incremental_lake;
 mod instances;
 mod kills;
+mod lake_locations;
 mod lanes;
 mod late;
 mod ledger;
 mod leftovers;
-mod not_clerks;
-mod odd_fields;
-mod operations;
+mod maintenance;
 mod outcomes;
 mod parquet_readers;
-mod places;
 mod queries;
 mod query_output;
 mod rejected_rows;
@@ -41,5 +40,6 @@ mod sessions;
 mod settings_file;
 mod shell;
 mod staged_rows;
+mod store_faults;
 mod support;
-mod upkeep;
+mod unexpected_types;

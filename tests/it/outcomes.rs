@@ -1,5 +1,5 @@
-//! Outcomes that must not fool a table: edits and imports that arrive while a list is read, answers that are not to the
-//! question, keys and instances that change, and rows that come and go.
+//! Situations in which a table must stay correct: edits and imports while a list is read, wrong responses, keys and
+//! instances that change, and rows that appear and disappear.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use tokio::runtime::Handle;
 use crate::faults::{OnPage, impatient, sync_watched};
 use crate::incremental::{HOUR, set_clock, sync_ok, synced};
 use crate::support::expected::{self, NOW};
-use crate::support::stub::{Answer, Stub};
+use crate::support::stub::{Stub, StubResponse};
 use crate::support::{World, named};
 
-/// An instance of so many users, in pages of 100, and a lake that is synced incrementally.
+/// Returns an instance with this number of users in pages of 100, and a lake with incremental syncs.
 async fn users_in_pages(users: usize) -> World {
-    let mut world = expected::still(|config| {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = users;
         config.organizations = 0;
         config.clamp = Some(100);
@@ -33,29 +33,29 @@ async fn users_in_pages(users: usize) -> World {
     world
 }
 
-/// Syncs with a client that asks once, while `progress` watches.
+/// Syncs with a client that does not retry, and with this progress.
 async fn sync_with_progress(world: &World, progress: Arc<dyn Progress>) -> Summary {
     let (client, lake, options) = (impatient(world), world.lake(), world.options.clone());
     let (clock, stop) = (world.clock(), CancellationToken::new());
-    clerk_lake::sync::Sync { client, lake, clock, options, progress, stop }.run().await
+    clerk_lake::sync::SyncJob { client, lake, clock, options, progress, stop }.run().await
 }
 
-/// A first sync that loses the network, and keeps what it has read of 3,000 users.
+/// Runs a first sync of 3,000 users that loses the network and keeps the pages that it has read.
 async fn interrupt(world: &World) {
     world.simulator.set_faults(Faults::every(24, [FaultKind::ServerError]).on("/v1/users"));
     let failed = world.sync_with(impatient(world), world.lake(), world.options.clone()).await;
     assert_eq!(failed.worst().map(clerk_lake::Error::kind), Some(ErrorKind::Unreachable), "{failed:?}");
-    assert!(world.path().join("_staged").exists(), "nothing was kept");
+    assert!(world.path().join("_staged").exists(), "no staged rows were kept");
     world.simulator.set_faults(Faults::default());
 }
 
-/// Requests for pages of users so far.
-fn pages(world: &World) -> usize {
+/// Returns the number of requests for pages of users so far.
+fn page_requests(world: &World) -> usize {
     world.simulator.requests().iter().filter(|request| request.path == "/v1/users").count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_edited_at_one_moment_all_arrive_in_whatever_order_they_are_listed() {
+async fn users_edited_at_the_same_time_are_all_synced_in_any_list_order() {
     let world = synced(|config| {
         config.users = 1500;
         config.organizations = 3;
@@ -77,7 +77,7 @@ async fn users_edited_at_one_moment_all_arrive_in_whatever_order_they_are_listed
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_edited_at_one_moment_are_not_all_read_again_if_their_order_is_stable() {
+async fn users_edited_at_the_same_time_need_no_full_sync_if_their_order_is_stable() {
     let world = synced(|config| {
         config.users = 1500;
         config.clamp = Some(100);
@@ -95,30 +95,30 @@ async fn users_edited_at_one_moment_are_not_all_read_again_if_their_order_is_sta
     expected::assert_resource_equals(&world, "users", "450 edits").await;
 }
 
-/// Imports users, with moments of creation in the past, before each list.
-fn import(world: &World, per_step: usize) {
+/// Imports users that were created in the past, before each list request.
+fn import_before_lists(world: &World, per_step: usize) {
     let changes = Changes { every: 1, per_step, kinds: vec![ChangeKind::ImportUser], most: None };
     world.simulator.set(|config| config.changes = Some(changes));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_sync_goes_through_while_users_are_imported() {
+async fn a_first_sync_succeeds_while_users_are_imported() {
     let world = users_in_pages(1500).await;
-    import(&world, 4);
+    import_before_lists(&world, 4);
     let before = expected::wanted(&world, "users");
     sync_ok(&world, "during an import").await;
     let stored = expected::stored(&world, "users").await;
-    assert!(before.keys().all(|id| stored.contains_key(id)), "users who were there from the start are missing");
+    assert!(before.keys().all(|id| stored.contains_key(id)), "users who existed before the sync are missing");
     world.simulator.set(|config| config.changes = None);
     sync_ok(&world, "after the import").await;
     expected::assert_resource_equals(&world, "users", "after the import").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_incremental_sync_reads_no_more_than_changes_while_users_are_imported() {
+async fn an_incremental_sync_stays_incremental_while_users_are_imported() {
     let world = users_in_pages(1500).await;
     sync_ok(&world, "first").await;
-    import(&world, 3);
+    import_before_lists(&world, 3);
     for round in 1..=3 {
         set_clock(&world, NOW + round * HOUR);
         let summary = sync_ok(&world, "during an import").await;
@@ -134,7 +134,7 @@ async fn an_incremental_sync_reads_no_more_than_changes_while_users_are_imported
 async fn a_deletion_during_an_import_is_found_by_the_first_sync_after_it() {
     let world = users_in_pages(500).await;
     sync_ok(&world, "first").await;
-    import(&world, 3);
+    import_before_lists(&world, 3);
     set_clock(&world, NOW + HOUR);
     world.simulator.with_model(|model| model.change(ChangeKind::DeleteUser));
     sync_ok(&world, "during an import").await;
@@ -145,7 +145,7 @@ async fn a_deletion_during_an_import_is_found_by_the_first_sync_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_has_become_readable_when_its_listing_is_resumed_counts_once() {
+async fn a_row_that_becomes_readable_before_a_listing_is_resumed_counts_once() {
     let world = users_in_pages(3000).await;
     world.simulator.with_model(|model| {
         let ids: Vec<String> = model.users.iter().map(|user| user.id.clone()).collect();
@@ -174,11 +174,11 @@ async fn a_listing_is_not_resumed_with_another_key() {
     let summary = world.sync_with(client, world.lake(), world.options.clone()).await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
     assert_eq!(summary.resources[0].rows_read, 3000);
-    assert!(pages(&world) >= 30, "{} pages were read", pages(&world));
+    assert!(page_requests(&world) >= 30, "{} pages were read", page_requests(&world));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_rows_may_always_go_and_more_need_to_be_allowed() {
+async fn up_to_fifty_rows_can_always_be_deleted_and_more_need_permission() {
     for (before, deleted, expected) in [(3, 2, Status::Ok), (60, 50, Status::Ok), (60, 51, Status::Failed)] {
         let world = users_in_pages(before).await;
         sync_ok(&world, "first").await;
@@ -192,29 +192,29 @@ async fn fifty_rows_may_always_go_and_more_need_to_be_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listing_whose_commit_was_refused_is_committed_without_being_read_again_once_it_is_allowed() {
+async fn a_refused_listing_is_committed_without_reading_again_once_allowed() {
     let world = users_in_pages(3000).await;
     sync_ok(&world, "first").await;
     set_clock(&world, NOW + HOUR);
     world.simulator.with_model(|model| (0..900).for_each(|_| model.change(ChangeKind::DeleteUser)));
     assert_eq!(world.sync().await.worst().map(clerk_lake::Error::kind), Some(ErrorKind::Answer));
-    // A run that may not commit it either reads again: the users may have come back.
+    // A run that is not allowed to commit it reads again, because the users may exist again.
     world.simulator.clear_requests();
     assert_eq!(world.sync().await.worst().map(clerk_lake::Error::kind), Some(ErrorKind::Answer));
-    assert!(pages(&world) > 20, "{} pages were read", pages(&world));
+    assert!(page_requests(&world) > 20, "{} pages were read", page_requests(&world));
     set_clock(&world, NOW + 2 * HOUR);
     world.simulator.with_model(|model| (0..5).for_each(|_| model.change(ChangeKind::UpdateProfile)));
     world.simulator.clear_requests();
     let options = SyncOptions { max_shrink: 1.0, ..world.options.clone() };
     let summary = world.sync_with(world.client(), world.lake(), options).await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
-    assert!(pages(&world) < 10, "{} pages were read", pages(&world));
+    assert!(page_requests(&world) < 10, "{} pages were read", page_requests(&world));
     expected::assert_resource_equals(&world, "users", "allowed").await;
     expected::assert_nothing_staged(&world, "allowed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_first_runs_of_two_instances_do_not_share_a_lake() {
+async fn first_runs_of_two_instances_do_not_share_a_lake() {
     let one = users_in_pages(300).await;
     let other = World::with(|config| {
         config.users = 20;
@@ -242,7 +242,7 @@ async fn two_first_runs_of_two_instances_do_not_share_a_lake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_claims_to_a_lake_one_holds() {
+async fn of_two_claims_to_a_lake_one_succeeds() {
     let directory = tempfile::tempdir().expect("a directory");
     let place = Location::parse(&directory.path().to_string_lossy()).expect("a location");
     let lake = Lake::new(place);
@@ -260,7 +260,7 @@ async fn of_two_claims_to_a_lake_one_holds() {
     assert_eq!(held, 1);
 }
 
-/// A world whose sessions are listed by user only, after its first sync and an hour in which somebody was active.
+/// Returns a world whose sessions can only be listed by user, after its first sync and an hour with activity.
 async fn sessions_by_user() -> World {
     let world = synced(|config| {
         config.users = 60;
@@ -273,7 +273,7 @@ async fn sessions_by_user() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_404_for_the_sessions_of_users_who_exist_is_not_an_empty_list() {
+async fn an_error_for_the_sessions_of_a_user_is_not_an_empty_list() {
     for kind in FaultKind::FINAL {
         let world = sessions_by_user().await;
         world.simulator.set_faults(Faults::always(kind).on("/v1/sessions"));
@@ -288,7 +288,7 @@ async fn a_404_for_the_sessions_of_users_who_exist_is_not_an_empty_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_of_clerk_is_not_a_conflict_with_another_run() {
+async fn a_failure_of_clerk_is_not_reported_as_a_conflict() {
     let world = Arc::new(users_in_pages(500).await);
     sync_ok(&world, "first").await;
     set_clock(&world, NOW + HOUR);
@@ -309,8 +309,8 @@ async fn a_failure_of_clerk_is_not_a_conflict_with_another_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_run_committed_before_it_failed_is_in_its_summary() {
-    /// Lets Clerk fail once changes are read: these come without a number of rows to expect.
+async fn the_summary_of_a_failed_run_includes_its_commits() {
+    /// Makes Clerk fail when the list of changes starts. That list has no expected number of rows.
     struct FailAtChanges(Arc<World>);
     impl Progress for FailAtChanges {
         fn started(&self, _: &str, expected: Option<u64>) {
@@ -325,7 +325,7 @@ async fn what_a_run_committed_before_it_failed_is_in_its_summary() {
     }
     let world = Arc::new(users_in_pages(3000).await);
     interrupt(&world).await;
-    // The resumed run commits the listing, and then fails to read what changed since it began.
+    // The resumed run commits the listing. Then it fails to read the changes since the listing began.
     let progress = Arc::new(FailAtChanges(Arc::clone(&world)));
     let summary = sync_with_progress(&world, progress).await;
     world.simulator.set_faults(Faults::default());
@@ -336,11 +336,11 @@ async fn what_a_run_committed_before_it_failed_is_in_its_summary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_no_list_shows_is_found_by_rolling_verification() {
+async fn rolling_verification_finds_a_change_that_no_list_shows() {
     let mut world = users_in_pages(450).await;
     world.options.verify_every = TimeDelta::days(7);
     sync_ok(&world, "first").await;
-    // Pages hold 100 users: five syncs come round.
+    // Pages have 100 users, so five syncs verify all of them.
     for round in 1..=5 {
         set_clock(&world, NOW + round * HOUR);
         if round == 1 {
@@ -355,20 +355,20 @@ async fn a_change_that_no_list_shows_is_found_by_rolling_verification() {
         let summary = sync_ok(&world, "verifying").await;
         assert_eq!(summary.resources[0].mode, "incremental");
     }
-    expected::assert_resource_equals(&world, "users", "after a round").await;
+    expected::assert_resource_equals(&world, "users", "after five syncs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_null_instead_of_a_list_removes_nothing() {
-    let world = expected::still(|config| {
+async fn a_null_instead_of_a_list_deletes_nothing() {
+    let world = expected::fixed_clock_world(|config| {
         config.users = 5;
         config.organizations = 9;
     })
     .await;
     assert_eq!(world.sync().await.status, Status::Ok);
     let stub = Stub::start(|request| match request.path.as_str() {
-        "/v1/instance" => Answer::json(200, &json!({"object": "instance", "id": "ins_simulated"})),
-        _ => Answer::json(200, &json!({"data": null, "total_count": 0})),
+        "/v1/instance" => StubResponse::json(200, &json!({"object": "instance", "id": "ins_simulated"})),
+        _ => StubResponse::json(200, &json!({"data": null, "total_count": 0})),
     })
     .await;
     let api_url = parse_api_url(&stub.url()).expect("a URL");

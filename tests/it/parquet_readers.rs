@@ -1,4 +1,4 @@
-//! What reads Parquet files and knows nothing of Delta sees the committed rows, whatever became of a run.
+//! Readers of Parquet files that do not know Delta see exactly the committed rows, however a run ended.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use tokio::sync::Notify;
 
 use crate::faults::{OnPage, impatient, sync_watched};
 use crate::support::expected::{self, Rows, Tables};
-use crate::support::{World, as_json, files, named, plain_rows, tables};
+use crate::support::{World, as_json, files, named, plain_row_count, tables};
 
-/// A table's rows as a reader of its directory sees them, Hive partitions included.
-fn plainly(world: &World, resource: &Resource) -> Rows {
+/// Returns the rows that a reader of the table's directory sees, with the Hive partition columns.
+fn plain_rows(world: &World, resource: &Resource) -> Rows {
     let mut rows = Vec::new();
     for (path, content) in files(&world.path().join(resource.table.name)) {
         if path.starts_with("_delta_log") {
             continue;
         }
-        assert!(is_parquet(&path), "{} lies in the directory of {}", path.display(), resource.table.name);
+        assert!(is_parquet(&path), "{} is in the directory of {}", path.display(), resource.table.name);
         let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(content)).expect("a Parquet file");
         let batches: Vec<_> = reader.build().expect("a reader").map(|batch| batch.expect("rows")).collect();
         let partition = hive_partition(&path);
@@ -40,7 +40,7 @@ fn plainly(world: &World, resource: &Resource) -> Rows {
     expected::by_key(rows, resource.table.key)
 }
 
-/// The column and value that a path such as `created_year=2026/part-0.parquet` stands for.
+/// Returns the partition column and value of a path such as `created_year=2026/part-0.parquet`.
 fn hive_partition(path: &Path) -> Option<(String, Value)> {
     let directory = path.parent()?.to_str()?;
     let (column, value) = directory.split_once('=')?;
@@ -52,14 +52,15 @@ fn is_parquet(path: &Path) -> bool {
 }
 
 fn plain_tables(world: &World) -> Tables {
-    resource::ALL.into_iter().map(|resource| (resource.name, plainly(world, resource))).collect()
+    resource::ALL.into_iter().map(|resource| (resource.name, plain_rows(world, resource))).collect()
 }
 
-/// A reader of the directories sees what the tables' newest versions hold, from no other files than theirs.
-async fn assert_plain_readers_see_what_is_committed(world: &World, case: &str) {
+/// Asserts that a reader of the directories sees the rows of the newest table versions, and that the directories have
+/// no other data files.
+async fn assert_plain_readers_see_committed_rows(world: &World, case: &str) {
     for resource in resource::ALL {
         let committed = expected::stored(world, resource.name).await;
-        expected::assert_same(&format!("{case}: {}", resource.name), &plainly(world, resource), &committed);
+        expected::assert_same(&format!("{case}: {}", resource.name), &plain_rows(world, resource), &committed);
         let table = world.lake().table(&resource.table).await.expect("the table");
         let found = files(&world.path().join(resource.table.name));
         let data_files = found.iter().filter(|(path, _)| is_parquet(path) && !path.starts_with("_delta_log")).count();
@@ -68,7 +69,7 @@ async fn assert_plain_readers_see_what_is_committed(world: &World, case: &str) {
     expected::assert_nothing_staged(world, case);
 }
 
-/// Changes after which every table differs and nobody is gone.
+/// Changes every table without deleting a user.
 fn change_everything(model: &mut Model) {
     use ChangeKind::{Activity, Ban, CreateOrganization, CreateUser, EndSession, RenameOrganization, UpdateProfile};
     for kind in [Activity, Ban, CreateOrganization, CreateUser, EndSession, RenameOrganization, UpdateProfile] {
@@ -79,7 +80,7 @@ fn change_everything(model: &mut Model) {
 }
 
 async fn small() -> World {
-    expected::still(|config| config.users = 200).await
+    expected::fixed_clock_world(|config| config.users = 200).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,17 +89,17 @@ async fn plain_readers_see_the_committed_rows_and_no_superseded_ones() {
         let mut world = small().await;
         world.options.extent = extent;
         assert_eq!(world.sync().await.status, Status::Ok);
-        assert_plain_readers_see_what_is_committed(&world, "first").await;
+        assert_plain_readers_see_committed_rows(&world, "first").await;
         let before = plain_tables(&world);
         for turn in ["second", "third"] {
             let case = format!("{extent:?}, {turn}");
             world.simulator.with_model(change_everything);
             assert_eq!(world.sync().await.status, Status::Ok, "{case}");
-            assert_plain_readers_see_what_is_committed(&world, &case).await;
+            assert_plain_readers_see_committed_rows(&world, &case).await;
             expected::assert_tables_equal_for(&world, &case).await;
         }
-        let changed = before.iter().all(|(name, rows)| plainly(&world, named(name)) != *rows);
-        assert!(changed, "{extent:?}: every table should have changed");
+        let changed = before.iter().all(|(name, rows)| plain_rows(&world, named(name)) != *rows);
+        assert!(changed, "{extent:?}: a table has not changed");
     }
 }
 
@@ -115,26 +116,26 @@ async fn a_failed_sync_changes_nothing_for_plain_readers() {
         let failed = ["users", "daily_active_users"].contains(&resource.name.as_str());
         assert_eq!(resource.status == ResourceStatus::Failed, failed, "{resource:?}");
         if failed {
-            let (rows, old) = (plainly(&world, named(&resource.name)), &before[resource.name.as_str()]);
+            let (rows, old) = (plain_rows(&world, named(&resource.name)), &before[resource.name.as_str()]);
             expected::assert_same(&resource.name, &rows, old);
         }
     }
-    assert_plain_readers_see_what_is_committed(&world, "after a failure").await;
+    assert_plain_readers_see_committed_rows(&world, "after a failure").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_sync_that_fails_leaves_nothing_to_plain_readers() {
+async fn a_failed_first_sync_leaves_no_files_for_plain_readers() {
     let world = small().await;
     world.simulator.set_faults(Faults::every(3, [FaultKind::ServerError]).on("/v1/users"));
     world.simulator.set(|config| config.clamp = Some(20));
     let summary = world.sync_with(impatient(&world), world.lake(), world.options.clone()).await;
     assert_eq!(summary.resources[0].status, ResourceStatus::Failed, "{summary:?}");
     assert!(!world.path().join("clerk_user").exists());
-    assert_eq!(plain_rows(&world.path(), "clerk_user"), 0);
+    assert_eq!(plain_row_count(&world.path(), "clerk_user"), 0);
     expected::assert_nothing_staged(&world, "after a failure");
 }
 
-/// Begins a sync and drops it as soon as so many rows of `resource` have been read.
+/// Starts a sync and drops it once this number of rows of `resource` has been read.
 pub async fn drop_at(world: &World, resource: &'static str, rows: u64) {
     let reached = Arc::new(Notify::new());
     let notify = Arc::clone(&reached);
@@ -146,16 +147,16 @@ pub async fn drop_at(world: &World, resource: &'static str, rows: u64) {
     tokio::select! {
         biased;
         () = reached.notified() => {}
-        summary = sync_watched(world, Arc::new(progress)) => panic!("it ended before it was dropped: {summary:?}"),
+        summary = sync_watched(world, Arc::new(progress)) => panic!("the sync ended before it was dropped: {summary:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_dropped_in_the_middle_leaves_its_tables_as_they_were_and_the_next_one_needs_no_repair() {
+async fn a_dropped_sync_leaves_its_tables_unchanged_and_the_next_sync_needs_no_repair() {
     let place = |name: &str| resource::ALL.iter().position(|resource| resource.name == name);
     for (dropped, rows) in [("users", 20), ("users", 200), ("organizations", 20), ("sessions", 100)] {
         let case = format!("dropped after {rows} {dropped}");
-        let mut world = expected::still(|config| {
+        let mut world = expected::fixed_clock_world(|config| {
             config.users = 200;
             config.clamp = Some(20);
             config.latency = Duration::from_millis(2);
@@ -169,16 +170,16 @@ async fn a_sync_dropped_in_the_middle_leaves_its_tables_as_they_were_and_the_nex
         for resource in resource::ALL {
             let done = place(resource.name) < place(dropped);
             let want = if done { expected::wanted(&world, resource.name) } else { before[resource.name].clone() };
-            expected::assert_same(&format!("{case}: {}", resource.name), &plainly(&world, resource), &want);
+            expected::assert_same(&format!("{case}: {}", resource.name), &plain_rows(&world, resource), &want);
         }
         assert_eq!(world.sync().await.status, Status::Ok);
         expected::assert_tables_equal_for(&world, &case).await;
-        assert_plain_readers_see_what_is_committed(&world, &case).await;
+        assert_plain_readers_see_committed_rows(&world, &case).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_run_had_staged_is_removed_by_the_next_one() {
+async fn the_next_run_removes_the_staged_files_of_a_dead_run() {
     for lock_left in [false, true] {
         let world = small().await;
         assert_eq!(world.sync().await.status, Status::Ok);
@@ -196,7 +197,7 @@ async fn what_a_dead_run_had_staged_is_removed_by_the_next_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_living_run_has_staged_is_left_alone() {
+async fn the_staged_files_of_a_running_sync_are_kept() {
     let world = small().await;
     let other = RunArea::open(&world.lake()).await.expect("an area");
     assert_eq!(world.sync().await.status, Status::Ok);
@@ -206,24 +207,24 @@ async fn what_a_living_run_has_staged_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn data_files_that_no_commit_names_are_swept_by_the_next_sync() {
+async fn the_next_sync_deletes_orphan_files() {
     let world = small().await;
     assert_eq!(world.sync().await.status, Status::Ok);
     for table in tables() {
         let directory = world.path().join(table);
-        let rows = plain_rows(&world.path(), table);
+        let rows = plain_row_count(&world.path(), table);
         let found = files(&directory).into_iter().find(|(path, _)| is_parquet(path));
         let (path, content) = found.expect("a data file");
         std::fs::write(directory.join(path).with_file_name("part-00000-orphan.parquet"), content).expect("a file");
-        assert!(plain_rows(&world.path(), table) > rows, "{table}: an orphan is what plain readers stumble over");
+        assert!(plain_row_count(&world.path(), table) > rows, "{table}: plain readers do not see the orphan file");
     }
     assert_eq!(world.sync().await.status, Status::Ok);
-    assert_plain_readers_see_what_is_committed(&world, "after a sweep").await;
+    assert_plain_readers_see_committed_rows(&world, "after a sweep").await;
     expected::assert_tables_equal(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_crash_left_of_a_first_commit_is_swept_by_the_next_sync() {
+async fn the_next_sync_deletes_files_of_a_first_commit_that_crashed() {
     let world = small().await;
     let directories =
         ["clerk_user/created_year=2024", "clerk_session/created_month=2026-09", "clerk_daily_active_users"];
@@ -233,12 +234,12 @@ async fn what_a_crash_left_of_a_first_commit_is_swept_by_the_next_sync() {
         std::fs::write(directory.join("part-00000-orphan.parquet"), "rows of a commit that never was").expect("a file");
     }
     assert_eq!(world.sync().await.status, Status::Ok);
-    assert_plain_readers_see_what_is_committed(&world, "after a sweep").await;
+    assert_plain_readers_see_committed_rows(&world, "after a sweep").await;
     expected::assert_tables_equal(&world).await;
 }
 
 #[test]
-fn what_is_said_to_repeat_is_a_column_of_the_files() {
+fn dictionary_columns_exist_in_the_files() {
     for spec in resource::TABLES {
         let schema = ArrowSchemaConverter::new().convert(&spec.schema()).expect("a Parquet schema");
         let properties = writer_properties(spec);

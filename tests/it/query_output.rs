@@ -1,4 +1,4 @@
-//! Where rows go, in which format, and what can be read beside the lake.
+//! Output files and formats of queries, and files that queries can read in addition to the lake.
 
 use std::io::{Cursor, Write};
 use std::process::Output;
@@ -18,7 +18,7 @@ use crate::errors::small;
 use crate::support::s3::{BUCKET, S3};
 use crate::support::{World, as_json, output, stderr, stdout};
 
-/// Moments, flags, lists of structs, and nulls in all of them.
+/// Times, flags, lists of structs, and nulls in all of them.
 const TYPES: &str = "SELECT id, banned, created_at, last_sign_in_at, email_addresses, external_accounts \
     FROM clerk_user ORDER BY id";
 
@@ -34,15 +34,15 @@ async fn succeeds(world: &World, arguments: &[&str]) -> Output {
     done
 }
 
-async fn fails(world: &World, arguments: &[&str], code: i32, says: &[&str]) {
+async fn fails(world: &World, arguments: &[&str], code: i32, parts: &[&str]) {
     let failed = world.run(arguments).await;
     assert_eq!(failed.status.code(), Some(code), "{arguments:?}: {}", stderr(&failed));
-    for text in says {
-        assert!(stderr(&failed).contains(text), "{arguments:?} does not say {text:?}: {}", stderr(&failed));
+    for text in parts {
+        assert!(stderr(&failed).contains(text), "{arguments:?}: the message lacks {text:?}: {}", stderr(&failed));
     }
 }
 
-/// The CSV that `sql` gives.
+/// Returns the result of `sql` as CSV.
 async fn csv(world: &World, sql: &str) -> String {
     stdout(&succeeds(world, &["query", sql, "--format", "csv"]).await)
 }
@@ -117,7 +117,7 @@ async fn an_empty_result_keeps_its_columns_in_every_format() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_ending_tells_the_format_unless_it_is_given() {
+async fn the_format_is_inferred_from_the_extension_unless_given() {
     let world = synced().await;
     let sql = "SELECT 1 AS one";
     for (file, printed) in [("a.csv", "one\n1\n"), ("a.JSON", "[{\"one\":1}]\n"), ("a.jsonl", "{\"one\":1}\n")] {
@@ -134,23 +134,23 @@ async fn the_ending_tells_the_format_unless_it_is_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_for_a_resource_is_told_what_its_table_is_called() {
+async fn a_query_of_a_resource_name_has_a_hint_with_the_table_name() {
     let world = synced().await;
     fails(&world, &["query", "SELECT email FROM users"], 7, &["  help: the table is called clerk_user\n"]).await;
     fails(&world, &["query", "SELECT * FROM sessions"], 7, &["  help: the table is called clerk_session\n"]).await;
     fails(&world, &["query", "SELECT u.e FROM clerk_user u"], 7, &["  help: clerk-lake schema lists"]).await;
 }
 
-/// Numbers, and far behind them something that is none.
-fn numbers_with_a_word() -> String {
+/// Returns a CSV file with many numbers and, after them, a text.
+fn numbers_and_a_text() -> String {
     let numbers: Vec<_> = (0..50_000).map(|number| number.to_string()).collect();
     format!("number\n{}\nnone\n", numbers.join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_fails_on_the_way_leaves_the_file_as_it_was() {
+async fn a_query_that_fails_midway_leaves_the_output_file_unchanged() {
     let world = synced().await;
-    write(&world, "numbers.csv", numbers_with_a_word());
+    write(&world, "numbers.csv", numbers_and_a_text());
     let sql = "SELECT number + 1 AS successor FROM 'numbers.csv'";
     for format in ["csv", "parquet", "json"] {
         let file = format!("out/rows.{format}");
@@ -164,7 +164,7 @@ async fn a_query_that_fails_on_the_way_leaves_the_file_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_beside_the_lake_are_tables() {
+async fn files_outside_the_lake_can_be_queried() {
     let world = synced().await;
     let ids = world.rows("SELECT id FROM clerk_user ORDER BY id LIMIT 3").await;
     let ids: Vec<_> = ids.iter().map(|row| row["id"].as_str().expect("an id")).collect();
@@ -199,7 +199,7 @@ async fn files_beside_the_lake_are_tables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn folders_and_patterns_are_tables_too() {
+async fn folders_and_patterns_can_be_queried() {
     let world = synced().await;
     for (file, content) in [
         ("exports/year=2025/a.csv", "n\n1\n"),
@@ -217,12 +217,12 @@ async fn folders_and_patterns_are_tables_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_read_says_why() {
+async fn an_unreadable_file_is_an_error_with_a_reason_and_a_hint() {
     let world = synced().await;
     write(&world, "broken.parquet", "not Parquet");
     write(&world, "people.xlsx", "not known");
     let lake = format!("'{}'", world.path().join("clerk_user").display());
-    for (from, says, help) in [
+    for (from, reason, help) in [
         ("'people.csv'", "there is no file \"people.csv\"", "relative to the directory"),
         ("'nowhere/'", "there is no file \"nowhere/\"", "relative to the directory"),
         ("people.csv", "not found", "put a file's path between quotes"),
@@ -231,7 +231,7 @@ async fn a_file_that_cannot_be_read_says_why() {
         ("'https://example.org/people.csv'", "neither on disk nor on S3", "download"),
         (lake.as_str(), "holds a Delta table", "by their names"),
     ] {
-        fails(&world, &["query", &format!("SELECT * FROM {from}")], 7, &[says, help]).await;
+        fails(&world, &["query", &format!("SELECT * FROM {from}")], 7, &[reason, help]).await;
     }
     let copy = "COPY (SELECT 1) TO 'stolen.csv' STORED AS CSV";
     fails(&world, &["query", copy], 7, &["DML not supported"]).await;

@@ -1,4 +1,5 @@
-//! Rows whose id cannot be read are set aside; they neither hide the others nor fail a sync nor make it dear.
+//! Rows whose id cannot be read are stored as rejected rows. They do not hide other rows, and make no sync fail or read
+//! everything.
 
 use std::collections::BTreeSet;
 
@@ -13,21 +14,21 @@ use crate::incremental::{HOUR, UNCOUNTED, assert_table, change, fresh, set_clock
 use crate::support::expected::{self, NOW, Rows};
 use crate::support::{World, files, named};
 
-/// The resources whose rows may be broken.
+/// The resources with broken rows in these tests.
 const LISTED: [&str; 3] = ["users", "organizations", "sessions"];
 
-/// Changes none of which makes a session.
+/// Changes that do not create a session.
 const WITHOUT_ACTIVITY: [ChangeKind; 4] =
     [ChangeKind::Ban, ChangeKind::UpdateProfile, ChangeKind::RenameOrganization, ChangeKind::EndSession];
 
-/// Syncs the resources whose rows may be broken, which must succeed.
+/// Syncs the resources with broken rows, and asserts that the sync succeeds.
 async fn sync_listed(world: &World, case: &str) -> Summary {
     let summary = Box::pin(world.sync_only(&LISTED)).await;
     assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
     summary
 }
 
-/// Syncs the users alone, which must succeed.
+/// Syncs only the users, and asserts that the sync succeeds.
 async fn sync_users(world: &World, case: &str) -> ResourceSummary {
     let summary = Box::pin(world.sync_only(&["users"])).await;
     assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
@@ -38,35 +39,35 @@ fn break_row(model: &mut Model, id: &str, how: Corruption) {
     model.corrupt.insert(id.to_owned(), how);
 }
 
-/// Users who were never active and have no sessions, oldest first.
-fn silent_users(model: &Model) -> Vec<String> {
-    let silent = |user: &&User| user.last_active_at.is_none();
-    model.users.iter().filter(silent).map(|user| user.id.clone()).collect()
+/// Returns the users who were never active and have no sessions, oldest first.
+fn inactive_users(model: &Model) -> Vec<String> {
+    let inactive = |user: &&User| user.last_active_at.is_none();
+    model.users.iter().filter(inactive).map(|user| user.id.clone()).collect()
 }
 
-/// The ids of all sessions, oldest first.
+/// Returns the ids of all sessions, oldest first.
 fn session_ids(model: &Model) -> Vec<String> {
     model.sessions.iter().map(|session| session.id.clone()).collect()
 }
 
-/// The ids of all organizations, oldest first.
+/// Returns the ids of all organizations, oldest first.
 fn organization_ids(model: &Model) -> Vec<String> {
     model.organizations.iter().map(|organization| organization.id.clone()).collect()
 }
 
-/// The ids of all users, oldest first.
+/// Returns the ids of all users, oldest first.
 fn user_ids(model: &Model) -> Vec<String> {
     model.users.iter().map(|user| user.id.clone()).collect()
 }
 
-/// What the table of the resource called `name` must hold without the rows that are broken.
+/// Returns the rows that the table of the resource `name` must hold: all except broken rows.
 fn readable(world: &World, name: &str) -> Rows {
     let mut rows = expected::wanted(world, name);
     world.simulator.with_model(|model| rows.retain(|id, _| !model.corrupt.contains_key(id)));
     rows
 }
 
-/// The tables hold all rows that can be read, and no others.
+/// Asserts that the tables hold exactly the readable rows.
 async fn assert_readable_rows_are_there(world: &World, case: &str) {
     for name in LISTED {
         assert_table(world, name, &readable(world, name), case).await;
@@ -74,34 +75,34 @@ async fn assert_readable_rows_are_there(world: &World, case: &str) {
     expected::assert_nothing_staged(world, case);
 }
 
-/// The rows that have been set aside.
-async fn set_aside(world: &World) -> Vec<Value> {
+/// Returns the rejected rows.
+async fn rejected_rows(world: &World) -> Vec<Value> {
     Box::pin(world.rows("SELECT * FROM clerk_rejected_row ORDER BY resource, raw")).await
 }
 
 /// Breaks two users, an organization and two sessions.
 fn break_some(model: &mut Model) {
-    let (users, organizations, sessions) = (silent_users(model), organization_ids(model), session_ids(model));
+    let (users, organizations, sessions) = (inactive_users(model), organization_ids(model), session_ids(model));
     for id in [&users[1], &users[3], &organizations[7], &sessions[30], &sessions[40]] {
         break_row(model, id, Corruption::NoId);
     }
 }
 
-/// Each row set aside says why it is there and what it was, and nothing private.
-fn assert_well_set_aside(rows: &[Value]) {
+/// Asserts that each rejected row has a reason and its content, without private data.
+fn assert_rejected_rows_are_redacted(rows: &[Value]) {
     for row in rows {
         let text = |column: &str| row[column].as_str().unwrap_or_default().to_owned();
         let raw: Value = serde_json::from_str(&text("raw")).expect("JSON");
         let fields = raw.as_object().expect("an object");
         assert!(!fields.contains_key("private_metadata") && !text("raw").contains(PRIVATE_MARKER), "{row}");
-        assert!(fields.contains_key("updated_at") && raw["id"].is_null(), "the rest of it is there: {row}");
+        assert!(fields.contains_key("updated_at") && raw["id"].is_null(), "the other fields are missing: {row}");
         assert!(text("row").starts_with("hash:") && text("reason") == "id is null", "{row}");
         assert!(row["fields"].is_null() && row["rejected_at"].is_string(), "{row}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_cannot_be_read_are_set_aside_once_and_the_others_are_all_right() {
+async fn unreadable_rows_are_rejected_once_and_all_others_are_synced() {
     for plain in [true, false] {
         let mut world = fresh(|config| config.plain_session_listing = plain).await;
         world.simulator.with_model(break_some);
@@ -110,27 +111,31 @@ async fn rows_that_cannot_be_read_are_set_aside_once_and_the_others_are_all_righ
         assert_eq!(rejected, [2, 1, 2, 0, 0], "plain session list: {plain}");
         assert_readable_rows_are_there(&world, "first").await;
         expected::assert_resource_equals(&world, "daily_active_users", "first").await;
-        let rows = set_aside(&world).await;
+        let rows = rejected_rows(&world).await;
         let of = |name: &str| rows.iter().filter(|row| row["resource"] == name).count();
         assert_eq!(LISTED.map(of), [2, 1, 2]);
-        assert_well_set_aside(&rows);
+        assert_rejected_rows_are_redacted(&rows);
         let table = world.lake().table(&REJECTED_ROWS).await.expect("the table");
-        assert_eq!(table.watermark().await.expect("a watermark or none"), None, "it is written when a row is broken");
+        assert_eq!(
+            table.watermark().await.expect("a watermark or none"),
+            None,
+            "the table of rejected rows has a watermark"
+        );
         for (hours, extent) in [(1, Extent::Full), (2, Extent::Changes), (3, Extent::Full)] {
             let case = format!("{extent:?} after {hours} hours, plain session list: {plain}");
             set_clock(&world, NOW + hours * HOUR);
             world.options.extent = extent;
             sync_ok(&world, &case).await;
             assert_readable_rows_are_there(&world, &case).await;
-            assert_eq!(set_aside(&world).await, rows, "{case}");
+            assert_eq!(rejected_rows(&world).await, rows, "{case}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_cannot_be_read_makes_no_incremental_sync_fail_or_read_everything() {
+async fn with_an_unreadable_user_syncs_succeed_and_stay_incremental() {
     let world = fresh(|_| ()).await;
-    let id = world.simulator.with_model(|model| silent_users(model)[0].clone());
+    let id = world.simulator.with_model(|model| inactive_users(model)[0].clone());
     world.simulator.with_model(|model| break_row(model, &id, Corruption::NoId));
     sync_users(&world, "first").await;
     for turn in 1..=4 {
@@ -140,10 +145,10 @@ async fn a_user_who_cannot_be_read_makes_no_incremental_sync_fail_or_read_everyt
         assert_eq!(sync_users(&world, &case).await.mode, "incremental", "{case}");
         assert_table(&world, "users", &readable(&world, "users"), &case).await;
     }
-    assert_eq!(set_aside(&world).await.len(), 1);
+    assert_eq!(rejected_rows(&world).await.len(), 1);
 }
 
-/// Two users sign up, one of whom cannot be read.
+/// Two users sign up. One of them cannot be read.
 fn sign_up_broken(model: &mut Model, how: Corruption) {
     let before: BTreeSet<String> = user_ids(model).into_iter().collect();
     change(model, &[ChangeKind::CreateUser], 2);
@@ -152,7 +157,7 @@ fn sign_up_broken(model: &mut Model, how: Corruption) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_signs_up_and_cannot_be_read_is_counted_with_the_others_from_the_next_sync_on() {
+async fn an_unreadable_new_user_forces_only_one_full_sync() {
     {
         let how = Corruption::NoId;
         let world = fresh(|_| ()).await;
@@ -161,7 +166,7 @@ async fn a_user_who_signs_up_and_cannot_be_read_is_counted_with_the_others_from_
             let case = format!("{how:?}, turn {turn}");
             set_clock(&world, NOW + turn * HOUR);
             world.simulator.with_model(|model| {
-                model.update_profile(&silent_users(model)[0]);
+                model.update_profile(&inactive_users(model)[0]);
                 if turn == 1 {
                     sign_up_broken(model, how);
                 }
@@ -174,9 +179,9 @@ async fn a_user_who_signs_up_and_cannot_be_read_is_counted_with_the_others_from_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_can_be_read_again_is_in_the_table_after_a_full_sync() {
+async fn a_user_who_is_readable_again_is_in_the_table_after_a_full_sync() {
     let mut world = fresh(|_| ()).await;
-    let id = world.simulator.with_model(|model| silent_users(model)[0].clone());
+    let id = world.simulator.with_model(|model| inactive_users(model)[0].clone());
     world.simulator.with_model(|model| break_row(model, &id, Corruption::NoId));
     sync_users(&world, "broken").await;
     set_clock(&world, NOW + HOUR);
@@ -215,7 +220,7 @@ async fn broken_rows_on_short_pages_neither_end_nor_break_a_listing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn too_many_rows_that_cannot_be_read_fail_the_resource_and_leave_its_table() {
+async fn too_many_unreadable_rows_fail_the_resource_and_keep_its_table() {
     for extent in [Extent::Full, Extent::Changes] {
         let mut world = fresh(|_| ()).await;
         sync_ok(&world, "first").await;
@@ -235,7 +240,7 @@ async fn too_many_rows_that_cannot_be_read_fail_the_resource_and_leave_its_table
             let kind = resource.failure.as_ref().map(clerk_lake::Error::kind);
             assert_eq!(kind, Some(ErrorKind::Answer), "{extent:?}: {resource:?}");
             assert!(resource.error.as_ref().is_some_and(|text| text.contains("cannot be read")), "{resource:?}");
-            assert!(files(table) == *before, "{extent:?}: the table of {} was touched", resource.name);
+            assert!(files(table) == *before, "{extent:?}: the table of {} has changed", resource.name);
         }
         assert!(!world.path().join("clerk_rejected_row").exists(), "{extent:?}");
         expected::assert_nothing_staged(&world, "after a failure");
@@ -243,7 +248,7 @@ async fn too_many_rows_that_cannot_be_read_fail_the_resource_and_leave_its_table
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_sync_with_too_many_rows_that_cannot_be_read_makes_no_table() {
+async fn a_first_sync_with_too_many_unreadable_rows_creates_no_table() {
     let world = fresh(|_| ()).await;
     world.simulator.with_model(|model| {
         user_ids(model).iter().step_by(5).for_each(|id| break_row(model, id, Corruption::NoId));

@@ -1,7 +1,7 @@
 //! The report: every metric with its numbers, on a page that is safe, small and readable, and in a terminal.
 //!
-//! `CLERK_LAKE_BLESS=1 cargo test --test it report` rewrites `report/terminal-*.txt`; read their diff. The page is opened
-//! in the Chromium that `CLERK_LAKE_CHROMIUM` names, or in one on the path.
+//! `CLERK_LAKE_BLESS=1 cargo test --test it report` rewrites `report/terminal-*.txt`; read their diff. The page is
+//! opened in the Chromium that `CLERK_LAKE_CHROMIUM` names, or in one on the path.
 
 mod browser;
 mod metrics;
@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use clerk_lake::query::{self, Catalogue, Chart, Engine, Parameters, Query};
-use clerk_lake::report::{Kind, Metric, Report, Value as Cell, collect};
+use clerk_lake::query::{self, Chart, Engine, Parameters, Queries, Query};
+use clerk_lake::report::{Kind, Metric, Report, ResultValue as Cell, collect};
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
@@ -82,19 +82,19 @@ fn shows(cell: &str, value: &Value) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_query_of_the_catalogue_has_a_metric_with_its_numbers() {
+async fn every_built_in_query_has_a_metric_with_its_numbers() {
     let world = synced().await;
-    let catalogue = Catalogue::builtin().expect("the catalogue");
-    let report = collect(&[world.lake()], &Engine::Local, &catalogue, &[], metrics::now()).await.expect("a report");
+    let queries = Queries::builtin().expect("the built-in queries");
+    let report = collect(&[world.lake()], &Engine::Local, &queries, &[], metrics::now()).await.expect("a report");
     let page = report.html();
     assert!(page.len() < LARGEST, "{} bytes", page.len());
-    let session = query::session(&world.lake()).await.expect("a lake with tables");
+    let context = query::context(&world.lake()).await.expect("a lake with tables");
     let mut numbers = 0;
-    for query in catalogue.queries() {
+    for query in queries.iter() {
         let article = article(&page, &query.name);
         assert!(plain(article).contains(&query.title), "{}", query.name);
         assert!(plain(article).contains(&query.description), "{}", query.name);
-        let batches = match query.run(&session, &Parameters::at(metrics::now())).await {
+        let batches = match query.run(&context, &Parameters::at(metrics::now())).await {
             Ok(batches) => batches,
             Err(error) => {
                 assert!(plain(article).contains(&error.message().replace('\n', " ")), "{}: {error}", query.name);
@@ -442,7 +442,7 @@ async fn the_real_report_opens_in_a_browser_without_an_error() {
         assert_eq!(seen["wide"], serde_json::json!([]), "at {}", seen["width"]);
         let headings: BTreeSet<&str> =
             seen["headings"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-        for query in Catalogue::builtin().expect("the catalogue").queries() {
+        for query in Queries::builtin().expect("the built-in queries").iter() {
             assert!(headings.contains(query.title.as_str()), "no heading for {}", query.title);
         }
     }
@@ -474,8 +474,8 @@ async fn a_query_of_the_user_becomes_a_metric_and_a_broken_one_shows_its_error()
 #[tokio::test(flavor = "multi_thread")]
 async fn if_all_queries_fail_the_old_page_stays() {
     let world = synced().await;
-    let catalogue = Catalogue::builtin().expect("the catalogue");
-    let broken: Vec<(&str, &str)> = catalogue.queries().map(|query| (query.name.as_str(), "SELECT nothing")).collect();
+    let queries = Queries::builtin().expect("the built-in queries");
+    let broken: Vec<(&str, &str)> = queries.iter().map(|query| (query.name.as_str(), "SELECT nothing")).collect();
     let folder = folder(&world, &broken);
     let page = world.directory.path().join("page.html");
     std::fs::write(&page, "old page").expect("a file");
@@ -513,7 +513,7 @@ async fn the_terminal_report_has_the_width_of_the_terminal() {
         assert!(text.lines().all(|line| line.width() <= width), "{text}");
         assert!(text.lines().any(|line| line.width() == width), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
-        for query in Catalogue::builtin().expect("the catalogue").queries() {
+        for query in Queries::builtin().expect("the built-in queries").iter() {
             assert!(text.contains(query.title.as_str()), "no {}: {text}", query.title);
         }
     }
@@ -613,7 +613,7 @@ fn many_daily_counts_become_weekly_bars_and_distinct_counts_a_line() {
     assert!(daily.contains("Line chart: 90 values, from 2026-08-27 to 2026-11-24."), "{daily}");
 }
 
-fn counted(name: &str, columns: Vec<clerk_lake::report::Column>) -> Metric {
+fn counted(name: &str, columns: Vec<clerk_lake::report::ResultColumn>) -> Metric {
     metric(metrics::query(name, name, Chart::Bar), columns)
 }
 

@@ -1,4 +1,4 @@
-//! A full sync that was interrupted goes on from where it was, and comes to what an undisturbed one comes to.
+//! An interrupted full sync resumes where it stopped, and has the same result as an uninterrupted one.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::faults::impatient;
 use crate::parquet_readers::drop_at;
 use crate::support::{World, expected, named};
 
-/// An instance whose users come in many pages.
+/// Returns an instance whose users need many pages.
 async fn many_users(users: usize) -> World {
-    let mut world = expected::still(|config| {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = users;
         config.organizations = 5;
         config.clamp = Some(100);
@@ -23,8 +23,8 @@ async fn many_users(users: usize) -> World {
     world
 }
 
-/// Requests for pages of users so far.
-fn pages(world: &World) -> usize {
+/// Returns the number of requests for pages of users so far.
+fn page_requests(world: &World) -> usize {
     world.simulator.requests().iter().filter(|request| request.path == "/v1/users").count()
 }
 
@@ -35,19 +35,19 @@ async fn assert_users_equal(world: &World, summary: &Summary, case: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crashed_full_sync_goes_on_after_its_last_checkpoint() {
+async fn a_crashed_full_sync_resumes_at_its_last_resume_point() {
     let world = many_users(12_000).await;
     drop_at(&world, "users", 9_000).await;
-    assert!(!world.path().join("clerk_user").exists(), "a reader sees half a run");
+    assert!(!world.path().join("clerk_user").exists(), "half of a run is visible");
     world.simulator.clear_requests();
     let summary = world.sync_only(&["users"]).await;
     assert_users_equal(&world, &summary, "after a crash").await;
-    assert!(pages(&world) < 80, "{} pages of 120 were read again", pages(&world));
+    assert!(page_requests(&world) < 80, "{} pages of 120 were read again", page_requests(&world));
     assert_eq!(summary.resources[0].rows_inserted, 12_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_between_a_crash_and_the_next_run_is_in_the_table() {
+async fn changes_between_a_crash_and_the_next_run_are_synced() {
     let world = many_users(7_000).await;
     drop_at(&world, "users", 6_000).await;
     world.simulator.set(|config| config.now = config.now.map(|now| now + 3_600_000));
@@ -62,18 +62,18 @@ async fn what_changed_between_a_crash_and_the_next_run_is_in_the_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fresh_forgets_what_an_interrupted_run_had_read() {
+async fn fresh_discards_the_pages_of_an_interrupted_run() {
     let world = many_users(6_500).await;
     drop_at(&world, "users", 6_000).await;
     world.simulator.clear_requests();
     let options = SyncOptions { fresh: true, ..world.options.clone() };
     let summary = world.sync_with(world.client(), world.lake(), options).await;
     assert_users_equal(&world, &summary, "fresh").await;
-    assert!(pages(&world) >= 65, "only {} pages were read", pages(&world));
+    assert!(page_requests(&world) >= 65, "only {} pages were read", page_requests(&world));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sync_that_loses_the_network_keeps_what_it_had_read() {
+async fn a_sync_that_loses_the_network_keeps_the_pages_it_has_read() {
     let world = many_users(4_000).await;
     world.simulator.set_faults(Faults::every(33, [FaultKind::ServerError]).on("/v1/users"));
     let failed = world.sync_with(impatient(&world), world.lake(), world.options.clone()).await;
@@ -82,22 +82,22 @@ async fn a_sync_that_loses_the_network_keeps_what_it_had_read() {
     world.simulator.clear_requests();
     let summary = world.sync_only(&["users"]).await;
     assert_users_equal(&world, &summary, "after an outage").await;
-    assert!(pages(&world) <= 25, "{} pages of 40 were read again", pages(&world));
+    assert!(page_requests(&world) <= 25, "{} pages of 40 were read again", page_requests(&world));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_while_going_on_loses_nothing_either() {
+async fn a_crash_of_a_resumed_sync_loses_no_pages() {
     let world = many_users(14_000).await;
     drop_at(&world, "users", 5_500).await;
     drop_at(&world, "users", 11_500).await;
     world.simulator.clear_requests();
     let summary = world.sync_only(&["users"]).await;
     assert_users_equal(&world, &summary, "after two crashes").await;
-    assert!(pages(&world) < 80, "{} pages of 140 were read again", pages(&world));
+    assert!(page_requests(&world) < 80, "{} pages of 140 were read again", page_requests(&world));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_incremental_sync_clears_what_an_interrupted_full_one_had_staged() {
+async fn an_incremental_sync_removes_the_staged_files_of_an_interrupted_full_sync() {
     let mut world = many_users(6_500).await;
     assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
     world.options.extent = Extent::Full;
@@ -109,8 +109,8 @@ async fn an_incremental_sync_clears_what_an_interrupted_full_one_had_staged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_asked_for_user_by_user_go_on_after_the_last_user() {
-    let mut world = expected::still(|config| {
+async fn a_listing_of_sessions_by_user_resumes_after_the_last_user() {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = 900;
         config.plain_session_listing = false;
         config.latency = Duration::from_millis(1);
@@ -127,11 +127,11 @@ async fn sessions_asked_for_user_by_user_go_on_after_the_last_user() {
     assert_eq!(failed.worst().map(clerk_lake::Error::kind), Some(ErrorKind::Unreachable), "{failed:?}");
     world.simulator.clear_requests();
     assert_eq!(world.sync_only(&["users", "sessions"]).await.status, Status::Ok);
-    let asked = world.simulator.requests().iter().filter(|request| request.path == "/v1/sessions").count();
+    let requests = world.simulator.requests().iter().filter(|request| request.path == "/v1/sessions").count();
     let open =
         world.number("SELECT count(DISTINCT user_id) FROM clerk_session WHERE status IN ('active', 'pending')").await;
     let open = usize::try_from(open).expect("a count");
-    assert!(asked < 400 + open, "{asked} users were asked for their sessions, {open} of whom have open ones");
+    assert!(requests < 400 + open, "the sessions of {requests} users were requested; {open} users have open sessions");
     expected::assert_resource_equals(&world, "sessions", "after an outage").await;
     expected::assert_nothing_staged(&world, "after an outage");
 }

@@ -1,8 +1,9 @@
-//! A lake in a bucket, over S3's protocol: what holds on disk holds there, whatever the store's day is like.
+//! A lake in a bucket, over the S3 protocol. The guarantees of a lake on disk hold there too, even if the store has
+//! faults.
 
 mod cost;
+mod crashes;
 mod credentials;
-mod deaths;
 mod protocol;
 
 use std::process::{Command, Output};
@@ -24,21 +25,21 @@ use crate::histories::check::{assert_plain, stored};
 use crate::histories::{Seen, note, run_history};
 use crate::incremental::{HOUR, change, set_clock};
 use crate::support::expected::{self, NOW};
-use crate::support::s3::{BUCKET, Fault, Operation, S3, store_at, store_with_patience};
+use crate::support::s3::{BUCKET, Fault, Operation, S3, store_at, store_with_timeout};
 use crate::support::stub::nowhere;
 use crate::support::{World, ledger, output, stderr, stdout, tables};
 
-/// The program's arguments for a sync like those of the tests that use the library.
+/// Arguments for a sync with the options that the tests of the library use.
 const SYNC: [&str; 7] = ["sync", "--max-shrink", "1", "--session-lookback-days", "3650", "--rate-limit", "off"];
 
-/// Seeds of histories that are gone through in a bucket, too.
+/// Seeds of the histories that also run with a bucket.
 const SEEDS: [u64; 4] = [1, 2, 5, 13];
 
-/// An instance that stands still, and a bucket for its lake.
+/// An instance with a fixed clock, and a bucket for its lake.
 struct Cloud {
     world: World,
     s3: S3,
-    /// The sessions that there have been: the lake keeps those that Clerk no longer shows.
+    /// All sessions that have existed. The lake keeps sessions that Clerk no longer shows.
     seen: Seen,
     hours: i64,
 }
@@ -49,7 +50,7 @@ impl Cloud {
     }
 
     async fn with(change: impl FnOnce(&mut SimulatorConfig)) -> Self {
-        let mut world = expected::still(|config| {
+        let mut world = expected::fixed_clock_world(|config| {
             config.organizations = 12;
             change(config);
         })
@@ -62,7 +63,7 @@ impl Cloud {
         Self { world, s3: S3::start().await, seen, hours: 0 }
     }
 
-    /// An hour later, so many changes of each kind have been made.
+    /// Advances the clock by an hour and makes this number of changes of each kind.
     fn change(&mut self, times: usize) {
         self.hours += 1;
         set_clock(&self.world, NOW + self.hours * HOUR);
@@ -92,7 +93,7 @@ impl Cloud {
         assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
     }
 
-    /// The real program, told of this bucket and this instance.
+    /// Returns a command of the real program, set up for this bucket and this instance.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.world.command(arguments);
         command.envs(self.s3.environment()).env("CLERK_LAKE_LAKE", format!("s3://{BUCKET}/lake"));
@@ -105,12 +106,13 @@ impl Cloud {
         done
     }
 
-    /// Every table that is synced equals the instance as it is now, row by row, whether its log is read or its files.
+    /// Asserts that every synced table equals the current state of the instance, row by row, both through the Delta log
+    /// and for plain Parquet readers.
     async fn assert_tables(&self, case: &str) {
         let (store, lake) = (self.s3.store(), self.lake());
         for resource in self.world.options.resources.iter().copied() {
             let rows = Box::pin(stored(&lake, resource)).await;
-            let mut rows = rows.unwrap_or_else(|| panic!("{case}: {} has not been written", resource.name));
+            let mut rows = rows.unwrap_or_else(|| panic!("{case}: the table of {} does not exist", resource.name));
             if resource.name == USER_ACTIVITY.name {
                 Box::pin(ledger::assert_ledger(&self.world, &lake, case)).await;
             } else {
@@ -122,17 +124,17 @@ impl Cloud {
         }
     }
 
-    /// The same, and nothing else is in the bucket.
+    /// Asserts the same as [`Self::assert_tables`], and that the bucket has no other objects.
     async fn assert_exact(&self, case: &str) {
         self.assert_tables(case).await;
         for key in self.s3.keys() {
             let table = key.strip_prefix("lake/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
             assert!(table == "_instance" || tables().any(|name| name == table), "{case}: {key} is in the bucket");
-            assert!(!key.contains(".tmp"), "{case}: {key} is in the log");
+            assert!(!key.contains(".tmp"), "{case}: temporary object {key}");
         }
     }
 
-    /// The keys of what is not staged.
+    /// Returns the keys of all objects that are not staged.
     fn visible(&self) -> Vec<String> {
         let mut keys = self.s3.keys();
         keys.retain(|key| !key.starts_with("lake/_staged/") && key != "lake/_instance");
@@ -142,17 +144,17 @@ impl Cloud {
 
 fn lake_in(store: Arc<dyn ObjectStore>) -> Lake {
     let place = Location::of_store(store).expect("a place");
-    // What a dead run has left goes at once, not when it is a quarter of an hour old.
+    // Delete the files of dead runs at once, not only after 15 minutes.
     Lake::new(place.asked_sparingly().orphans_spared_for(TimeDelta::zero()))
 }
 
-/// Whether another run has got ahead of this one.
-fn lost(run: &ResourceSummary) -> bool {
+/// Whether the run failed with a conflict.
+fn had_conflict(run: &ResourceSummary) -> bool {
     run.failure.as_ref().map(Error::kind) == Some(ErrorKind::Conflict)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_program_keeps_a_lake_in_a_bucket_and_nothing_else() {
+async fn a_lake_in_a_bucket_equals_the_instance_and_the_bucket_has_no_other_objects() {
     let mut cloud = Cloud::new(120).await;
     for round in 0..3 {
         let case = format!("sync {round}");
@@ -170,7 +172,7 @@ async fn the_program_keeps_a_lake_in_a_bucket_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lake_may_be_anywhere_in_a_bucket() {
+async fn a_lake_can_be_anywhere_in_a_bucket() {
     let places = [("s3", "", ""), ("s3", "/lake/", "lake/"), ("s3a", "/deep/er prefix", "deep/er prefix/")];
     let mut cloud = Cloud::new(40).await;
     for (scheme, path, prefix) in places {
@@ -198,81 +200,81 @@ async fn the_second_put_of_a_log_entry_is_refused() {
     let (first, second) = (s3.store(), store_at(&s3.url()));
     let entry = Path::from("lake/clerk_user/_delta_log/00000000000000000000.json");
     first.put_opts(&entry, "first".into(), PutMode::Create.into()).await.expect("the entry is put");
-    let error = second.put_opts(&entry, "second".into(), PutMode::Create.into()).await.expect_err("it is there");
+    let error = second.put_opts(&entry, "second".into(), PutMode::Create.into()).await.expect_err("the entry exists");
     assert!(matches!(error, object_store::Error::AlreadyExists { .. }), "{error:?}");
     let found = second.get(&entry).await.expect("the entry").bytes().await.expect("its content");
     assert_eq!(found, "first");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_comes_second_to_its_commit_loses_and_says_so() {
+async fn the_slower_of_two_commits_fails_with_a_conflict() {
     let mut cloud = Cloud::new(60).await;
     for case in ["the first commit", "a later commit"] {
         cloud.s3.hold(Operation::PutObject, "clerk_user/_delta_log/0000");
-        let quick = async {
+        let fast = async {
             cloud.s3.held().await;
             let summary = cloud.sync().await;
-            cloud.s3.let_go();
+            cloud.s3.release();
             summary
         };
-        let (slow, quick) = tokio::join!(Box::pin(cloud.sync()), Box::pin(quick));
-        assert_eq!(quick.status, Status::Ok, "{case}: {quick:?}");
-        assert!(lost(&slow.resources[0]), "{case}: {slow:?}");
+        let (slow, fast) = tokio::join!(Box::pin(cloud.sync()), Box::pin(fast));
+        assert_eq!(fast.status, Status::Ok, "{case}: {fast:?}");
+        assert!(had_conflict(&slow.resources[0]), "{case}: {slow:?}");
         let hint = slow.resources[0].failure.as_ref().and_then(Error::hint);
         assert!(hint.is_some_and(|hint| hint.contains("again")), "{case}: {slow:?}");
-        let settled = |run: &ResourceSummary| run.status == ResourceStatus::Ok || lost(run);
-        assert!(slow.resources.iter().all(settled), "{case}: {slow:?}");
+        let is_ok_or_conflict = |run: &ResourceSummary| run.status == ResourceStatus::Ok || had_conflict(run);
+        assert!(slow.resources.iter().all(is_ok_or_conflict), "{case}: {slow:?}");
         cloud.assert_exact(case).await;
         cloud.change(2);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_arrives_after_its_run_has_given_up_names_nothing_that_is_gone() {
-    let patience = Duration::from_millis(500);
+async fn a_delayed_commit_names_no_deleted_files() {
+    let timeout = Duration::from_millis(500);
     let log = "lake/clerk_user/_delta_log/";
     for arrives_first in [true, false] {
-        let case = format!("before the next run: {arrives_first}");
+        let case = format!("the commit arrives before the next run: {arrives_first}");
         let mut cloud = Cloud::new(60).await;
         cloud.sync_ok(&case).await;
         cloud.change(3);
         cloud.s3.hold(Operation::PutObject, "clerk_user/_delta_log/0000");
-        let summary = cloud.sync_to(lake_in(store_with_patience(&cloud.s3.url(), patience))).await;
-        // It puts its commit again, which is there before the first one arrives.
+        let summary = cloud.sync_to(lake_in(store_with_timeout(&cloud.s3.url(), timeout))).await;
+        // The run retries the put of its commit. The retry arrives before the first put.
         assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
         let commits = || cloud.s3.keys().iter().filter(|key| key.starts_with(log) && key.contains(".json")).count();
         let before = commits();
         if arrives_first {
-            cloud.s3.let_go();
+            cloud.s3.release();
         }
         cloud.sync_ok(&case).await;
-        assert!(commits() > before, "{case}: the next run commits");
-        cloud.s3.let_go();
+        assert!(commits() > before, "{case}: the next run did not commit");
+        cloud.s3.release();
         cloud.sync_ok(&case).await;
         cloud.assert_exact(&case).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_instances_that_meet_in_a_new_lake_do_not_mix() {
+async fn two_instances_that_sync_to_a_new_lake_do_not_mix() {
     const OTHER: &str = "ins_another";
     let cloud = Cloud::new(60).await;
-    let other = expected::still(|config| {
+    let other = expected::fixed_clock_world(|config| {
         config.users = 30;
         config.organizations = 4;
         config.instance_id = OTHER.to_owned();
     });
     let other = other.await;
     cloud.s3.hold(Operation::PutObject, "clerk_user/_delta_log/0000");
-    let quick = async {
+    let fast = async {
         cloud.s3.held().await;
         let summary = Box::pin(other.sync_with(other.client(), cloud.lake(), other.options.clone())).await;
-        cloud.s3.let_go();
+        cloud.s3.release();
         summary
     };
-    let (slow, quick) = tokio::join!(Box::pin(cloud.sync()), Box::pin(quick));
+    let (slow, fast) = tokio::join!(Box::pin(cloud.sync()), Box::pin(fast));
     assert_eq!(slow.status, Status::Ok, "{slow:?}");
-    for run in quick.resources.iter().filter(|run| run.status != ResourceStatus::Skipped) {
+    for run in fast.resources.iter().filter(|run| run.status != ResourceStatus::Skipped) {
         let kind = run.failure.as_ref().map(Error::kind);
         assert_eq!(kind, Some(ErrorKind::Settings), "{run:?}");
     }
@@ -283,26 +285,26 @@ async fn two_instances_that_meet_in_a_new_lake_do_not_mix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_fails_while_it_is_asked_is_no_mistake_of_the_question() {
+async fn a_store_failure_during_a_query_is_not_an_error_of_the_query() {
     let cloud = Cloud::new(60).await;
     cloud.sync_ok("a lake").await;
-    let session = query::session(&cloud.lake()).await.expect("a lake with tables");
+    let context = query::context(&cloud.lake()).await.expect("a lake with tables");
     cloud.s3.set_faults(1, &[Fault::InternalError]);
-    let asked = Query::ad_hoc("SELECT sum(length(first_name)) FROM clerk_user");
-    let error = asked.run(&session, &Parameters::at(Clock::system().now())).await.expect_err("a store that fails");
+    let query = Query::ad_hoc("SELECT sum(length(first_name)) FROM clerk_user");
+    let error = query.run(&context, &Parameters::at(Clock::system().now())).await.expect_err("a store that fails");
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_runs_at_once_in_one_bucket_lose_and_double_nothing() {
+async fn two_concurrent_runs_in_a_bucket_lose_and_duplicate_nothing() {
     let mut cloud = Cloud::new(60).await;
     for round in 0..4 {
         let case = format!("round {round}");
         let (first, second) = tokio::join!(Box::pin(cloud.sync()), Box::pin(cloud.sync()));
         for runs in first.resources.iter().zip(&second.resources) {
             let runs = [runs.0, runs.1];
-            assert!(runs.iter().all(|run| run.status == ResourceStatus::Ok || lost(run)), "{case}: {runs:?}");
-            assert!(!runs.iter().all(|run| lost(run)), "{case}: both lost: {runs:?}");
+            assert!(runs.iter().all(|run| run.status == ResourceStatus::Ok || had_conflict(run)), "{case}: {runs:?}");
+            assert!(!runs.iter().all(|run| had_conflict(run)), "{case}: both runs had a conflict: {runs:?}");
         }
         cloud.assert_tables(&case).await;
         cloud.sync_ok(&case).await;
@@ -312,19 +314,19 @@ async fn two_runs_at_once_in_one_bucket_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_throttles_fails_or_drops_connections_now_and_then_loses_nothing() {
-    use Fault::{AnswerLost, BreaksOff, Conflict, Dropped, InternalError, SlowDown};
-    let bad_days: [(u64, &[Fault]); 7] = [
+async fn a_sync_survives_throttling_errors_and_dropped_connections_of_the_store() {
+    use Fault::{BreaksOff, Conflict, Dropped, InternalError, ResponseLost, SlowDown};
+    let faults_by_interval: [(u64, &[Fault]); 7] = [
         (3, &[SlowDown]),
         (4, &[InternalError]),
         (4, &[Dropped]),
-        (4, &[AnswerLost]),
-        // Not every second one: of requests that go out together, the same may then break off each time it is repeated.
+        (4, &[ResponseLost]),
+        // Not every second request: of two requests sent together, the same one might be cut off at each retry.
         (4, &[BreaksOff]),
         (3, &[Conflict]),
-        (3, &[SlowDown, Dropped, AnswerLost, BreaksOff, InternalError]),
+        (3, &[SlowDown, Dropped, ResponseLost, BreaksOff, InternalError]),
     ];
-    for (every, faults) in bad_days {
+    for (every, faults) in faults_by_interval {
         let case = format!("every {every} requests {faults:?}");
         let mut cloud = Cloud::new(60).await;
         for _ in 0..2 {
@@ -338,10 +340,10 @@ async fn a_store_that_throttles_fails_or_drops_connections_now_and_then_loses_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_cannot_be_reached_says_to_run_again() {
+async fn an_unreachable_store_is_an_error_with_the_hint_to_run_again() {
     let cloud = Cloud::new(20).await;
     cloud.s3.set_faults(1, &[Fault::SlowDown]);
-    for (case, store) in [("throttled", cloud.s3.store()), ("nobody listens", store_at(&nowhere()))] {
+    for (case, store) in [("throttled", cloud.s3.store()), ("connection refused", store_at(&nowhere()))] {
         let summary = cloud.sync_to(lake_in(store)).await;
         assert_eq!(summary.status, Status::Failed, "{case}: {summary:?}");
         for resource in &summary.resources {
@@ -354,7 +356,7 @@ async fn a_store_that_cannot_be_reached_says_to_run_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn some_histories_end_with_the_truth_in_a_bucket_too() {
+async fn some_random_histories_are_synced_correctly_to_a_bucket() {
     for seed in SEEDS {
         let s3 = S3::start().await;
         Box::pin(run_history(seed, s3.store())).await;

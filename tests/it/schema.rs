@@ -1,4 +1,4 @@
-//! What the program says of its tables, in every format.
+//! The `schema` command, in every format.
 
 use std::process::Output;
 
@@ -20,14 +20,14 @@ async fn schema(arguments: &[&str]) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_tells_every_column_and_is_what_the_old_flag_gives() {
+async fn json_has_every_column_and_equals_the_output_of_the_old_flag() {
     let json = schema(&["--format", "json"]).await;
     assert_eq!(json.stdout, schema(&["--json"]).await.stdout);
     let tables: Vec<Value> = serde_json::from_slice(&json.stdout).expect("one JSON document");
     assert_eq!(tables.len(), TABLES.len());
-    for (told, table) in tables.iter().zip(TABLES) {
-        assert_eq!(told["table"], table.name);
-        let columns = told["columns"].as_array().expect("columns");
+    for (shown, table) in tables.iter().zip(TABLES) {
+        assert_eq!(shown["table"], table.name);
+        let columns = shown["columns"].as_array().expect("columns");
         assert!(
             columns.iter().map(|column| column["name"].as_str().unwrap_or_default()).eq(table
                 .schema()
@@ -43,41 +43,45 @@ async fn json_tells_every_column_and_is_what_the_old_flag_gives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sql_makes_tables_with_these_columns_and_types() {
+async fn sql_creates_tables_with_the_same_columns_and_types() {
     let text = stdout(&schema(&["--format", "sql"]).await);
-    let session = SessionContext::new();
+    let context = SessionContext::new();
     for statement in text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
-        session.sql(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
+        context.sql(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
     for table in TABLES {
-        let made = session.table(table.name).await.expect("the table");
-        let made = made.schema().as_arrow().clone();
-        assert_eq!(made.fields().len(), table.schema().fields().len(), "{}", table.name);
-        for (made, own) in made.fields().iter().zip(table.schema().fields()) {
-            assert_eq!(made.name(), own.name());
-            assert!(is_alike(made.data_type(), own.data_type()), "{}: {made:?} and {own:?}", table.name);
+        let created = context.table(table.name).await.expect("the table");
+        let created = created.schema().as_arrow().clone();
+        assert_eq!(created.fields().len(), table.schema().fields().len(), "{}", table.name);
+        for (created, expected) in created.fields().iter().zip(table.schema().fields()) {
+            assert_eq!(created.name(), expected.name());
+            assert!(
+                is_equivalent(created.data_type(), expected.data_type()),
+                "{}: {created:?} and {expected:?}",
+                table.name
+            );
         }
     }
 }
 
-/// Whether two types are of one kind; how text is laid out and a zone is called does not matter.
-fn is_alike(made: &DataType, own: &DataType) -> bool {
-    match (made, own) {
+/// Whether two types are equivalent. The layout of text and the name of a time zone do not matter.
+fn is_equivalent(created: &DataType, expected: &DataType) -> bool {
+    match (created, expected) {
         (DataType::Utf8 | DataType::Utf8View, DataType::Utf8) => true,
-        (DataType::Timestamp(made, _), DataType::Timestamp(own, _)) => made == own,
-        (DataType::List(made), DataType::List(own)) => is_alike(made.data_type(), own.data_type()),
-        (DataType::Struct(made), DataType::Struct(own)) => {
-            let alike = |(made, own): (&arrow::datatypes::FieldRef, &arrow::datatypes::FieldRef)| {
-                made.name() == own.name() && is_alike(made.data_type(), own.data_type())
+        (DataType::Timestamp(created, _), DataType::Timestamp(expected, _)) => created == expected,
+        (DataType::List(created), DataType::List(expected)) => is_equivalent(created.data_type(), expected.data_type()),
+        (DataType::Struct(created), DataType::Struct(expected)) => {
+            let equivalent = |(created, expected): (&arrow::datatypes::FieldRef, &arrow::datatypes::FieldRef)| {
+                created.name() == expected.name() && is_equivalent(created.data_type(), expected.data_type())
             };
-            made.len() == own.len() && made.iter().zip(own).all(alike)
+            created.len() == expected.len() && created.iter().zip(expected).all(equivalent)
         }
-        (made, own) => made == own,
+        (created, expected) => created == expected,
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn markdown_has_a_table_for_each_table_and_a_line_for_each_column() {
+async fn markdown_has_a_section_for_each_table_and_a_line_for_each_column() {
     let text = stdout(&schema(&["--format", "markdown"]).await);
     for table in TABLES {
         let (_, section) = text.split_once(&format!("### `{}`\n", table.name)).expect("a section");
@@ -95,7 +99,7 @@ async fn markdown_has_a_table_for_each_table_and_a_line_for_each_column() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_format_that_is_asked_for_goes_before_a_setting() {
+async fn the_format_flag_overrides_the_settings() {
     let directory = TempDir::new().expect("a directory");
     let mut command = program(directory.path());
     command.args(["schema", "--format", "sql"]).env("CLERK_LAKE_JSON", "true").env("CLERK_LAKE_FORMAT", "csv");

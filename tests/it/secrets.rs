@@ -1,4 +1,4 @@
-//! The key is in no output, no file and no process listing; private metadata is in no file of the lake.
+//! The key never appears in output, files or process listings. Private metadata never appears in files of the lake.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -9,37 +9,38 @@ use clerk_lake::simulator::PRIVATE_MARKER;
 use serde_json::json;
 
 use crate::errors::{eventually, small};
-use crate::support::stub::{Answer, Stub, nowhere};
+use crate::support::stub::{Stub, StubResponse, nowhere};
 use crate::support::{KEY, World, files, output, stderr, stdout, tables};
 
-/// What makes the key a secret: all of it but the prefix that every key has.
+/// Returns the secret part of the key: everything after the common prefix.
 fn secret() -> &'static str {
     KEY.trim_start_matches("sk_live_")
 }
 
-fn holds(content: &[u8], text: &str) -> bool {
+fn contains(content: &[u8], text: &str) -> bool {
     content.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Runs `command`, whose output must not hold the key.
-async fn runs_without_a_word_of_the_key(command: Command) -> Output {
+/// Runs `command`, and asserts that its output does not contain the key.
+async fn run_without_key_in_output(command: Command) -> Output {
     let arguments: Vec<_> = command.get_args().map(|it| it.to_string_lossy().into_owned()).collect();
     let ended = output(command).await;
     for (stream, text) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
-        assert!(!holds(text, secret()), "the key is on {stream} of {arguments:?}");
+        assert!(!contains(text, secret()), "the key is on {stream} of {arguments:?}");
     }
     ended
 }
 
-fn assert_no_file_holds(directory: &Path, text: &str) {
+fn assert_no_file_contains(directory: &Path, text: &str) {
     for (path, content) in files(directory) {
-        assert!(!holds(&content, text), "{text} is in {}", path.display());
+        assert!(!contains(&content, text), "{text} is in {}", path.display());
         assert!(!path.to_string_lossy().contains(text), "{text} is in the name {}", path.display());
     }
 }
 
-/// No row of any table holds `text`: data files are compressed, so looking at their bytes proves little.
-async fn assert_no_row_holds(world: &World, text: &str) {
+/// Asserts that no row of any table contains `text`. Data files are compressed, so a search of their bytes proves
+/// little.
+async fn assert_no_row_contains(world: &World, text: &str) {
     for table in tables() {
         let rows = world.rows(&format!("SELECT * FROM {table}")).await;
         assert!(!rows.is_empty(), "{table} is empty");
@@ -50,7 +51,7 @@ async fn assert_no_row_holds(world: &World, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_in_no_output_and_no_file_of_runs_that_succeed() {
+async fn the_key_is_not_in_the_output_or_files_of_successful_runs() {
     let world = small().await;
     for arguments in [
         &["sync"][..],
@@ -65,22 +66,22 @@ async fn the_key_is_in_no_output_and_no_file_of_runs_that_succeed() {
         &["sync", "--help"],
         &["demo", "--users", "50", "--days", "3"],
     ] {
-        let ended = runs_without_a_word_of_the_key(world.command(arguments)).await;
+        let ended = run_without_key_in_output(world.command(arguments)).await;
         assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {}", stderr(&ended));
         assert!(!stdout(&ended).contains("sk_live_demo"), "{arguments:?}");
         assert!(!stderr(&ended).contains("sk_live_demo"), "{arguments:?}");
     }
-    let mut talkative = world.command(&["sync"]);
-    talkative.env("CLERK_LAKE_LOG", "trace");
-    let ended = runs_without_a_word_of_the_key(talkative).await;
+    let mut verbose = world.command(&["sync"]);
+    verbose.env("CLERK_LAKE_LOG", "trace");
+    let ended = run_without_key_in_output(verbose).await;
     assert!(!ended.stderr.is_empty(), "nothing was logged");
-    assert_no_file_holds(world.directory.path(), secret());
-    assert_no_file_holds(world.directory.path(), "sk_live_demo");
-    assert_no_row_holds(&world, secret()).await;
+    assert_no_file_contains(world.directory.path(), secret());
+    assert_no_file_contains(world.directory.path(), "sk_live_demo");
+    assert_no_row_contains(&world, secret()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_in_no_output_and_no_file_of_runs_that_fail() {
+async fn the_key_is_not_in_the_output_or_files_of_failed_runs() {
     let world = small().await;
     let url = nowhere();
     for (arguments, code) in [
@@ -89,71 +90,72 @@ async fn the_key_is_in_no_output_and_no_file_of_runs_that_fail() {
         (&["sync", "--dau-lookback-days", "0"][..], 2),
         (&["query", "SELEC", "-vvv"][..], 2),
     ] {
-        let ended = runs_without_a_word_of_the_key(world.command(arguments)).await;
+        let ended = run_without_key_in_output(world.command(arguments)).await;
         assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {}", stderr(&ended));
     }
     world.simulator.set(|config| config.key = "sk_live_another".to_owned());
     for arguments in [&["sync", "-vvv"][..], &["sync", "--json"]] {
-        let ended = runs_without_a_word_of_the_key(world.command(arguments)).await;
+        let ended = run_without_key_in_output(world.command(arguments)).await;
         assert_eq!(ended.status.code(), Some(3), "{arguments:?}: {}", stderr(&ended));
     }
-    assert_no_file_holds(world.directory.path(), secret());
+    assert_no_file_contains(world.directory.path(), secret());
 }
 
-/// An instance that refuses everything and repeats in every text what it was sent, after so many letters.
+/// Starts an instance that refuses every request, and repeats the `Authorization` header in every text, after this
+/// number of letters.
 async fn echo(letters: usize) -> Stub {
     Stub::start(move |request| {
-        let said = format!("{}{}", "x".repeat(letters), request.authorization);
-        let error = json!({"code": said, "message": said, "long_message": said, "meta": {}});
-        Answer::json(422, &json!({"errors": [error], "clerk_trace_id": said}))
+        let text = format!("{}{}", "x".repeat(letters), request.authorization);
+        let error = json!({"code": text, "message": text, "long_message": text, "meta": {}});
+        StubResponse::json(422, &json!({"errors": [error], "clerk_trace_id": text}))
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_repeats_the_key_cannot_make_it_known() {
+async fn a_key_that_a_server_repeats_is_redacted() {
     let world = small().await;
     let server = echo(0).await;
     for arguments in [&["sync", "-vvv"][..], &["sync", "--json"]] {
         let mut command = world.command(arguments);
         command.env("CLERK_LAKE_API_URL", server.url());
-        let ended = runs_without_a_word_of_the_key(command).await;
+        let ended = run_without_key_in_output(command).await;
         assert_eq!(ended.status.code(), Some(5), "{}", stderr(&ended));
         assert!(stderr(&ended).contains("Bearer [key]"), "{}", stderr(&ended));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_cut_off_by_the_end_of_a_long_message_is_blacked_out_too() {
+async fn a_key_truncated_by_a_long_message_is_redacted() {
     let world = small().await;
     for letters in [274, 275, 279, 282, 285] {
         let server = echo(letters).await;
         let mut command = world.command(&["sync"]);
         command.env("CLERK_LAKE_API_URL", server.url());
-        let ended = runs_without_a_word_of_the_key(command).await;
-        let said = stdout(&ended) + &stderr(&ended);
-        assert!(said.contains("xxx"), "{said}");
+        let ended = run_without_key_in_output(command).await;
+        let text = stdout(&ended) + &stderr(&ended);
+        assert!(text.contains("xxx"), "{text}");
         let part = &secret()[..3];
-        assert!(!said.contains(part), "{part}… is said after {letters} letters: {said}");
+        assert!(!text.contains(part), "{part}… is in the output after {letters} letters: {text}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_in_the_wrong_place_is_not_repeated() {
+async fn a_key_in_the_wrong_setting_is_not_repeated_in_the_error() {
     let world = small().await;
     let mut command = world.command(&["sync"]);
     command.env_remove("CLERK_SECRET_KEY").env("CLERK_SECRET_KEY_FILE", KEY);
-    let ended = runs_without_a_word_of_the_key(command).await;
+    let ended = run_without_key_in_output(command).await;
     assert_eq!(ended.status.code(), Some(2), "{}", stderr(&ended));
     for line in [format!("clerk_secret_key = \"{KEY}\""), format!("token = \"{KEY}\""), format!("token = {KEY}")] {
         std::fs::write(world.directory.path().join("clerk-lake.toml"), line).expect("the settings file");
-        let ended = runs_without_a_word_of_the_key(world.command(&["sync"])).await;
+        let ended = run_without_key_in_output(world.command(&["sync"])).await;
         assert_eq!(ended.status.code(), Some(2), "{}", stderr(&ended));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_in_no_debug_output() {
+async fn the_key_is_not_in_debug_output() {
     let world = small().await;
     let (config, key) = (world.client_config(), SecretKey::new(KEY).expect("a key"));
     for text in [format!("{config:?}"), format!("{config:#?}"), format!("{key:?}"), format!("{key:#?}")] {
@@ -163,22 +165,22 @@ async fn the_key_is_in_no_debug_output() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn private_metadata_is_sent_by_the_instance_and_stored_nowhere() {
+async fn private_metadata_is_received_but_never_stored() {
     let world = small().await;
     for path in ["/users", "/organizations"] {
         let sent = world.client().get(path, &[], |body| Ok(String::from_utf8_lossy(body).into_owned())).await;
-        assert!(sent.expect("a page").contains(PRIVATE_MARKER), "{path} has nothing private to leave out");
+        assert!(sent.expect("a page").contains(PRIVATE_MARKER), "{path} has no private metadata");
     }
     let ended = world.run(&["sync", "-vvv"]).await;
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
     assert!(!stderr(&ended).contains(PRIVATE_MARKER) && !stdout(&ended).contains(PRIVATE_MARKER));
-    assert_no_file_holds(world.directory.path(), PRIVATE_MARKER);
-    assert_no_row_holds(&world, PRIVATE_MARKER).await;
-    assert_no_row_holds(&world, "private_metadata").await;
+    assert_no_file_contains(world.directory.path(), PRIVATE_MARKER);
+    assert_no_row_contains(&world, PRIVATE_MARKER).await;
+    assert_no_row_contains(&world, "private_metadata").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_process_listing_of_a_running_sync_does_not_hold_the_key() {
+async fn the_process_listing_of_a_running_sync_does_not_contain_the_key() {
     if !Path::new("/proc/self/cmdline").exists() {
         return;
     }
@@ -191,8 +193,8 @@ async fn the_process_listing_of_a_running_sync_does_not_hold_the_key() {
     let mut sync = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs");
     eventually("a request is sent", || world.simulator.request_count() >= 2).await;
     let listed = std::fs::read(format!("/proc/{}/cmdline", sync.id())).expect("the program still runs");
-    sync.kill().expect("the program can be ended");
+    sync.kill().expect("the program can be killed");
     sync.wait().expect("the program ends");
-    assert!(holds(&listed, "clerk-lake"), "{}", String::from_utf8_lossy(&listed));
-    assert!(!holds(&listed, secret()), "{}", String::from_utf8_lossy(&listed));
+    assert!(contains(&listed, "clerk-lake"), "{}", String::from_utf8_lossy(&listed));
+    assert!(!contains(&listed, secret()), "{}", String::from_utf8_lossy(&listed));
 }

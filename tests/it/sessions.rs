@@ -1,5 +1,5 @@
-//! Sessions at the cost of who used them: new ones at each sync, endings within `session_refresh`, and never again what is
-//! gone.
+//! The sync of sessions at a cost in proportion to activity: new sessions at each sync, endings within
+//! `session_refresh`, and no more requests for sessions that are gone.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use clerk_lake::sync::Extent;
 
 use crate::incremental::{HOUR, set_clock, sync_ok};
 use crate::support::expected::{self, NOW, Rows};
-use crate::support::{World, named, one_in};
+use crate::support::{World, named, sample_step};
 
-/// A world that reads sessions in turns, after its first sync.
-async fn in_turns(plain: bool, change: impl FnOnce(&mut SimulatorConfig)) -> World {
-    let mut world = expected::still(|config| {
+/// Returns a world that refreshes sessions once a day, after its first sync.
+async fn with_daily_refresh(plain: bool, change: impl FnOnce(&mut SimulatorConfig)) -> World {
+    let mut world = expected::fixed_clock_world(|config| {
         config.users = 250;
         config.organizations = 2;
         config.plain_session_listing = plain;
@@ -30,8 +30,8 @@ async fn in_turns(plain: bool, change: impl FnOnce(&mut SimulatorConfig)) -> Wor
     world
 }
 
-/// The users whose sessions have been asked for since the last time.
-fn asked(world: &World) -> BTreeSet<String> {
+/// Returns the users whose sessions have been requested since the last call.
+fn requested_owners(world: &World) -> BTreeSet<String> {
     let of_sessions = world.simulator.requests().into_iter().filter(|request| request.path == "/v1/sessions");
     let users = of_sessions.flat_map(|request| request.query).filter(|(name, _)| name == "user_id");
     let users = users.map(|(_, user)| user).collect();
@@ -42,7 +42,7 @@ fn asked(world: &World) -> BTreeSet<String> {
 fn act(world: &World, changes: usize) {
     world.simulator.with_model(|model| {
         (0..changes).for_each(|_| model.change(ChangeKind::Activity));
-        // Somebody signs out, which is activity.
+        // Some users sign out, which is activity.
         let owner =
             |session: &Session| (session.status == "active").then(|| (session.id.clone(), session.user_id.clone()));
         let open: Vec<(String, String)> = model.sessions.iter().filter_map(owner).collect();
@@ -54,7 +54,7 @@ fn act(world: &World, changes: usize) {
     });
 }
 
-/// Every session that Clerk has shown for a day is there, as it was at some moment of the last 25 hours.
+/// Asserts that the lake has every session that Clerk has shown for a day, in a state from the last 25 hours.
 async fn assert_no_older_than_a_day(world: &World, past: &[Rows], case: &str) {
     let stored = expected::stored(world, "sessions").await;
     let recent = &past[past.len().saturating_sub(26)..];
@@ -65,19 +65,19 @@ async fn assert_no_older_than_a_day(world: &World, past: &[Rows], case: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_are_read_in_turns_are_never_older_than_a_day_and_new_ones_are_there_at_once() {
-    let world = in_turns(false, |_| ()).await;
+async fn refreshed_sessions_are_never_older_than_a_day_and_new_sessions_are_synced_at_once() {
+    let world = with_daily_refresh(false, |_| ()).await;
     let mut past = vec![expected::wanted(&world, "sessions")];
-    asked(&world);
+    requested_owners(&world);
     let mut requests = Vec::new();
-    let hours = if one_in(2) == 1 { 60 } else { 27 };
+    let hours = if sample_step(2) == 1 { 60 } else { 27 };
     for hour in 1..=hours {
         set_clock(&world, NOW + hour * HOUR);
         let before: BTreeSet<String> = past[past.len() - 1].keys().cloned().collect();
         act(&world, 8);
         past.push(expected::wanted(&world, "sessions"));
         sync_ok(&world, "hourly").await;
-        requests.push(asked(&world).len());
+        requests.push(requested_owners(&world).len());
         let case = format!("after {hour} hours");
         let stored = expected::stored(&world, "sessions").await;
         let new = past[past.len() - 1].iter().filter(|(id, _)| !before.contains(*id));
@@ -86,19 +86,19 @@ async fn sessions_that_are_read_in_turns_are_never_older_than_a_day_and_new_ones
         }
         assert_no_older_than_a_day(&world, &past, &case).await;
     }
-    // 8 changes an hour: about 4 sign-ins, and in a day about 150 different users, each of whom has a turn.
+    // 8 changes per hour are about 4 sign-ins. In a day, about 150 different users are active and refreshed once each.
     let average = requests.iter().sum::<usize>() / requests.len();
-    assert!(average <= 25 && requests.iter().all(|asked| *asked < 60), "{average} a sync: {requests:?}");
-    // Whoever wants it exact at once gets that, too.
+    assert!(average <= 25 && requests.iter().all(|owners| *owners < 60), "{average} per sync: {requests:?}");
+    // With session_refresh = 0, sessions are exact after each sync.
     let mut world = world;
     world.options.session_refresh = TimeDelta::zero();
     sync_ok(&world, "all").await;
-    expected::assert_same("sessions", &shown(&world).await, &past[past.len() - 1]);
+    expected::assert_same("sessions", &still_shown(&world).await, &past[past.len() - 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_owners_of_sessions_that_expire_within_a_week_are_left_alone_and_others_are_asked_once_a_week() {
-    let mut world = in_turns(false, |_| ()).await;
+async fn sessions_of_idle_owners_are_requested_once_a_week_unless_they_expire_before() {
+    let mut world = with_daily_refresh(false, |_| ()).await;
     let long_lived = world.simulator.with_model(|model| {
         let idle = |session: &&Session| {
             let user = model.users.get(&session.user_id);
@@ -112,22 +112,22 @@ async fn idle_owners_of_sessions_that_expire_within_a_week_are_left_alone_and_ot
     world.options.extent = Extent::Full;
     sync_ok(&world, "all").await;
     world.options.extent = Extent::Changes;
-    // Who was active in the last days has had a turn by then.
+    // By then, all users active in the last days have been refreshed.
     set_clock(&world, NOW + 72 * HOUR);
     sync_ok(&world, "after three days").await;
-    let mut all = asked(&world);
+    let mut all = requested_owners(&world);
     for day in 4..9 {
         set_clock(&world, NOW + day * 24 * HOUR);
         sync_ok(&world, "daily").await;
-        let owners = asked(&world);
+        let owners = requested_owners(&world);
         assert!(owners.iter().all(|owner| *owner == long_lived), "{owners:?}");
         all.extend(owners);
     }
-    assert!(all.contains(&long_lived), "a week has passed");
+    assert!(all.contains(&long_lived), "not requested within a week");
 }
 
-/// The stored sessions that Clerk shows.
-async fn shown(world: &World) -> Rows {
+/// Returns the stored sessions that Clerk still shows.
+async fn still_shown(world: &World) -> Rows {
     let wanted = expected::wanted(world, "sessions");
     let mut stored = expected::stored(world, "sessions").await;
     stored.retain(|id, _| wanted.contains_key(id));
@@ -135,8 +135,8 @@ async fn shown(world: &World) -> Rows {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plain_list_is_read_down_to_what_is_known_and_whole_once_a_day() {
-    let world = in_turns(true, |config| config.users = 1500).await;
+async fn the_plain_list_is_read_up_to_known_sessions_and_in_full_once_a_day() {
+    let world = with_daily_refresh(true, |config| config.users = 1500).await;
     let mut past = vec![expected::wanted(&world, "sessions")];
     let pages = past[0].len().div_ceil(500);
     assert!(pages >= 4, "{pages} pages");
@@ -155,10 +155,10 @@ async fn the_plain_list_is_read_down_to_what_is_known_and_whole_once_a_day() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_clerk_no_longer_shows_are_marked_and_not_asked_for_again() {
+async fn sessions_that_clerk_no_longer_shows_are_marked_and_not_requested_again() {
     for plain in [false, true] {
-        let world = in_turns(plain, |config| config.users = 60).await;
-        // Everybody's sessions go, and ten users with all theirs.
+        let world = with_daily_refresh(plain, |config| config.users = 60).await;
+        // Delete all sessions, and ten users.
         let deleted: Vec<String> = world.simulator.with_model(|model| {
             let sessions: Vec<String> = model.sessions.iter().map(|session| session.id.clone()).collect();
             for id in &sessions {
@@ -175,12 +175,16 @@ async fn sessions_that_clerk_no_longer_shows_are_marked_and_not_asked_for_again(
             set_clock(&world, NOW + day * DAY);
             sync_ok(&world, "daily").await;
         }
-        asked(&world);
+        requested_owners(&world);
         set_clock(&world, NOW + 10 * DAY);
         sync_ok(&world, "at last").await;
-        let asked = asked(&world);
-        assert!(asked.is_empty(), "plain: {plain}: {} users are asked about still", asked.len());
-        assert_eq!(world.number("SELECT count(*) FROM clerk_session").await, before, "plain: {plain}: nothing is lost");
+        let owners = requested_owners(&world);
+        assert!(owners.is_empty(), "plain: {plain}: sessions of {} users are still requested", owners.len());
+        assert_eq!(
+            world.number("SELECT count(*) FROM clerk_session").await,
+            before,
+            "plain: {plain}: rows are missing"
+        );
         let open = "SELECT count(*) FROM clerk_session WHERE gone_at IS NULL AND status IN ('active', 'pending') \
             AND expire_at > TIMESTAMP '2026-09-22T15:00:00Z'";
         if plain {

@@ -1,4 +1,4 @@
-//! Statements and commands, one after the other, as a program or a file gives them.
+//! Statements and commands from standard input.
 
 use std::fs::File;
 use std::process::Output;
@@ -12,8 +12,8 @@ async fn synced() -> World {
     world
 }
 
-/// `clerk-lake query` with `text` on its standard input.
-async fn fed(world: &World, text: &str, arguments: &[&str]) -> Output {
+/// Runs `clerk-lake query` with `text` on its standard input.
+async fn query_input(world: &World, text: &str, arguments: &[&str]) -> Output {
     let file = world.directory.path().join("input.sql");
     std::fs::write(&file, text).expect("a file");
     let mut command = world.command(&[&["query"][..], arguments].concat());
@@ -22,13 +22,13 @@ async fn fed(world: &World, text: &str, arguments: &[&str]) -> Output {
 }
 
 async fn printed(world: &World, text: &str, arguments: &[&str]) -> String {
-    let done = fed(world, text, arguments).await;
+    let done = query_input(world, text, arguments).await;
     assert_eq!(done.status.code(), Some(0), "{text}: {}", stderr(&done));
     stdout(&done)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statements_from_standard_input_are_run_one_after_the_other() {
+async fn statements_from_standard_input_run_in_order() {
     let world = synced().await;
     let text = "SELECT 1 AS a; -- one; \nSELECT ';' AS b\n;\nSELECT count(*) AS users\nFROM clerk_user\n";
     assert_eq!(printed(&world, text, &["--format", "csv"]).await, "a\n1\nb\n;\nusers\n50\n");
@@ -40,22 +40,22 @@ async fn statements_from_standard_input_are_run_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_statement_that_fails_ends_it() {
+async fn the_first_failed_statement_ends_the_run() {
     let world = synced().await;
-    let failed = fed(&world, "SELECT 1 AS a;\n\nSELECT 2\nFROM );\nSELECT 3 AS c;", &["--format", "csv"]).await;
+    let failed = query_input(&world, "SELECT 1 AS a;\n\nSELECT 2\nFROM );\nSELECT 3 AS c;", &["--format", "csv"]).await;
     assert_eq!((failed.status.code(), stdout(&failed)), (Some(7), "a\n1\n".to_owned()));
     assert!(stderr(&failed).contains("Line: 4"), "{}", stderr(&failed));
     for text in ["", " \n", "-- nothing\n;;"] {
-        let nothing = fed(&world, text, &[]).await;
+        let nothing = query_input(&world, text, &[]).await;
         assert_eq!(nothing.status.code(), Some(2));
         assert!(stderr(&nothing).contains("no query given"), "{}", stderr(&nothing));
     }
-    let refused = fed(&world, "SELECT 1; SELECT 2", &["--format", "parquet"]).await;
+    let refused = query_input(&world, "SELECT 1; SELECT 2", &["--format", "parquet"]).await;
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_say_what_there_is() {
+async fn commands_list_tables_columns_and_queries() {
     let world = synced().await;
     let tables = printed(&world, "\\d", &[]).await;
     for line in ["table  clerk_user ", "table  clerk_session ", "query  users ", "query  sign_ups "] {
@@ -72,13 +72,13 @@ async fn commands_say_what_there_is() {
     let queries = printed(&world, "\\queries\n", &[]).await;
     assert_eq!(queries, stdout(&world.run(&["query", "--list"]).await));
     assert!(printed(&world, "\\?", &[]).await.contains("\\run NAME"));
-    let unknown = fed(&world, "\\d nonsense", &[]).await;
+    let unknown = query_input(&world, "\\d nonsense", &[]).await;
     assert_eq!(unknown.status.code(), Some(7));
     assert!(stderr(&unknown).contains("there is no table or query called \"nonsense\""), "{}", stderr(&unknown));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_run_queries_and_say_where_results_go() {
+async fn commands_run_queries_and_set_the_format_and_output() {
     let world = synced().await;
     let text = "\\format csv\n\\run daily_active_users lookback_days=2\n\\o rows.json\nSELECT 1 AS a;\n\\o\nSELECT 2 AS b;\n\
         \\q\nSELECT 3 AS c;";
@@ -88,7 +88,7 @@ async fn commands_run_queries_and_say_where_results_go() {
     assert!(done.ends_with("b\n2\n"), "{done}");
     let file = std::fs::read_to_string(world.directory.path().join("rows.json")).expect("a file");
     assert_eq!(file, "[{\"a\":1}]\n");
-    let wrong = fed(&world, "\\run users lookback_days=2", &[]).await;
+    let wrong = query_input(&world, "\\run users lookback_days=2", &[]).await;
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("the query has no parameter"), "{}", stderr(&wrong));
     let refreshed = printed(&world, "\\timing on\n\\refresh\nSELECT 1 AS a;", &["--format", "csv"]).await;
@@ -96,15 +96,15 @@ async fn commands_run_queries_and_say_where_results_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parameters_hold_for_every_statement_that_uses_them() {
+async fn parameters_apply_to_every_statement_that_uses_them() {
     let world = synced().await;
     let text = "-- parameter: least = 1 (0 to 9)\nSELECT 1 * $least AS a; SELECT 2 AS b; SELECT 3 * $most AS c;";
     let values = ["--param", "least=4", "--param", "most=5", "--format", "csv"];
     assert_eq!(printed(&world, text, &values).await, "a\n4\nb\n2\nc\n15\n");
-    let unused = fed(&world, text, &["--param", "leest=4", "--param", "most=5"]).await;
+    let unused = query_input(&world, text, &["--param", "leest=4", "--param", "most=5"]).await;
     assert_eq!((unused.status.code(), stdout(&unused)), (Some(2), String::new()));
     assert!(stderr(&unused).contains("no parameter \"leest\""), "{}", stderr(&unused));
-    let missing = fed(&world, text, &["--format", "csv"]).await;
+    let missing = query_input(&world, text, &["--format", "csv"]).await;
     assert_eq!((missing.status.code(), stdout(&missing)), (Some(7), "a\n1\nb\n2\n".to_owned()));
     assert!(stderr(&missing).contains("--param name=NUMBER"), "{}", stderr(&missing));
 }

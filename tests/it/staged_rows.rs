@@ -1,4 +1,4 @@
-//! Rows that are staged and gone are an error, not nothing new.
+//! Staged rows that disappear are an error. They are not treated as an empty diff.
 
 use clerk_lake::ErrorKind;
 use clerk_lake::lake::{Coverage, RunArea, Table};
@@ -8,7 +8,7 @@ use clerk_lake::sync::Status;
 use crate::support::World;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staged_rows_that_are_gone_are_not_taken_for_nothing_new() {
+async fn missing_staged_rows_are_an_error() {
     let world = World::new().await;
     assert_eq!(world.sync_only(&["users"]).await.status, Status::Ok);
     let lake = world.lake();
@@ -21,7 +21,7 @@ async fn staged_rows_that_are_gone_are_not_taken_for_nothing_new() {
     }
     let staged = writer.finish().await.expect("staged rows");
     assert!(staged.rows > 0);
-    std::fs::remove_dir_all(world.path().join("_staged").join(area.run())).expect("what is staged goes");
-    let error = table.diff(staged, Coverage::Partial).await.expect_err("rows that are gone");
+    std::fs::remove_dir_all(world.path().join("_staged").join(area.run())).expect("the staged rows are deleted");
+    let error = table.diff(staged, Coverage::Partial).await.expect_err("missing rows");
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
 }

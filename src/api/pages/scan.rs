@@ -32,7 +32,7 @@ const TRAIL_ROWS: usize = 100;
 
 /// A part of the range of creation times, in Unix milliseconds, and how much of it has been delivered.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Slice {
+struct CreationRange {
     /// The first time in the slice; `None` if it has no beginning.
     start: Option<i64>,
     /// The first time after the slice; `None` if it has no end.
@@ -44,7 +44,7 @@ struct Slice {
     done: bool,
 }
 
-impl Slice {
+impl CreationRange {
     /// Returns the creation time of the last row delivered.
     fn frontier(&self) -> Option<i64> {
         self.trail.back().and_then(|row| row.created_at)
@@ -82,10 +82,10 @@ impl Slice {
 
 /// The resume point of a scan, for another run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ScanPosition(Vec<Slice>);
+pub struct ScanPosition(Vec<CreationRange>);
 
 /// The result of a lane: its slice, its listing and the next page.
-struct Outcome<D, T> {
+struct LaneOutcome<D, T> {
     at: usize,
     listing: Listing<D>,
     page: Result<Option<Page<T>>, ApiError>,
@@ -101,10 +101,10 @@ pub struct Scan<D, T> {
     horizon: i64,
     /// The creation time of the oldest row, as far as it is known.
     first: i64,
-    slices: Vec<Slice>,
+    slices: Vec<CreationRange>,
     /// The listing of the last slice, once it has ended.
     ended: Option<Listing<D>>,
-    walking: FuturesUnordered<Lane<Outcome<D, T>>>,
+    walking: FuturesUnordered<Lane<LaneOutcome<D, T>>>,
     /// The number of rows in the largest page so far.
     page_rows: usize,
     /// Whether a row without a creation time has arrived.
@@ -129,7 +129,7 @@ where
         position: Option<ScanPosition>,
     ) -> Self {
         let slices = position.map(|position| position.0).filter(|slices| !slices.is_empty());
-        let slices = slices.unwrap_or_else(|| vec![Slice::default()]);
+        let slices = slices.unwrap_or_else(|| vec![CreationRange::default()]);
         let first = slices.iter().filter_map(|slice| slice.start.or(slice.frontier())).min().unwrap_or(now);
         let pace = Pace::new(lanes, &client);
         let mut scan = Self {
@@ -169,7 +169,7 @@ where
             }
             // Timed out without a page. The timeout only serves to check whether the lanes are slow.
             let Ok(next) = next else { continue };
-            let Some(Outcome { at, listing, page, .. }) = next else { return Ok(None) };
+            let Some(LaneOutcome { at, listing, page, .. }) = next else { return Ok(None) };
             let Some(mut page) = page? else {
                 self.end(at, listing);
                 continue;
@@ -222,7 +222,7 @@ where
         let client = self.client.clone();
         let page = async move {
             let page = listing.next_page().await;
-            Outcome { at, listing, page, took: start.elapsed(&client) }
+            LaneOutcome { at, listing, page, took: start.elapsed(&client) }
         };
         self.walking.push(Lane(tokio::spawn(page)));
     }
@@ -270,14 +270,14 @@ where
         self.slices[at].end = Some(bound(1));
         for part in 1..parts {
             let end = if part + 1 < parts { Some(bound(part + 1)) } else { end };
-            self.slices.push(Slice { start: Some(bound(part)), end, ..Slice::default() });
+            self.slices.push(CreationRange { start: Some(bound(part)), end, ..CreationRange::default() });
             self.begin(self.slices.len() - 1);
         }
     }
 
     /// Records how long a page took. Returns why several lanes are slower than one without the filter; `None` if they
     /// are not, or if the user has set the number of lanes.
-    fn why_lanes_are_slow(&mut self, outcome: Option<&Outcome<D, T>>) -> Option<String> {
+    fn why_lanes_are_slow(&mut self, outcome: Option<&LaneOutcome<D, T>>) -> Option<String> {
         if let Some(outcome) = outcome {
             self.speed.record(outcome.at, self.slices[outcome.at].start.is_some(), outcome.took);
         }

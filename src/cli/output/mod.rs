@@ -180,7 +180,7 @@ impl<'a> Sink<'a> {
 
 fn encoder<'a>(format: Format, schema: &SchemaRef, out: Out<'a>, is_file: bool) -> Result<Box<dyn Encoder + 'a>> {
     let encoder: Box<dyn Encoder + 'a> = match format {
-        Format::Table => Box::new(table::Table::new(schema, out)),
+        Format::Table => Box::new(table::TextTable::new(schema, out)),
         Format::Csv => Box::new(text::Csv::new(schema, out)),
         Format::Json => Box::new(text::Json::new(out)),
         Format::Ndjson => Box::new(text::Ndjson::new(out)),

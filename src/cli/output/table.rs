@@ -51,7 +51,7 @@ fn table_error(error: &ArrowError) -> Error {
 }
 
 /// A text table. The widths of its columns are those of the buffered rows.
-pub struct Table<'a> {
+pub struct TextTable<'a> {
     out: Out<'a>,
     schema: SchemaRef,
     buffered: Vec<RecordBatch>,
@@ -60,7 +60,7 @@ pub struct Table<'a> {
     border: Option<String>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> TextTable<'a> {
     pub fn new(schema: &SchemaRef, out: Out<'a>) -> Self {
         Self { out, schema: SchemaRef::clone(schema), buffered: Vec::new(), rows: 0, border: None }
     }
@@ -103,7 +103,7 @@ fn widths(border: &str) -> Vec<usize> {
     columns.map(|column| column.len().saturating_sub(2)).collect()
 }
 
-impl Encoder for Table<'_> {
+impl Encoder for TextTable<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if let Some(border) = self.border.take() {
             let printed = self.print(batch, &border);
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_long_table_is_printed_incrementally_and_looks_the_same() {
         let (output, schema) = (Output::default(), rows(0, 0).schema());
-        let mut table = Box::new(Table::new(&schema, Box::new(output.clone())));
+        let mut table = Box::new(TextTable::new(&schema, Box::new(output.clone())));
         let batches: Vec<_> = (0..5).map(|batch| rows(10_000 + batch * 4_000, 4_000)).collect();
         for (batch, lines_before) in batches.iter().zip([0, 0, 0, 12_003, 16_003]) {
             assert_eq!(output.text().lines().count(), lines_before);
@@ -193,7 +193,7 @@ mod tests {
             RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(names)]).expect("a batch")
         };
         let output = Output::default();
-        let mut table = Box::new(Table::new(&schema, Box::new(output.clone())));
+        let mut table = Box::new(TextTable::new(&schema, Box::new(output.clone())));
         for rows in [BUFFERED_ROWS + 1, 1] {
             table.write(&batch(rows)).expect("rows");
         }
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_table_without_rows_shows_its_columns() {
         let (output, schema) = (Output::default(), rows(0, 0).schema());
-        Box::new(Table::new(&schema, Box::new(output.clone()))).finish().expect("an end");
+        Box::new(TextTable::new(&schema, Box::new(output.clone()))).finish().expect("an end");
         assert!(output.text().contains("| number | name |"), "{}", output.text());
     }
 }

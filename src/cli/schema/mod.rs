@@ -10,10 +10,10 @@ use clerk_lake::table::TableSpec;
 use clerk_lake::{Error, Result, resource};
 use serde_json::json;
 
-use super::arguments::{Schema, SchemaFormat};
+use super::arguments::{SchemaArguments, SchemaFormat};
 use super::terminal::{Terminal, check_write};
 
-pub fn run(terminal: &mut Terminal, arguments: &Schema) -> Result<()> {
+pub fn run(terminal: &mut Terminal, arguments: &SchemaArguments) -> Result<()> {
     let default = if arguments.json { SchemaFormat::Json } else { SchemaFormat::Text };
     let format = arguments.schema_format.unwrap_or(default);
     let out = terminal.out();
@@ -59,7 +59,7 @@ fn print(table: &TableSpec, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{} ({})", table.name, table.shape.word())?;
     writeln!(out, "  {}", table.meaning)?;
     writeln!(out, "  {}\n", key_and_source(table))?;
-    for Column { name, data_type, meaning } in columns(table) {
+    for ColumnDescription { name, data_type, meaning } in columns(table) {
         writeln!(out, "  {name:<28} {:<14} {meaning}", type_name(&data_type))?;
         if let Some(fields) = fields(&data_type) {
             writeln!(out, "  {:<28} {:<14} {fields}", "", "")?;
@@ -75,13 +75,13 @@ fn key_and_source(table: &TableSpec) -> String {
 }
 
 /// The description of a column.
-struct Column {
+struct ColumnDescription {
     name: &'static str,
     data_type: DataType,
     meaning: &'static str,
 }
 
-impl Column {
+impl ColumnDescription {
     /// Returns the Clerk field that the column comes from, if its meaning ends with one: "… (`field`)."
     fn field(&self) -> Option<&'static str> {
         let (_, field) = self.meaning.strip_suffix("`).")?.rsplit_once(" (`")?;
@@ -95,10 +95,12 @@ impl Column {
     }
 }
 
-fn columns(table: &TableSpec) -> Vec<Column> {
+fn columns(table: &TableSpec) -> Vec<ColumnDescription> {
     let schema = table.schema();
     let described = schema.fields().iter().zip(table.describe());
-    described.map(|(field, (name, meaning))| Column { name, data_type: field.data_type().clone(), meaning }).collect()
+    described
+        .map(|(field, (name, meaning))| ColumnDescription { name, data_type: field.data_type().clone(), meaning })
+        .collect()
 }
 
 /// Returns a short name of a type.
@@ -133,8 +135,8 @@ pub fn fields(data_type: &DataType) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn column(meaning: &'static str) -> Column {
-        Column { name: "id", data_type: DataType::Utf8, meaning }
+    fn column(meaning: &'static str) -> ColumnDescription {
+        ColumnDescription { name: "id", data_type: DataType::Utf8, meaning }
     }
 
     #[test]

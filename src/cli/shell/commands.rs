@@ -23,7 +23,7 @@ pub const COMMANDS: [(&str, &str); 9] = [
 
 /// A backslash command.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum MetaCommand {
     /// List tables and queries.
     Tables,
     /// List the columns of a table or query.
@@ -51,7 +51,7 @@ pub enum Command {
     Quit,
 }
 
-impl Command {
+impl MetaCommand {
     /// Parses a command with its backslash.
     ///
     /// # Errors
@@ -115,22 +115,22 @@ fn invalid(name: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Command {
-        Command::parse(text).expect("a command")
+    fn parsed(text: &str) -> MetaCommand {
+        MetaCommand::parse(text).expect("a command")
     }
 
     #[test]
     fn commands_are_parsed_with_their_arguments() {
-        assert_eq!(parsed("\\d"), Command::Tables);
-        assert_eq!(parsed("\\d  clerk_user; "), Command::Columns("clerk_user".to_owned()));
-        assert_eq!(parsed("\\d 'my people.csv'"), Command::Columns("my people.csv".to_owned()));
+        assert_eq!(parsed("\\d"), MetaCommand::Tables);
+        assert_eq!(parsed("\\d  clerk_user; "), MetaCommand::Columns("clerk_user".to_owned()));
+        assert_eq!(parsed("\\d 'my people.csv'"), MetaCommand::Columns("my people.csv".to_owned()));
         let values = vec![("lookback_days".to_owned(), 7), ("least".to_owned(), -1)];
-        assert_eq!(parsed("\\run x lookback_days=7 least=-1"), Command::Run { name: "x".to_owned(), values });
-        assert_eq!(parsed("\\format CSV"), Command::Format(Some(Format::Csv)));
-        assert_eq!(parsed("\\o my rows.csv"), Command::Output(Some(PathBuf::from("my rows.csv"))));
-        assert_eq!(parsed("\\o"), Command::Output(None));
-        assert_eq!(parsed("\\timing off"), Command::Timing(Some(false)));
-        assert_eq!(parsed("\\q;"), Command::Quit);
+        assert_eq!(parsed("\\run x lookback_days=7 least=-1"), MetaCommand::Run { name: "x".to_owned(), values });
+        assert_eq!(parsed("\\format CSV"), MetaCommand::Format(Some(Format::Csv)));
+        assert_eq!(parsed("\\o my rows.csv"), MetaCommand::Output(Some(PathBuf::from("my rows.csv"))));
+        assert_eq!(parsed("\\o"), MetaCommand::Output(None));
+        assert_eq!(parsed("\\timing off"), MetaCommand::Timing(Some(false)));
+        assert_eq!(parsed("\\q;"), MetaCommand::Quit);
     }
 
     #[test]
@@ -141,10 +141,10 @@ mod tests {
             ("\\run", "\\run NAME"),
             ("\\format xml", "ndjson, parquet"),
         ] {
-            let error = Command::parse(text).expect_err("no command");
+            let error = MetaCommand::parse(text).expect_err("no command");
             assert!(error.hint().is_some_and(|hint| hint.contains(says)), "{text}: {error:?}");
         }
-        assert!(Command::parse("\\run x days").expect_err("no value").message().contains("NAME=NUMBER"));
+        assert!(MetaCommand::parse("\\run x days").expect_err("no value").message().contains("NAME=NUMBER"));
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
         for (usage, _) in COMMANDS {
             let name = usage.split(' ').next().expect("a name");
             let with = if name == "\\run" { "\\run x" } else { name };
-            assert!(Command::parse(with).is_ok(), "{usage}");
+            assert!(MetaCommand::parse(with).is_ok(), "{usage}");
         }
     }
 }

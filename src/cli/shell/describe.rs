@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use arrow::datatypes::SchemaRef;
 use clap::ValueEnum;
-use clerk_lake::query::{Catalogue, INSTANCE, Query, Snapshot, failed};
+use clerk_lake::query::{INSTANCE, Queries, Query, Snapshot, failed};
 use clerk_lake::table::TableSpec;
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::common::TableReference;
@@ -20,17 +20,17 @@ const WIDTH: usize = 100;
 const MIN_TEXT_WIDTH: usize = 40;
 
 /// Lists the tables and queries. The outer result is an error of the lake, the inner one an error of the output.
-pub fn tables(snapshot: &Snapshot, catalogue: &Catalogue, out: &mut (dyn Write + Send)) -> Result<io::Result<()>> {
+pub fn tables(snapshot: &Snapshot, queries: &Queries, out: &mut (dyn Write + Send)) -> Result<io::Result<()>> {
     let tables = snapshot.tables()?;
     let tables = tables.into_iter().map(|table| ("table", table.name, vec![table.meaning.to_owned()]));
-    let queries = catalogue.queries().map(|query| ("query", query.name.as_str(), vec![query.title.clone()]));
+    let queries = queries.iter().map(|query| ("query", query.name.as_str(), vec![query.title.clone()]));
     let rows: Vec<_> = tables.chain(queries).map(|(what, name, text)| (format!("{what}  {name}"), text)).collect();
     Ok(two_columns(&rows, out))
 }
 
-/// Lists the queries of `catalogue` with their parameters.
-pub fn queries(catalogue: &Catalogue, out: &mut (dyn Write + Send)) -> io::Result<()> {
-    let rows: Vec<_> = catalogue.queries().map(|query| (query.name.clone(), about(query))).collect();
+/// Lists `queries` with their parameters.
+pub fn queries(queries: &Queries, out: &mut (dyn Write + Send)) -> io::Result<()> {
+    let rows: Vec<_> = queries.iter().map(|query| (query.name.clone(), about(query))).collect();
     two_columns(&rows, out)
 }
 
@@ -46,9 +46,9 @@ fn about(query: &Query) -> Vec<String> {
     std::iter::once(first.join("  ")).chain(description).collect()
 }
 
-/// Returns the queries of `catalogue` as one JSON document.
-pub fn queries_as_json(catalogue: &Catalogue) -> serde_json::Value {
-    catalogue.queries().map(document).collect()
+/// Returns `queries` as one JSON document.
+pub fn queries_as_json(queries: &Queries) -> serde_json::Value {
+    queries.iter().map(document).collect()
 }
 
 fn document(query: &Query) -> serde_json::Value {
@@ -70,13 +70,13 @@ fn document(query: &Query) -> serde_json::Value {
 /// Lists the columns of a table, a query or a file with their types, and with their meanings if known.
 pub async fn columns(
     snapshot: &Snapshot,
-    catalogue: &Catalogue,
+    queries: &Queries,
     name: &str,
     out: &mut (dyn Write + Send),
 ) -> Result<io::Result<()>> {
     let table = snapshot.tables()?.into_iter().find(|table| table.name == name);
     let schema = schema_of(snapshot, name).await?;
-    let query = catalogue.queries().find(|query| query.name == name);
+    let query = queries.iter().find(|query| query.name == name);
     let about = match (table, query) {
         (Some(table), _) => vec![table.meaning.to_owned()],
         (None, Some(query)) => about(query),
@@ -98,7 +98,7 @@ pub async fn columns(
 }
 
 async fn schema_of(snapshot: &Snapshot, name: &str) -> Result<SchemaRef> {
-    let provider = snapshot.session().table_provider(TableReference::bare(name)).await;
+    let provider = snapshot.context().table_provider(TableReference::bare(name)).await;
     provider.map(|table| table.schema()).map_err(|error| {
         let error = failed(&error);
         if error.message().contains("No table named") {

@@ -22,7 +22,7 @@ const HISTORY_SIZE: usize = 2000;
 
 /// The result of reading a line.
 #[derive(Debug)]
-pub enum Line {
+pub enum InputLine {
     /// A line, without its line end.
     Text(String),
     /// Ctrl-C: the typed input is discarded.
@@ -36,7 +36,7 @@ pub enum Line {
 /// A source of input lines for a shell.
 pub trait LineSource {
     /// Shows `prompt` and reads the next line.
-    async fn read_line(&mut self, prompt: &str) -> Line;
+    async fn read_line(&mut self, prompt: &str) -> InputLine;
 
     /// Adds a statement or command to the history.
     fn add_to_history(&mut self, text: &str);
@@ -53,7 +53,7 @@ pub struct LineEditor {
 
 /// A request to the editor thread.
 enum EditorRequest {
-    ReadLine { prompt: String, reply: oneshot::Sender<Line> },
+    ReadLine { prompt: String, reply: oneshot::Sender<InputLine> },
     AddToHistory(String),
 }
 
@@ -69,10 +69,10 @@ impl LineEditor {
 }
 
 impl LineSource for LineEditor {
-    async fn read_line(&mut self, prompt: &str) -> Line {
+    async fn read_line(&mut self, prompt: &str) -> InputLine {
         let (reply, line) = oneshot::channel();
         let _ = self.requests.send(EditorRequest::ReadLine { prompt: prompt.to_owned(), reply });
-        line.await.unwrap_or(Line::End)
+        line.await.unwrap_or(InputLine::End)
     }
 
     fn add_to_history(&mut self, text: &str) {
@@ -94,7 +94,9 @@ fn serve(requests: &Receiver<EditorRequest>, helper: CompletionHelper, history: 
     while let Ok(request) = requests.recv() {
         match (request, &mut editor) {
             (EditorRequest::ReadLine { prompt, reply }, Ok(editor)) => drop(reply.send(read_line(editor, &prompt))),
-            (EditorRequest::ReadLine { reply, .. }, Err(error)) => drop(reply.send(Line::Failed(error.to_string()))),
+            (EditorRequest::ReadLine { reply, .. }, Err(error)) => {
+                drop(reply.send(InputLine::Failed(error.to_string())));
+            }
             (EditorRequest::AddToHistory(text), Ok(editor)) => add_to_history(editor, &text, history),
             (EditorRequest::AddToHistory(_), Err(_)) => {}
         }
@@ -108,12 +110,12 @@ fn editor(helper: CompletionHelper) -> rustyline::Result<Editor<CompletionHelper
     Ok(editor)
 }
 
-fn read_line(editor: &mut Editor<CompletionHelper, DefaultHistory>, prompt: &str) -> Line {
+fn read_line(editor: &mut Editor<CompletionHelper, DefaultHistory>, prompt: &str) -> InputLine {
     match editor.readline(prompt) {
-        Ok(text) => Line::Text(text),
-        Err(ReadlineError::Interrupted) => Line::Interrupted,
-        Err(ReadlineError::Eof) => Line::End,
-        Err(error) => Line::Failed(error.to_string()),
+        Ok(text) => InputLine::Text(text),
+        Err(ReadlineError::Interrupted) => InputLine::Interrupted,
+        Err(ReadlineError::Eof) => InputLine::End,
+        Err(error) => InputLine::Failed(error.to_string()),
     }
 }
 

@@ -14,13 +14,13 @@ use clerk_lake::query::{Parameters, Query};
 use clerk_lake::{Error, ErrorKind, Result};
 
 use super::arguments::Format;
-use super::asking::QueryContext;
 use super::output::{Target, format_of};
 use super::progress::count;
+use super::query_context::QueryContext;
 use super::terminal::{check_write, print_error};
-use commands::{COMMANDS, Command};
+use commands::{COMMANDS, MetaCommand};
 use completion::CompletionWords;
-use lines::{Line, LineSource};
+use lines::{InputLine, LineSource};
 use statements::{Statement, StatementSplitter};
 
 pub use interrupts::Interrupts;
@@ -72,7 +72,7 @@ impl<'t> Shell<'t> {
     /// # Errors
     /// As [`QueryContext::print`]. Also [`Settings`](clerk_lake::ErrorKind::Settings) if there is no such query.
     pub async fn run_named(mut self, name: &str) -> Result<()> {
-        let query = self.context.catalogue().named(name)?.clone();
+        let query = self.context.queries().named(name)?.clone();
         let parameters = self.parameters();
         self.context.open_only_tables_of(&query.sql);
         self.run_query(&query, &parameters).await
@@ -122,13 +122,15 @@ impl<'t> Shell<'t> {
         loop {
             check_write(self.out.flush())?;
             let line = match lines.read_line(splitter.prompt()).await {
-                Line::Text(line) => line,
-                Line::Interrupted => {
+                InputLine::Text(line) => line,
+                InputLine::Interrupted => {
                     splitter.clear();
                     continue;
                 }
-                Line::End => return Ok(()),
-                Line::Failed(why) => return Err(Error::settings(format!("cannot read from this terminal: {why}"))),
+                InputLine::End => return Ok(()),
+                InputLine::Failed(why) => {
+                    return Err(Error::settings(format!("cannot read from this terminal: {why}")));
+                }
             };
             for statement in statements_of(&mut splitter, &line) {
                 lines.add_to_history(&history_entry(&statement));
@@ -161,7 +163,7 @@ impl<'t> Shell<'t> {
     }
 
     async fn words(&mut self) -> Result<CompletionWords> {
-        let queries = self.context.catalogue().queries().map(|query| query.name.clone()).collect();
+        let queries = self.context.queries().iter().map(|query| query.name.clone()).collect();
         Box::pin(describe::words(self.context.snapshot().await?, queries)).await
     }
 
@@ -173,57 +175,57 @@ impl<'t> Shell<'t> {
                 Box::pin(self.run_query(&query, &parameters)).await?;
                 Ok(Next::Continue)
             }
-            Statement::Command(text) => Box::pin(self.execute_command(Command::parse(&text)?)).await,
+            Statement::Command(text) => Box::pin(self.execute_command(MetaCommand::parse(&text)?)).await,
         }
     }
 
-    async fn execute_command(&mut self, command: Command) -> Result<Next> {
+    async fn execute_command(&mut self, command: MetaCommand) -> Result<Next> {
         match command {
-            Command::Tables => {
-                let (catalogue, snapshot) = (self.context.catalogue().clone(), self.context.snapshot().await?);
-                check_write(describe::tables(snapshot, &catalogue, self.out)?)?;
+            MetaCommand::Tables => {
+                let (queries, snapshot) = (self.context.queries().clone(), self.context.snapshot().await?);
+                check_write(describe::tables(snapshot, &queries, self.out)?)?;
             }
-            Command::Columns(name) => {
-                let (catalogue, snapshot) = (self.context.catalogue().clone(), self.context.snapshot().await?);
-                check_write(describe::columns(snapshot, &catalogue, &name, self.out).await?)?;
+            MetaCommand::Columns(name) => {
+                let (queries, snapshot) = (self.context.queries().clone(), self.context.snapshot().await?);
+                check_write(describe::columns(snapshot, &queries, &name, self.out).await?)?;
             }
-            Command::Queries => check_write(describe::queries(self.context.catalogue(), self.out))?,
-            Command::Run { name, values } => {
-                let query = self.context.catalogue().named(&name)?.clone();
+            MetaCommand::Queries => check_write(describe::queries(self.context.queries(), self.out))?,
+            MetaCommand::Run { name, values } => {
+                let query = self.context.queries().named(&name)?.clone();
                 let defaults = self.parameters().used_in(&query.sql);
                 let parameters = values.into_iter().fold(defaults, |all, (name, value)| all.with(name, value));
                 self.run_query(&query, &parameters).await?;
             }
-            Command::Refresh => {
+            MetaCommand::Refresh => {
                 self.context.close_snapshot();
                 self.context.snapshot().await?;
                 return Ok(Next::Refreshed);
             }
-            Command::Quit => return Ok(Next::Quit),
-            Command::Help => {
+            MetaCommand::Quit => return Ok(Next::Quit),
+            MetaCommand::Help => {
                 for (usage, description) in COMMANDS {
                     check_write(writeln!(self.out, "{usage:<32} {description}"))?;
                 }
                 check_write(writeln!(self.out, "{:<32} run a statement; it may span several lines", "SELECT ...;"))?;
             }
-            Command::Format(_) | Command::Output(_) | Command::Timing(_) => self.set(command)?,
+            MetaCommand::Format(_) | MetaCommand::Output(_) | MetaCommand::Timing(_) => self.set(command)?,
         }
         Ok(Next::Continue)
     }
 
     /// Sets the format of rows, their destination, or whether durations are shown, and prints the settings.
-    fn set(&mut self, command: Command) -> Result<()> {
+    fn set(&mut self, command: MetaCommand) -> Result<()> {
         match command {
-            Command::Format(Some(format)) => {
+            MetaCommand::Format(Some(format)) => {
                 self.target = Target::of(Some(format), self.target.file.as_deref())?;
                 self.format = format;
             }
-            Command::Output(Some(file)) => {
+            MetaCommand::Output(Some(file)) => {
                 let format = format_of(&file).unwrap_or(self.format);
                 self.target = Target::of(Some(format), Some(&file))?;
             }
-            Command::Output(None) => self.target = Target::of(Some(self.format), None)?,
-            Command::Timing(on) => self.shows_timing = on.unwrap_or(!self.shows_timing),
+            MetaCommand::Output(None) => self.target = Target::of(Some(self.format), None)?,
+            MetaCommand::Timing(on) => self.shows_timing = on.unwrap_or(!self.shows_timing),
             _ => {}
         }
         let file = self.target.file.as_ref();

@@ -14,7 +14,7 @@ pub enum Statement {
 
 /// What the next character belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum LexerState {
     #[default]
     Sql,
     /// Text between quotes of this kind. A doubled quote ends it and starts it again, which has the same effect.
@@ -30,7 +30,7 @@ enum State {
 pub struct StatementSplitter {
     /// The statement that has not ended yet.
     text: String,
-    state: State,
+    state: LexerState,
     /// Whether that statement has more than spaces and comments.
     has_begun: bool,
     /// The number of lines accepted so far.
@@ -64,7 +64,7 @@ impl StatementSplitter {
         let mut statements = Vec::new();
         let mut characters = line.chars().chain(['\n']).peekable();
         while let Some(c) = characters.next() {
-            if self.state == State::Sql && c == ';' {
+            if self.state == LexerState::Sql && c == ';' {
                 statements.extend(self.finish());
                 continue;
             }
@@ -85,7 +85,7 @@ impl StatementSplitter {
 
     /// Whether no statement is open.
     pub fn is_idle(&self) -> bool {
-        !self.has_begun && self.state == State::Sql
+        !self.has_begun && self.state == LexerState::Sql
     }
 
     /// Ends the open statement and returns it.
@@ -98,7 +98,7 @@ impl StatementSplitter {
     /// Discards the open statement.
     pub fn clear(&mut self) {
         self.text.clear();
-        self.state = State::Sql;
+        self.state = LexerState::Sql;
         self.has_begun = false;
         if self.keeps_line_numbers {
             self.text.push_str(&"\n".repeat(self.lines.saturating_sub(1)));
@@ -108,33 +108,33 @@ impl StatementSplitter {
     /// Returns the prompt for the next line.
     pub fn prompt(&self) -> &'static str {
         match self.state {
-            State::Sql if self.has_begun => "         -> ",
-            State::Quotes('"') => "         \"> ",
-            State::Quotes(_) => "         '> ",
-            State::BlockComment(_) => "         *> ",
-            State::Sql | State::LineComment => "clerk-lake> ",
+            LexerState::Sql if self.has_begun => "         -> ",
+            LexerState::Quotes('"') => "         \"> ",
+            LexerState::Quotes(_) => "         '> ",
+            LexerState::BlockComment(_) => "         *> ",
+            LexerState::Sql | LexerState::LineComment => "clerk-lake> ",
         }
     }
 
     /// Advances over two characters if they start or end a comment. Returns whether they did.
     fn advance_pair(&mut self, first: char, second: char) -> bool {
         self.state = match (self.state, first, second) {
-            (State::Sql, '-', '-') => State::LineComment,
-            (State::Sql, '/', '*') => State::BlockComment(1),
-            (State::BlockComment(depth), '/', '*') => State::BlockComment(depth + 1),
-            (State::BlockComment(1), '*', '/') => State::Sql,
-            (State::BlockComment(depth), '*', '/') => State::BlockComment(depth - 1),
+            (LexerState::Sql, '-', '-') => LexerState::LineComment,
+            (LexerState::Sql, '/', '*') => LexerState::BlockComment(1),
+            (LexerState::BlockComment(depth), '/', '*') => LexerState::BlockComment(depth + 1),
+            (LexerState::BlockComment(1), '*', '/') => LexerState::Sql,
+            (LexerState::BlockComment(depth), '*', '/') => LexerState::BlockComment(depth - 1),
             _ => return false,
         };
         true
     }
 
     fn advance(&mut self, c: char) {
-        self.has_begun |= self.state == State::Sql && !c.is_whitespace();
+        self.has_begun |= self.state == LexerState::Sql && !c.is_whitespace();
         self.state = match (self.state, c) {
-            (State::Sql, '\'' | '"') => State::Quotes(c),
-            (State::Quotes(quote), c) if c == quote => State::Sql,
-            (State::LineComment, '\n') => State::Sql,
+            (LexerState::Sql, '\'' | '"') => LexerState::Quotes(c),
+            (LexerState::Quotes(quote), c) if c == quote => LexerState::Sql,
+            (LexerState::LineComment, '\n') => LexerState::Sql,
             (state, _) => state,
         };
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use clerk_lake::api::{Client, ClientConfig, RateLimit, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
-use clerk_lake::query::{Catalogue, Engine};
+use clerk_lake::query::{Engine, Queries};
 use clerk_lake::simulator::{ChangeKind, Simulator, SimulatorConfig};
-use clerk_lake::sync::{CancellationToken, Silent, Status, Sync, SyncOptions};
+use clerk_lake::sync::{CancellationToken, Silent, Status, SyncJob, SyncOptions};
 use tempfile::TempDir;
 
 use super::*;
@@ -36,7 +36,7 @@ impl World {
         let url = parse_api_url(&self.simulator.url()).expect("a URL");
         let key = SecretKey::new(&self.simulator.key()).expect("a key");
         let config = ClientConfig { rate_limit: RateLimit::Unlimited, ..ClientConfig::new(url, key) };
-        let sync = Sync {
+        let sync = SyncJob {
             client: Client::new(config).expect("a client"),
             lake: self.lake(),
             clock: Clock::system(),
@@ -48,14 +48,14 @@ impl World {
     }
 
     fn context(&self) -> QueryContext {
-        QueryContext::new(vec![self.lake()], None, Engine::Local, Catalogue::builtin().expect("a catalogue"))
+        QueryContext::new(vec![self.lake()], None, Engine::Local, Queries::builtin().expect("built-in queries"))
     }
 }
 
 /// A source of fixed lines, which records what the shell does with it.
 #[derive(Default)]
 struct Script {
-    lines: VecDeque<Line>,
+    lines: VecDeque<InputLine>,
     prompts: Vec<String>,
     history: Vec<String>,
     words: CompletionWords,
@@ -63,14 +63,14 @@ struct Script {
 
 impl Script {
     fn of(lines: &[&str]) -> Self {
-        Self { lines: lines.iter().map(|line| Line::Text((*line).to_owned())).collect(), ..Self::default() }
+        Self { lines: lines.iter().map(|line| InputLine::Text((*line).to_owned())).collect(), ..Self::default() }
     }
 }
 
 impl LineSource for Script {
-    async fn read_line(&mut self, prompt: &str) -> Line {
+    async fn read_line(&mut self, prompt: &str) -> InputLine {
         self.prompts.push(prompt.trim().to_owned());
-        self.lines.pop_front().unwrap_or(Line::End)
+        self.lines.pop_front().unwrap_or(InputLine::End)
     }
 
     fn add_to_history(&mut self, text: &str) {
@@ -119,7 +119,7 @@ async fn the_shell_continues_after_an_error() {
 async fn an_interrupt_discards_the_typed_input() {
     let world = World::new().await;
     let mut script = Script::of(&["SELECT 'half a", "SELECT 2 AS two;"]);
-    script.lines.insert(1, Line::Interrupted);
+    script.lines.insert(1, InputLine::Interrupted);
     let (out, _) = run_script(world.context(), &mut script).await;
     assert_eq!(out, "two\n2\n");
     assert_eq!(script.prompts, ["clerk-lake>", "'>", "clerk-lake>", "clerk-lake>"]);

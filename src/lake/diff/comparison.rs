@@ -21,14 +21,14 @@ use crate::table::conform;
 const MAX_LOOKUP_KEYS: u64 = 500;
 
 /// A staged row: the hashes of its key and its content.
-struct Entry {
+struct StagedEntry {
     key: Key,
     content: u64,
 }
 
 /// The staged rows of one slice in the order of their keys, and what the table has for each.
-pub(super) struct Slice {
-    entries: Vec<Entry>,
+pub(super) struct ComparedSlice {
+    entries: Vec<StagedEntry>,
     found: Vec<Found>,
 }
 
@@ -40,7 +40,7 @@ enum Found {
     Other,
 }
 
-impl Slice {
+impl ComparedSlice {
     fn position(&self, key: &Key) -> Option<usize> {
         self.entries.binary_search_by(|entry| entry.key.cmp(key)).ok()
     }
@@ -92,7 +92,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Reads the staged rows of one slice.
-    pub(super) async fn staged_slice(&mut self, staged: &StagedRows, slice: u64, slices: u64) -> Result<Slice> {
+    pub(super) async fn staged_slice(&mut self, staged: &StagedRows, slice: u64, slices: u64) -> Result<ComparedSlice> {
         let reads_content = self.reads_content();
         let columns = if reads_content { None } else { Some(self.table.spec.key) };
         let is_looked_up = slices == 1 && staged.rows <= MAX_LOOKUP_KEYS && self.coverage_is_partial();
@@ -108,7 +108,7 @@ impl<'a> Comparison<'a> {
             } else {
                 vec![0; keys.len()]
             };
-            let entry = |(key, content)| Entry { key, content };
+            let entry = |(key, content)| StagedEntry { key, content };
             entries.extend(
                 keys.into_iter().zip(contents).map(entry).filter(|entry| is_in_slice(entry.key, slice, slices)),
             );
@@ -129,7 +129,7 @@ impl<'a> Comparison<'a> {
             return Err(Error::bug(format!("two staged rows of {} share a key", self.table.spec.name)));
         }
         let found = vec![Found::Nothing; entries.len()];
-        Ok(Slice { entries, found })
+        Ok(ComparedSlice { entries, found })
     }
 
     fn coverage_is_partial(&self) -> bool {
@@ -137,7 +137,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Compares the staged rows of slice `number` with the table.
-    pub(super) async fn compare(&mut self, mut slice: Slice, number: u64, slices: u64) -> Result<()> {
+    pub(super) async fn compare(&mut self, mut slice: ComparedSlice, number: u64, slices: u64) -> Result<()> {
         if self.table.file_count() > 0 && (self.read > 0 || !self.coverage_is_partial()) {
             let lookup_keys = self.lookup_keys.take();
             let filter = lookup_keys.map(|keys| self.table.key_is_one_of(keys.iter().map(String::as_str)));
@@ -164,7 +164,13 @@ impl<'a> Comparison<'a> {
     }
 
     /// Compares a batch of the table's rows with the staged rows of this slice.
-    fn take_committed(&mut self, batch: &RecordBatch, slice: &mut Slice, number: u64, slices: u64) -> Result<()> {
+    fn take_committed(
+        &mut self,
+        batch: &RecordBatch,
+        slice: &mut ComparedSlice,
+        number: u64,
+        slices: u64,
+    ) -> Result<()> {
         let keys = self.hasher.keys(&self.table.keys_of(batch)?)?;
         let places: Vec<Option<usize>> = keys.iter().map(|key| slice.position(key)).collect();
         let covered = self.covered(batch)?;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 
 use super::*;
-use crate::lake::{Change, Counts, Lake, Location, RunArea};
+use crate::lake::{CommitDetails, Counts, Lake, Location, RunArea};
 use crate::table::{Column, Shape, TableSpec, columns};
 
 /// The creation time of row 0, in Unix milliseconds.
@@ -41,8 +41,14 @@ async fn staged(table: &Table, rows: &[Row]) -> StagedRows {
     writer.finish().await.expect("files are closed")
 }
 
-fn change() -> Change {
-    Change { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info: serde_json::Map::new() }
+fn change() -> CommitDetails {
+    CommitDetails {
+        watermark: None,
+        instance: None,
+        unreadable: None,
+        positions: Vec::new(),
+        info: serde_json::Map::new(),
+    }
 }
 
 /// Returns a table of rows 0 to 199, in two data files.

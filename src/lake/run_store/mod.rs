@@ -20,7 +20,7 @@ use object_store::path::{Path, PathPart};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, Result};
 
 use super::entry::version_of;
-use super::layout::{CHECKPOINT, STAGED, join};
+use super::layout::{RESUME_POINT, STAGED, join};
 
 /// The name of the file that points to the last checkpoint of a log.
 const HINT: &str = "_last_checkpoint";
@@ -47,13 +47,13 @@ const LIST_VALID_FOR: Duration = Duration::from_secs(10);
 pub(super) struct RunStore {
     inner: Arc<dyn ObjectStore>,
     lake: Path,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<RunState>>,
     /// Held during a fetch. A second request for the same file waits, and then finds the file in the cache.
     fetch_lock: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct State {
+struct RunState {
     listed: BTreeMap<Path, ObjectMeta>,
     /// When the files of each table were last listed on their own.
     read: HashMap<String, Instant>,
@@ -68,7 +68,7 @@ struct State {
     held_back_bytes: usize,
 }
 
-impl State {
+impl RunState {
     fn drop_cached(&mut self, path: &Path) {
         if let Some((_, bytes)) = self.cached.remove(path) {
             self.cached_bytes -= bytes.len();
@@ -84,13 +84,13 @@ impl State {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<RunState>) -> MutexGuard<'_, RunState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn is_known_absent(state: &State, lake: &Path, path: &Path) -> bool {
+fn is_known_absent(state: &RunState, lake: &Path, path: &Path) -> bool {
     let name = path.filename().unwrap_or_default();
-    (name == HINT || name == CHECKPOINT) && path.prefix_matches(lake) && !state.listed.contains_key(path)
+    (name == HINT || name == RESUME_POINT) && path.prefix_matches(lake) && !state.listed.contains_key(path)
 }
 
 impl RunStore {
@@ -98,11 +98,11 @@ impl RunStore {
     pub(super) async fn open(inner: Arc<dyn ObjectStore>, lake: Path) -> Result<Self> {
         let listed: Vec<ObjectMeta> = inner.list(Some(&lake)).try_collect().await?;
         let listed = listed.into_iter().map(|object| (object.location.clone(), object)).collect();
-        let state = State { listed, opened: Some(Instant::now()), ..State::default() };
+        let state = RunState { listed, opened: Some(Instant::now()), ..RunState::default() };
         Ok(Self { inner, lake, state: Arc::new(Mutex::new(state)), fetch_lock: tokio::sync::Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RunState> {
         lock(&self.state)
     }
 

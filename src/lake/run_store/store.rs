@@ -13,7 +13,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
-use super::{CHECKPOINT, HINT, MAX_CACHED_FILE_BYTES, MAX_HELD_BACK_BYTES, RunStore, is_known_absent, lock, parent};
+use super::{HINT, MAX_CACHED_FILE_BYTES, MAX_HELD_BACK_BYTES, RESUME_POINT, RunStore, is_known_absent, lock, parent};
 use crate::error::chain;
 use crate::lake::entry::version_of;
 
@@ -67,7 +67,7 @@ impl ObjectStore for RunStore {
             }
         }
         // A later run may resume from the files that a resume point names, so they must be in the store first.
-        if location.filename() == Some(CHECKPOINT)
+        if location.filename() == Some(RESUME_POINT)
             && self.is_staged(location)
             && let Some(part) = parent(location)
         {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{Style, percent, pixels, plot, tooltip, values};
 use crate::report::describe;
 use crate::report::format::{float_of, shortened};
-use crate::report::html::Text;
+use crate::report::html::UntrustedText;
 use crate::report::panel::{Panel, Series};
 
 /// Height of the line with the name.
@@ -34,7 +34,7 @@ pub(super) fn draw(panel: &Panel, style: Style<'_>) -> Markup {
         @for at in 0..panel.axis.len() {
             @let top = height * float_of(at);
             g {
-                @if style.hover { title { (Text(&tooltip(panel, at))) } }
+                @if style.hover { title { (UntrustedText(&tooltip(panel, at))) } }
                 (heading(panel, at, top))
                 @for (index, series) in panel.series.iter().enumerate() {
                     @let width = |series: &Series| series.values[at].unwrap_or(0.0).abs() / max;
@@ -61,7 +61,7 @@ fn heading(panel: &Panel, at: usize, top: f64) -> Markup {
         values => format!("{bound}{}", describe::formatted(values.iter().map(|value| value.abs()).sum(), false)),
     };
     html! {
-        text.name y=(y) { (Text(&shortened(panel.axis.label(at), MAX_NAME))) }
+        text.name y=(y) { (UntrustedText(&shortened(panel.axis.label(at), MAX_NAME))) }
         text.value x="100%" y=(y) { (value) }
     }
 }

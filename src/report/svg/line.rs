@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Frame, HEIGHT, Style, TOP, percent, pixels, plot, values};
 use crate::report::format::{float_of, shortened};
-use crate::report::html::Text;
+use crate::report::html::UntrustedText;
 use crate::report::panel::{Panel, Series};
 
 /// Minimum distance of the names at the ends of the lines.
@@ -123,7 +123,7 @@ fn names(frame: &Frame<'_>) -> Markup {
     }
     html! {
         @for (y, series) in ends {
-            text.end x="100%" dx="10" y=(pixels(y)) { (Text(&shortened(&series.name, MAX_NAME))) }
+            text.end x="100%" dx="10" y=(pixels(y)) { (UntrustedText(&shortened(&series.name, MAX_NAME))) }
         }
     }
 }

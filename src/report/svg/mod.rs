@@ -12,7 +12,7 @@ use maud::{Markup, html};
 
 use super::describe;
 use super::format::number;
-use super::html::Text;
+use super::html::UntrustedText;
 use super::panel::Panel;
 use super::scale::{Scale, Slots, labels};
 
@@ -73,11 +73,11 @@ fn plot(panel: &Panel, style: Style<'_>, kind: &str, height: f64, content: &Mark
         div class={ "plot " (kind) } {
             svg role="img" aria-labelledby={ (id) "-t " (id) "-d" } width="100%" height=(height) {
                 title id={ (id) "-t" } {
-                    (Text(style.title))
-                    @if let Some(caption) = &panel.caption { ", " (Text(caption)) }
-                    ": " (Text(&panel.series_names().join(", ")))
+                    (UntrustedText(style.title))
+                    @if let Some(caption) = &panel.caption { ", " (UntrustedText(caption)) }
+                    ": " (UntrustedText(&panel.series_names().join(", ")))
                 }
-                desc id={ (id) "-d" } { (Text(&describe::panel(panel))) }
+                desc id={ (id) "-d" } { (UntrustedText(&describe::panel(panel))) }
                 (content)
             }
         }
@@ -142,7 +142,7 @@ impl<'a> Frame<'a> {
         html! {
             @for at in 0..count {
                 rect.h x=(percent(self.x(at) - self.slots.slot / 2.0)) y=(TOP) width=(percent(self.slots.slot))
-                    height=(HEIGHT) { title { (Text(&tooltip(self.panel, at))) } }
+                    height=(HEIGHT) { title { (UntrustedText(&tooltip(self.panel, at))) } }
             }
         }
     }

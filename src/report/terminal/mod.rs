@@ -9,8 +9,8 @@ use super::arrange::{compared, panels};
 use super::format::{MISSING, age, count, timestamp};
 use super::heat::Heat;
 use super::labels;
-use super::metric::{Column, Metric, Rows};
-use super::outcome::{NO_ORGANIZATIONS, Outcome};
+use super::metric::{Metric, ResultColumn, ResultRows};
+use super::outcome::{NO_ORGANIZATIONS, QueryOutcome};
 use super::sections::sections;
 use super::stat::{Trend, stat};
 use super::{LakeState, Report};
@@ -108,13 +108,13 @@ fn tiles(canvas: &mut TextCanvas, report: &Report, metrics: &[&Metric]) {
     }
 }
 
-fn tile(title: String, outcome: Outcome<'_>, unit: Option<&str>) -> [(TextStyle, String); 3] {
+fn tile(title: String, outcome: QueryOutcome<'_>, unit: Option<&str>) -> [(TextStyle, String); 3] {
     let title = (TextStyle::Faint, title);
     let missing = || (TextStyle::Strong, MISSING.to_owned());
     let stat = match outcome {
-        Outcome::Rows(rows) => stat(rows, unit),
-        Outcome::NoOrganizations => return [title, missing(), (TextStyle::Faint, NO_ORGANIZATIONS.to_owned())],
-        Outcome::Failed(error) => return [title, missing(), (TextStyle::Down, error.message().to_owned())],
+        QueryOutcome::Rows(rows) => stat(rows, unit),
+        QueryOutcome::NoOrganizations => return [title, missing(), (TextStyle::Faint, NO_ORGANIZATIONS.to_owned())],
+        QueryOutcome::Failed(error) => return [title, missing(), (TextStyle::Down, error.message().to_owned())],
     };
     let Some(stat) = stat else {
         return [title, missing(), (TextStyle::Faint, "no rows yet".to_owned())];
@@ -154,14 +154,14 @@ fn metric(canvas: &mut TextCanvas, report: &Report, metric: &Metric) {
             canvas.styled_line(TextStyle::Faint, instance);
         }
         problem(canvas, outcome);
-        if let Outcome::Rows(rows) = outcome {
+        if let QueryOutcome::Rows(rows) = outcome {
             part(canvas, metric, rows, today);
         }
     }
 }
 
 /// Draws the metric over one lake.
-fn part(canvas: &mut TextCanvas, metric: &Metric, rows: &Rows, today: NaiveDate) {
+fn part(canvas: &mut TextCanvas, metric: &Metric, rows: &ResultRows, today: NaiveDate) {
     if rows.is_empty() {
         canvas.styled_line(TextStyle::Faint, "no rows yet");
         return;
@@ -176,11 +176,11 @@ fn part(canvas: &mut TextCanvas, metric: &Metric, rows: &Rows, today: NaiveDate)
 }
 
 /// Says why there are no rows.
-fn problem(canvas: &mut TextCanvas, outcome: Outcome<'_>) {
+fn problem(canvas: &mut TextCanvas, outcome: QueryOutcome<'_>) {
     match outcome {
-        Outcome::Rows(_) => {}
-        Outcome::NoOrganizations => canvas.wrap(TextStyle::Faint, 0, NO_ORGANIZATIONS),
-        Outcome::Failed(error) => failure(canvas, error),
+        QueryOutcome::Rows(_) => {}
+        QueryOutcome::NoOrganizations => canvas.wrap(TextStyle::Faint, 0, NO_ORGANIZATIONS),
+        QueryOutcome::Failed(error) => failure(canvas, error),
     }
 }
 
@@ -188,17 +188,17 @@ fn failure(canvas: &mut TextCanvas, error: &Error) {
     canvas.wrap(TextStyle::Down, 2, &format!("The query failed: {}", error.message()));
 }
 
-fn table(canvas: &mut TextCanvas, rows: &Rows) {
+fn table(canvas: &mut TextCanvas, rows: &ResultRows) {
     if rows.is_empty() {
         canvas.styled_line(TextStyle::Faint, "no rows yet");
         return;
     }
-    let shares: Vec<bool> = rows.columns.iter().map(Column::is_share).collect();
+    let shares: Vec<bool> = rows.columns.iter().map(ResultColumn::is_share).collect();
     let mut cells: Vec<Vec<String>> = vec![rows.columns.iter().map(|column| labels::column(&column.name)).collect()];
     for row in 0..rows.len().min(MAX_ROWS) {
         cells.push(rows.columns.iter().zip(&shares).map(|(column, share)| column.display(row, *share)).collect());
     }
-    let right: Vec<bool> = rows.columns.iter().map(Column::is_numeric).collect();
+    let right: Vec<bool> = rows.columns.iter().map(ResultColumn::is_numeric).collect();
     let omitted = aligned(canvas, &cells, &right);
     chart::omitted(canvas, omitted, rows.len() - rows.len().min(MAX_ROWS), "more row");
 }

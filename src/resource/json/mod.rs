@@ -245,7 +245,7 @@ fn not_a_list(error: &serde_json::Error) -> String {
 /// # Errors
 /// Returns an error if the value is not a string, or is empty.
 pub fn id<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, str>, D::Error> {
-    let Text(text) = Text::deserialize(deserializer)?;
+    let JsonText(text) = JsonText::deserialize(deserializer)?;
     if text.is_empty() { Err(D::Error::invalid_value(Unexpected::Str(""), &"an id")) } else { Ok(text) }
 }
 
@@ -254,7 +254,7 @@ pub fn id<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, 
 /// # Errors
 /// Returns an error if the value is neither null nor a string.
 pub fn text<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'a, str>>, D::Error> {
-    Ok(Option::<Text<'a>>::deserialize(deserializer)?.map(|Text(text)| text))
+    Ok(Option::<JsonText<'a>>::deserialize(deserializer)?.map(|JsonText(text)| text))
 }
 
 /// Deserializes an optional whole number, written as `7` or as `7.0`.
@@ -314,9 +314,9 @@ impl<'de> Deserialize<'de> for Whole {
 }
 
 /// A string that borrows from the JSON unless an escape forces a copy. serde's own `Cow` always copies in an `Option`.
-struct Text<'a>(Cow<'a, str>);
+struct JsonText<'a>(Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextVisitor;
         impl<'de> Visitor<'de> for TextVisitor {
@@ -334,7 +334,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
                 Ok(Cow::Owned(text.to_owned()))
             }
         }
-        deserializer.deserialize_str(TextVisitor).map(Text)
+        deserializer.deserialize_str(TextVisitor).map(JsonText)
     }
 }
 

@@ -4,13 +4,12 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::User;
+use super::ListedUser;
 use crate::resource::json::{FieldTypes, millis, text};
 use crate::table::Column;
 
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the field names are Clerk's")]
-pub(super) struct EmailAddress<'a> {
+pub(super) struct ListedEmailAddress<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     pub(super) id: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
@@ -24,8 +23,7 @@ pub(super) struct EmailAddress<'a> {
 }
 
 #[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the field names are Clerk's")]
-pub(super) struct PhoneNumber<'a> {
+pub(super) struct ListedPhoneNumber<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
@@ -41,7 +39,7 @@ pub(super) struct PhoneNumber<'a> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct ExternalAccount<'a> {
+pub(super) struct ListedExternalAccount<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     id: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
@@ -80,7 +78,7 @@ struct AccountVerification<'a> {
     strategy: Option<Cow<'a, str>>,
 }
 
-impl ExternalAccount<'_> {
+impl ListedExternalAccount<'_> {
     /// Returns the provider, by the same name for all of Clerk's formats: `provider` without the prefix `oauth_`.
     ///
     /// An account in the older format has no `provider`. Its provider is taken from `object` (`google_account`), or
@@ -98,7 +96,7 @@ impl ExternalAccount<'_> {
     }
 }
 
-/// The fields of [`EmailAddress`].
+/// The fields of [`EmailAddressRow`].
 pub(super) const EMAIL_ADDRESS: &FieldTypes = &FieldTypes {
     text: &["id", "email_address"],
     times: &["created_at", "updated_at"],
@@ -106,7 +104,7 @@ pub(super) const EMAIL_ADDRESS: &FieldTypes = &FieldTypes {
     ..FieldTypes::EMPTY
 };
 
-/// The fields of [`PhoneNumber`].
+/// The fields of [`PhoneNumberRow`].
 pub(super) const PHONE_NUMBER: &FieldTypes = &FieldTypes {
     text: &["id", "phone_number"],
     flags: &["reserved_for_second_factor", "default_second_factor"],
@@ -115,7 +113,7 @@ pub(super) const PHONE_NUMBER: &FieldTypes = &FieldTypes {
     ..FieldTypes::EMPTY
 };
 
-/// The fields of [`ExternalAccount`].
+/// The fields of [`ExternalAccountRow`].
 pub(super) const EXTERNAL_ACCOUNT: &FieldTypes = &FieldTypes {
     text: &["id", "object", "provider", "provider_user_id", "google_id", "facebook_id", "email_address", "username"],
     times: &["created_at", "updated_at"],
@@ -132,7 +130,7 @@ fn status<'r>(verification: Option<&'r Verification<'_>>) -> Option<&'r str> {
     verification.and_then(|verification| verification.status.as_deref())
 }
 
-pub(super) fn email_addresses(rows: &[User<'_>]) -> Column {
+pub(super) fn email_addresses(rows: &[ListedUser<'_>]) -> Column {
     let all = || rows.iter().filter_map(|row| row.email_addresses.as_deref()).flatten();
     let children = [
         Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
@@ -149,7 +147,7 @@ pub(super) fn email_addresses(rows: &[User<'_>]) -> Column {
     Column::list("email_addresses", "All e-mail addresses (`email_addresses`).", lengths, &children)
 }
 
-pub(super) fn phone_numbers(rows: &[User<'_>]) -> Column {
+pub(super) fn phone_numbers(rows: &[ListedUser<'_>]) -> Column {
     let all = || rows.iter().filter_map(|row| row.phone_numbers.as_deref()).flatten();
     let children = [
         Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
@@ -176,15 +174,15 @@ pub(super) fn phone_numbers(rows: &[User<'_>]) -> Column {
     Column::list("phone_numbers", "All phone numbers (`phone_numbers`).", lengths, &children)
 }
 
-pub(super) fn external_accounts(rows: &[User<'_>]) -> Column {
+pub(super) fn external_accounts(rows: &[ListedUser<'_>]) -> Column {
     let all = || rows.iter().filter_map(|row| row.external_accounts.as_deref()).flatten();
     let children = [
         Column::text("id", "Id.", all().map(|it| it.id.as_deref())),
-        Column::text("provider", "Provider, without the prefix `oauth_`.", all().map(ExternalAccount::provider)),
+        Column::text("provider", "Provider, without the prefix `oauth_`.", all().map(ListedExternalAccount::provider)),
         Column::text(
             "provider_user_id",
             "The user's id at the provider.",
-            all().map(ExternalAccount::provider_user_id),
+            all().map(ListedExternalAccount::provider_user_id),
         ),
         Column::text("email_address", "E-mail address at the provider.", all().map(|it| it.email_address.as_deref())),
         Column::text("username", "User name at the provider.", all().map(|it| it.username.as_deref())),
@@ -207,9 +205,9 @@ mod tests {
 
     #[test]
     fn the_shapes_name_the_fields_that_are_read() {
-        assert_eq!(EMAIL_ADDRESS.sorted_names(), fields_of::<EmailAddress<'_>>());
-        assert_eq!(PHONE_NUMBER.sorted_names(), fields_of::<PhoneNumber<'_>>());
-        assert_eq!(EXTERNAL_ACCOUNT.sorted_names(), fields_of::<ExternalAccount<'_>>());
+        assert_eq!(EMAIL_ADDRESS.sorted_names(), fields_of::<ListedEmailAddress<'_>>());
+        assert_eq!(PHONE_NUMBER.sorted_names(), fields_of::<ListedPhoneNumber<'_>>());
+        assert_eq!(EXTERNAL_ACCOUNT.sorted_names(), fields_of::<ListedExternalAccount<'_>>());
         assert_eq!(VERIFICATION.sorted_names(), fields_of::<Verification<'_>>());
         assert_eq!(ACCOUNT_VERIFICATION.sorted_names(), fields_of::<AccountVerification<'_>>());
     }
@@ -225,7 +223,7 @@ mod tests {
             (r#"{"object":"external_account","verification":{"strategy":"ticket"}}"#, None, None),
             ("{}", None, None),
         ] {
-            let account: ExternalAccount<'_> = serde_json::from_str(account).unwrap();
+            let account: ListedExternalAccount<'_> = serde_json::from_str(account).unwrap();
             assert_eq!((account.provider(), account.provider_user_id()), (provider, id));
         }
     }

@@ -1,4 +1,4 @@
-//! Users: `GET /v1/users` (schema `User` of the contract).
+//! Users: `GET /v1/users` (schema `UserRow` of the contract).
 //!
 //! `private_metadata` and password material are never read. Values that Clerk counts down (the remaining seconds of a
 //! lockout, the attempts left) are left out, because they would change rows at every sync.
@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{FieldTypes, id, integer, millis, text};
-use lists::{EmailAddress, ExternalAccount, PhoneNumber, email_addresses, external_accounts, phone_numbers};
+use lists::{
+    ListedEmailAddress, ListedExternalAccount, ListedPhoneNumber, email_addresses, external_accounts, phone_numbers,
+};
 
 use super::{CursorList, ListedRow, Reading, Resource, decode_page, year};
 use crate::api::RowKey;
@@ -50,7 +52,7 @@ pub const USER_LIST: CursorList = CursorList {
 };
 
 #[derive(Deserialize)]
-struct User<'a> {
+struct ListedUser<'a> {
     #[serde(borrow, deserialize_with = "id")]
     id: Cow<'a, str>,
     #[serde(borrow, default, deserialize_with = "text")]
@@ -73,11 +75,11 @@ struct User<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     primary_web3_wallet_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    email_addresses: Option<Vec<EmailAddress<'a>>>,
+    email_addresses: Option<Vec<ListedEmailAddress<'a>>>,
     #[serde(borrow)]
-    phone_numbers: Option<Vec<PhoneNumber<'a>>>,
+    phone_numbers: Option<Vec<ListedPhoneNumber<'a>>>,
     #[serde(borrow)]
-    external_accounts: Option<Vec<ExternalAccount<'a>>>,
+    external_accounts: Option<Vec<ListedExternalAccount<'a>>>,
     #[serde(default, deserialize_with = "millis")]
     last_sign_in_at: Option<i64>,
     #[serde(default, deserialize_with = "millis")]
@@ -112,10 +114,10 @@ struct User<'a> {
     unsafe_metadata: Option<&'a RawValue>,
 }
 
-impl User<'_> {
+impl ListedUser<'_> {
     /// Returns the primary e-mail address: the one whose id is `primary_email_address_id` (Backend API, "Users"), or
     /// the first one if no id matches. `None` if the user has no e-mail address.
-    fn primary_email(&self) -> Option<&EmailAddress<'_>> {
+    fn primary_email(&self) -> Option<&ListedEmailAddress<'_>> {
         let addresses = self.email_addresses.as_deref()?;
         let primary = self.primary_email_address_id.as_deref();
         addresses.iter().find(|address| primary.is_some() && address.id.as_deref() == primary).or(addresses.first())
@@ -128,7 +130,7 @@ impl User<'_> {
     }
 }
 
-/// The fields of [`User`].
+/// The fields of [`UserRow`].
 pub(super) const SHAPE: &FieldTypes = &FieldTypes {
     text: &[
         "id",
@@ -178,20 +180,20 @@ pub(super) const SHAPE: &FieldTypes = &FieldTypes {
 struct UserRow;
 
 impl ListedRow for UserRow {
-    type Of<'a> = User<'a>;
+    type Of<'a> = ListedUser<'a>;
 
     const SHAPE: &'static FieldTypes = SHAPE;
 
-    fn key(row: &User<'_>) -> RowKey {
+    fn key(row: &ListedUser<'_>) -> RowKey {
         RowKey { id: row.id.to_string(), created_at: row.created_at }
     }
 
-    fn columns(rows: &[User<'_>]) -> Vec<Column> {
+    fn columns(rows: &[ListedUser<'_>]) -> Vec<Column> {
         columns(rows)
     }
 }
 
-fn columns(rows: &[User<'_>]) -> Vec<Column> {
+fn columns(rows: &[ListedUser<'_>]) -> Vec<Column> {
     let mut columns = identity(rows);
     columns.extend(activity(rows));
     columns.extend(authentication(rows));
@@ -216,7 +218,7 @@ fn columns(rows: &[User<'_>]) -> Vec<Column> {
     columns
 }
 
-fn identity(rows: &[User<'_>]) -> Vec<Column> {
+fn identity(rows: &[ListedUser<'_>]) -> Vec<Column> {
     vec![
         Column::text("id", "Clerk's id of the user (`id`).", rows.iter().map(|row| Some(row.id.as_ref()))),
         Column::text(
@@ -227,7 +229,7 @@ fn identity(rows: &[User<'_>]) -> Vec<Column> {
         Column::flag(
             "email_verified",
             "Whether the primary e-mail address is verified; NULL if it has no verification.",
-            rows.iter().map(User::email_verified),
+            rows.iter().map(ListedUser::email_verified),
         ),
         Column::text("username", "User name (`username`).", rows.iter().map(|row| row.username.as_deref())),
         Column::text("first_name", "First name (`first_name`).", rows.iter().map(|row| row.first_name.as_deref())),
@@ -266,7 +268,7 @@ fn identity(rows: &[User<'_>]) -> Vec<Column> {
     ]
 }
 
-fn activity(rows: &[User<'_>]) -> Vec<Column> {
+fn activity(rows: &[ListedUser<'_>]) -> Vec<Column> {
     vec![
         Column::time(
             "last_sign_in_at",
@@ -294,9 +296,10 @@ fn activity(rows: &[User<'_>]) -> Vec<Column> {
     ]
 }
 
-fn authentication(rows: &[User<'_>]) -> Vec<Column> {
-    let flag = |name, meaning, of: fn(&User<'_>) -> Option<bool>| Column::flag(name, meaning, rows.iter().map(of));
-    let time = |name, meaning, of: fn(&User<'_>) -> Option<i64>| Column::time(name, meaning, rows.iter().map(of));
+fn authentication(rows: &[ListedUser<'_>]) -> Vec<Column> {
+    let flag =
+        |name, meaning, of: fn(&ListedUser<'_>) -> Option<bool>| Column::flag(name, meaning, rows.iter().map(of));
+    let time = |name, meaning, of: fn(&ListedUser<'_>) -> Option<i64>| Column::time(name, meaning, rows.iter().map(of));
     vec![
         flag("password_enabled", "Whether a password is set (`password_enabled`).", |row| row.password_enabled),
         flag("two_factor_enabled", "Whether a second factor is enabled (`two_factor_enabled`).", |row| {
@@ -344,7 +347,7 @@ mod tests {
 
     #[test]
     fn the_shape_names_the_fields_that_are_read() {
-        assert_eq!(SHAPE.sorted_names(), fields_of::<User<'_>>());
+        assert_eq!(SHAPE.sorted_names(), fields_of::<ListedUser<'_>>());
     }
 
     fn emails(body: &str) -> Vec<(Option<String>, Option<bool>)> {

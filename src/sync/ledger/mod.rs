@@ -41,7 +41,7 @@ use super::requests::day_of;
 use super::run::Run;
 use super::tally::Tally;
 use crate::error::{Error, Result};
-use crate::lake::{Change, CommitRecord, Coverage, Diff, Table};
+use crate::lake::{CommitDetails, CommitRecord, Coverage, Diff, Table};
 use crate::resource::{ACTIVITY_DAYS, Resource, SESSIONS, USERS, day_columns};
 use crate::table::columns;
 use days::{Days, TimeFrame, day};
@@ -125,7 +125,7 @@ impl Run<'_> {
         let days = Box::pin(self.days(&snapshots, &days_state, &sources, &new, is_behind, unread)).await?;
         // Without Clerk's time, it is unknown on which days the users deleted from now on may have been active.
         let users_version = if self.has_clerk_time { version_of(&sources.users) } else { NO_VERSION };
-        let change = Change { watermark: sources.users_at, ..self.change(tally) }
+        let change = CommitDetails { watermark: sources.users_at, ..self.change(tally) }
             .with_position(USERS_VERSION, users_version)
             .with_position(FILLING, i64::try_from(state.filling.unwrap_or(0) + 1).unwrap_or(NO_VERSION));
         let diff = Diff::of_new(new.staged);
@@ -188,7 +188,7 @@ impl Run<'_> {
     }
 
     /// Commits the table of days.
-    async fn commit_days(&self, mut table: Table, days: &Days, change: Change) -> Result<()> {
+    async fn commit_days(&self, mut table: Table, days: &Days, change: CommitDetails) -> Result<()> {
         let rows = days.rows();
         let mut writer = table.writer()?;
         if !rows.is_empty() {

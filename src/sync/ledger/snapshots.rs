@@ -27,7 +27,7 @@ pub(super) struct Snapshots {
 impl Snapshots {
     pub(super) async fn open(run: &Run<'_>, sources: &Sources, ledger: &Table, days: &Table) -> Result<Self> {
         let lake = run.lake.clone();
-        let (context, mut existing) = (lake.session(), Vec::new());
+        let (context, mut existing) = (lake.context(), Vec::new());
         for table in [&sources.users, &sources.sessions, ledger, days] {
             if table.exists() {
                 let (name, provider) = (table.spec().name, table.provider().await?);

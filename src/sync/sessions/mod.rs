@@ -23,7 +23,7 @@ use super::tally::Tally;
 use super::task::Task;
 use crate::api::{ApiError, Decoded, ListRequest, Listing, Order, Page, Refusal, RowKey, list};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lake::{Change, Coverage, Table};
+use crate::lake::{CommitDetails, Coverage, Table};
 use crate::resource::{PageRows, PerUserList, USER_LIST};
 use owners::Owners;
 
@@ -219,11 +219,11 @@ impl Task<'_, PerUserList> {
     /// Adds to `change` the positions that show how up to date the sessions are.
     async fn with_read_positions(
         &self,
-        change: Change,
+        change: CommitDetails,
         extent: ReadExtent,
         since: Option<DateTime<Utc>>,
         table: &Table,
-    ) -> Result<Change> {
+    ) -> Result<CommitDetails> {
         let now = self.run.watermark.timestamp_millis();
         match (extent, since) {
             (ReadExtent::All, _) => Ok(change.with_position(SESSIONS_READ, now).with_position(ALL_OPEN_READ, now)),

@@ -33,7 +33,7 @@ pub(super) struct Owners {
 }
 
 /// A user who may have been active recently.
-struct Candidate {
+struct PossibleOwner {
     id: String,
     /// Unix microseconds.
     last_active_at: Option<i64>,
@@ -100,13 +100,13 @@ impl Task<'_, PerUserList> {
         &self,
         since: DateTime<Utc>,
         read: DateTime<Utc>,
-        candidates: &[Candidate],
+        candidates: &[PossibleOwner],
         known: &[Owner],
     ) -> Vec<String> {
         let cycle = self.cycle(since, self.run.sync.options.session_refresh);
         let newest: HashMap<&str, i64> =
             known.iter().filter_map(|owner| Some((owner.id.as_str(), owner.newest?.div_euclid(1000)))).collect();
-        let is_due = |user: &&Candidate| {
+        let is_due = |user: &&PossibleOwner| {
             let unread_since = cycle.unread_since(&user.id, newest.get(user.id.as_str()).copied());
             let unread_since = unread_since.and_then(DateTime::from_timestamp_millis).map(|since| since.min(read));
             user.is_new
@@ -122,7 +122,7 @@ impl Task<'_, PerUserList> {
         &self,
         since: DateTime<Utc>,
         open_read: Option<i64>,
-        candidates: &[Candidate],
+        candidates: &[PossibleOwner],
         known: &[Owner],
     ) -> Vec<String> {
         let every = self.run.sync.options.verify_every;
@@ -159,10 +159,10 @@ impl Task<'_, PerUserList> {
         active: DateTime<Utc>,
         new: DateTime<Utc>,
         users: Option<&Table>,
-    ) -> Result<Vec<Candidate>, ListingFailure> {
+    ) -> Result<Vec<PossibleOwner>, ListingFailure> {
         if let Some(users) = users {
             let found = query::active_users(&self.run.lake, users, active, new).await?;
-            let candidate = |(id, last_active_at, is_new)| Candidate { id, last_active_at, is_new };
+            let candidate = |(id, last_active_at, is_new)| PossibleOwner { id, last_active_at, is_new };
             return Ok(found.into_iter().map(candidate).collect());
         }
         let mut found = Vec::new();
@@ -178,8 +178,11 @@ impl Task<'_, PerUserList> {
             let mut listed = std::pin::pin!(listed);
             while let Some(page) = listed.try_next().await? {
                 let Page { keys, rows, .. } = page;
-                let candidate =
-                    |(key, last_active_at): (crate::api::RowKey, _)| Candidate { id: key.id, last_active_at, is_new };
+                let candidate = |(key, last_active_at): (crate::api::RowKey, _)| PossibleOwner {
+                    id: key.id,
+                    last_active_at,
+                    is_new,
+                };
                 found.extend(keys.into_iter().zip(rows).map(candidate));
             }
         }

@@ -1,4 +1,4 @@
-//! What may happen in a history, drawn from its seed.
+//! Draws the parts of a history from its random seed: the instance, the steps and the syncs.
 
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
@@ -13,10 +13,10 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use crate::support::expected::NOW;
-use crate::support::store::{Plan, Point, Trouble};
+use crate::support::faulty_store::{CrashPoint, FaultPlan, StoreFault};
 
-/// How many changes there are during one sync: a world that grows as fast as it is read has no end.
-const MOST_CHANGES: u64 = 60;
+/// Maximum number of changes during one sync. A list that grows as fast as it is read would never end.
+const MAX_CHANGES: u64 = 60;
 
 /// A minute in milliseconds.
 pub const MINUTE: i64 = 60_000;
@@ -24,15 +24,15 @@ pub const MINUTE: i64 = 60_000;
 /// An hour in milliseconds.
 pub const HOUR: i64 = 60 * MINUTE;
 
-/// One history in so many is about a larger instance: a checkpoint takes 500 rows.
-const LARGE: u64 = 16;
+/// One history in this many has a larger instance, because a resume point is written only after 500 rows.
+const LARGE_ONE_IN: u64 = 16;
 
-/// One history in so many is about a lake that records its changes.
-const FOLLOWED: u64 = 3;
+/// One history in this many has a lake that records its changes.
+const FOLLOWED_ONE_IN: u64 = 3;
 
-/// What the simulator may change before a list while a run reads. Sessions go, or end, only by [`super::Watcher`]'s
-/// hand, which writes down first which there are.
-pub const STIRRING: [ChangeKind; 11] = [
+/// The changes that the simulator may make before a list request while a run reads. They do not include changes that
+/// remove or end sessions. Only [`super::Watcher`] makes those, after it has noted the current sessions.
+pub const CHANGES_DURING_SYNC: [ChangeKind; 11] = [
     ChangeKind::CreateUser,
     ChangeKind::ImportUser,
     ChangeKind::UpdateProfile,
@@ -46,8 +46,8 @@ pub const STIRRING: [ChangeKind; 11] = [
     ChangeKind::RemoveMember,
 ];
 
-/// Faults that cost milliseconds to survive.
-const QUICK: [FaultKind; 9] = [
+/// Faults that delay a sync by milliseconds.
+const QUICK_FAULTS: [FaultKind; 9] = [
     FaultKind::ServerError,
     FaultKind::BadGatewayHtml,
     FaultKind::RequestTimeout,
@@ -59,10 +59,10 @@ const QUICK: [FaultKind; 9] = [
     FaultKind::EmptyBody,
 ];
 
-/// Faults that cost a second or half of one.
-const TARDY: [FaultKind; 3] = [FaultKind::Unavailable, FaultKind::TooManyRequests, FaultKind::StalledBody];
+/// Faults that delay a sync by half a second or a second.
+const SLOW_FAULTS: [FaultKind; 3] = [FaultKind::Unavailable, FaultKind::TooManyRequests, FaultKind::StalledBody];
 
-/// Draws; the same seed draws the same.
+/// A random number generator. The same seed always draws the same values.
 pub struct Dice(ChaCha8Rng);
 
 impl Dice {
@@ -74,7 +74,7 @@ impl Dice {
         self.0.random_range(range)
     }
 
-    /// Yes in so many cases of a hundred.
+    /// Returns `true` in `share` of 100 cases.
     pub fn percent(&mut self, share: u32) -> bool {
         self.0.random_ratio(share, 100)
     }
@@ -90,9 +90,9 @@ impl Dice {
 
 /// Makes one change.
 ///
-/// Only an open session is ever ended. [`ChangeKind::EndSession`] takes any, and so gives a session that was revoked
-/// a year ago another status today: a change that no list shows, that Clerk does not make, and that an incremental
-/// sync is entitled to miss (`sync::sessions`).
+/// Ends only open sessions. [`ChangeKind::EndSession`] alone ends any session, so it can change the status of a session
+/// that was revoked a year ago. Clerk does not do this, no list would show the change, and an incremental sync may miss
+/// it (`sync::sessions`).
 pub fn change(model: &mut Model, kind: ChangeKind, dice: &mut Dice) {
     if kind == ChangeKind::EndSession {
         let open = model.sessions.iter().filter(|it| it.status == "active" || it.status == "pending");
@@ -106,9 +106,9 @@ pub fn change(model: &mut Model, kind: ChangeKind, dice: &mut Dice) {
     }
 }
 
-/// The instance that a history is about.
+/// The instance of a history, and settings of its syncs and its lake.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn independently")]
 pub struct Instance {
     pub seed: u64,
     pub users: usize,
@@ -116,21 +116,21 @@ pub struct Instance {
     pub clamp: Option<usize>,
     pub plain_session_listing: bool,
     pub unstable_ties: bool,
-    /// Whether its syncs verify rows that no list shows as changed.
+    /// Whether syncs use rolling verification.
     pub verifies: bool,
     pub unknown_cursor: UnknownCursor,
-    /// Where its clock begins, Unix milliseconds.
+    /// The time at the start of the history, in Unix milliseconds.
     pub now: i64,
     pub is_large: bool,
-    /// Whether its syncs but the last one read the sessions of each user in turn, and not of all at once.
-    pub in_turns: bool,
-    /// Whether its lake lies in a store that is to be asked for little.
-    pub is_asked_sparingly: bool,
+    /// Whether syncs, except the last one, refresh the sessions of active users once a day instead of in every sync.
+    pub refreshes_sessions_daily: bool,
+    /// Whether the lake is in a store to which few requests should be sent.
+    pub has_costly_store: bool,
 }
 
 impl Instance {
     pub fn draw(seed: u64, dice: &mut Dice) -> Self {
-        let is_large = seed.is_multiple_of(LARGE);
+        let is_large = seed.is_multiple_of(LARGE_ONE_IN);
         let clamp: Option<usize> = match dice.within(0..=99) {
             _ if is_large => dice.of(&[None, Some(50), Some(100)]),
             0..=49 => dice.of(&[None, Some(50)]),
@@ -149,14 +149,14 @@ impl Instance {
             organizations: dice.within(0..=8),
             clamp,
             plain_session_listing: dice.percent(if is_large { 25 } else { 50 }),
-            // Pages that are smaller than what shares a moment cannot be put together.
+            // If more rows share a timestamp than fit on a page, shuffled ties make the list unreadable.
             unstable_ties: dice.percent(50) && clamp.is_none_or(|rows| rows > 3),
             verifies: dice.percent(25),
             unknown_cursor: dice.of(&[UnknownCursor::NotFound, UnknownCursor::Unprocessable, UnknownCursor::EmptyPage]),
             now: NOW + dice.within(0..=7 * DAY),
             is_large,
-            in_turns: dice.percent(30),
-            is_asked_sparingly: dice.percent(50),
+            refreshes_sessions_daily: dice.percent(30),
+            has_costly_store: dice.percent(50),
         }
     }
 
@@ -171,16 +171,16 @@ impl Instance {
         config.faults = self.no_faults();
     }
 
-    /// Whether its lake records its changes, and somebody follows them.
+    /// Returns whether the lake records its changes and a [`Follower`](crate::support::follower::Follower) reads them.
     pub fn is_followed(&self) -> bool {
-        self.seed.is_multiple_of(FOLLOWED)
+        self.seed.is_multiple_of(FOLLOWED_ONE_IN)
     }
 
     pub fn no_faults(&self) -> Faults {
         Faults { unknown_cursor: self.unknown_cursor, ..Faults::default() }
     }
 
-    /// How many steps a history takes.
+    /// Draws the number of steps.
     pub fn steps(&self, dice: &mut Dice) -> usize {
         dice.within(4..=if self.is_large { 7 } else { 12 })
     }
@@ -191,9 +191,12 @@ impl Instance {
         }
         match dice.within(0..=99) {
             0..=57 => self.no_faults(),
-            58..=60 => {
-                Faults { every: dice.within(2..=17), kinds: vec![dice.of(&TARDY)], limit: Some(1), ..self.no_faults() }
-            }
+            58..=60 => Faults {
+                every: dice.within(2..=17),
+                kinds: vec![dice.of(&SLOW_FAULTS)],
+                limit: Some(1),
+                ..self.no_faults()
+            },
             61..=68 => Faults {
                 every: dice.within(3..=40),
                 kinds: dice.several(&FaultKind::FINAL, 2),
@@ -202,14 +205,14 @@ impl Instance {
             },
             _ => Faults {
                 every: dice.of(&[2, 3, 5, 9, 17]),
-                kinds: dice.several(&QUICK, 4),
+                kinds: dice.several(&QUICK_FAULTS, 4),
                 limit: dice.percent(50).then(|| dice.within(1..=6)),
                 ..self.no_faults()
             },
         }
     }
 
-    /// Faults that come when there is enough for a checkpoint.
+    /// Draws faults that occur after enough rows for a resume point have been read.
     fn late_faults(&self, dice: &mut Dice) -> Faults {
         let late = [(0, ""), (4, "/v1/users"), (8, "/v1/users"), (14, "/v1/users"), (300, "/v1/sessions")];
         let (every, path) = dice.of(&late);
@@ -227,9 +230,9 @@ impl Instance {
     }
 }
 
-/// A moment from Unix milliseconds.
+/// Converts Unix milliseconds to a time.
 pub fn moment(millis: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(millis).expect("a moment")
+    DateTime::from_timestamp_millis(millis).expect("a time")
 }
 
 impl fmt::Display for Instance {
@@ -246,10 +249,10 @@ impl fmt::Display for Instance {
     }
 }
 
-/// Something that happens.
+/// A step of a history.
 pub enum Step {
     Changes(Vec<ChangeKind>),
-    /// The clock goes on, by so many milliseconds.
+    /// Advances the clock by this many milliseconds.
     Clock(i64),
     Sync(Box<Attempt>),
 }
@@ -276,48 +279,48 @@ impl fmt::Display for Step {
                 let kinds: Vec<_> = kinds.iter().map(ToString::to_string).collect();
                 write!(f, "changes: {}", kinds.join(", "))
             }
-            Self::Clock(by) => write!(f, "the clock goes on by {} min", by / MINUTE),
+            Self::Clock(by) => write!(f, "the clock advances by {} min", by / MINUTE),
             Self::Sync(attempt) => write!(f, "{attempt}"),
         }
     }
 }
 
-/// What changes while a run reads.
+/// The changes while a run reads.
 #[derive(Debug)]
-pub struct Stir {
+pub struct ConcurrentChanges {
     pub changes: Changes,
-    /// What the [`super::Watcher`] draws from.
+    /// The random seed of the [`super::Watcher`].
     pub seed: u64,
 }
 
-/// One sync, and all that befalls it.
+/// One sync, with the changes, faults and crash that it meets.
 #[derive(Debug)]
 pub struct Attempt {
     pub extent: Extent,
     pub fresh: bool,
     pub resources: Vec<&'static Resource>,
-    /// Whether it tries again where Clerk fails.
-    pub patient: bool,
+    /// Whether failed requests are retried.
+    pub retries: bool,
     pub faults: Faults,
-    pub stir: Option<Stir>,
+    pub concurrent_changes: Option<ConcurrentChanges>,
     pub dies_after_page: Option<u64>,
-    pub plan: Plan,
-    /// Within what time the sessions of active users are to be read again.
+    pub plan: FaultPlan,
+    /// The period after which the sessions of active users are read again.
     pub session_refresh: TimeDelta,
 }
 
 impl Attempt {
-    /// An incremental sync of everything that nothing befalls.
+    /// Returns an incremental sync of all resources without changes, faults or a crash.
     pub fn quiet(instance: &Instance) -> Self {
         Self {
             extent: Extent::Changes,
             fresh: false,
             resources: resource::ALL.to_vec(),
-            patient: true,
+            retries: true,
             faults: instance.no_faults(),
-            stir: None,
+            concurrent_changes: None,
             dies_after_page: None,
-            plan: Plan::default(),
+            plan: FaultPlan::default(),
             session_refresh: TimeDelta::zero(),
         }
     }
@@ -328,36 +331,36 @@ impl Attempt {
             extent: instance.extent(now, dice),
             fresh: dice.percent(10),
             resources: resources(dice),
-            patient: dice.percent(if instance.is_large { 40 } else { 80 }),
+            retries: dice.percent(if instance.is_large { 40 } else { 80 }),
             faults: instance.faults(dice),
-            stir: dice.percent(40).then(|| stir(dice)),
+            concurrent_changes: dice.percent(40).then(|| concurrent_changes(dice)),
             dies_after_page,
-            plan: Plan { death, troubles: troubles(dice), ..Plan::default() },
-            session_refresh: if instance.in_turns { TimeDelta::days(1) } else { TimeDelta::zero() },
+            plan: FaultPlan { crash: death, store_faults: store_faults(dice), ..FaultPlan::default() },
+            session_refresh: if instance.refreshes_sessions_daily { TimeDelta::days(1) } else { TimeDelta::zero() },
         }
     }
 
-    /// What it dies of, if it does.
+    /// Returns the point at which the run is killed; `None` if it is not killed.
     pub fn death(&self) -> Option<String> {
-        let point = self.plan.death.map(|(point, time)| format!("{point:?} ({time})"));
+        let point = self.plan.crash.map(|(point, time)| format!("{point:?} ({time})"));
         point.or_else(|| self.dies_after_page.map(|page| format!("AfterPage ({page})")))
     }
 }
 
-/// The page after which a run dies, or its point of death: in one case of three.
-fn death(dice: &mut Dice) -> (Option<u64>, Option<(Point, u64)>) {
+/// Draws the page after which a run is killed, or another point. A third of all runs are killed.
+fn death(dice: &mut Dice) -> (Option<u64>, Option<(CrashPoint, u64)>) {
     if !dice.percent(33) {
         return (None, None);
     }
     if dice.percent(12) {
         return (Some(dice.within(1..=12)), None);
     }
-    (None, Some((dice.of(&Point::ALL), dice.of(&[1, 1, 1, 2, 2, 3, 4]))))
+    (None, Some((dice.of(&CrashPoint::ALL), dice.of(&[1, 1, 1, 2, 2, 3, 4]))))
 }
 
-fn troubles(dice: &mut Dice) -> Vec<(Range<u64>, Trouble)> {
+fn store_faults(dice: &mut Dice) -> Vec<(Range<u64>, StoreFault)> {
     let many = if dice.percent(30) { dice.within(1_u64..=2) } else { 0 };
-    let kinds = [Trouble::Refused, Trouble::AnswerLost, Trouble::Slow, Trouble::Late];
+    let kinds = [StoreFault::Refused, StoreFault::ResponseLost, StoreFault::Slow, StoreFault::Delayed];
     let trouble = |_: u64| {
         let first = dice.within(1_u64..=250);
         (first..first + dice.of(&[1_u64, 1, 2, 3]), dice.of(&kinds))
@@ -365,10 +368,10 @@ fn troubles(dice: &mut Dice) -> Vec<(Range<u64>, Trouble)> {
     (0..many).map(trouble).collect()
 }
 
-fn stir(dice: &mut Dice) -> Stir {
+fn concurrent_changes(dice: &mut Dice) -> ConcurrentChanges {
     let (every, per_step) = (dice.within(1..=6), dice.within(1..=2));
-    Stir {
-        changes: Changes { every, per_step, kinds: dice.several(&STIRRING, 5), most: Some(MOST_CHANGES) },
+    ConcurrentChanges {
+        changes: Changes { every, per_step, kinds: dice.several(&CHANGES_DURING_SYNC, 5), most: Some(MAX_CHANGES) },
         seed: dice.within(0..=u64::MAX),
     }
 }
@@ -389,21 +392,21 @@ impl fmt::Display for Attempt {
         if self.fresh {
             f.write_str(", fresh")?;
         }
-        if !self.patient {
-            f.write_str(", impatient")?;
+        if !self.retries {
+            f.write_str(", without retries")?;
         }
         if self.faults.every > 0 {
             let Faults { every, kinds, limit, path, .. } = &self.faults;
             let path = path.as_deref().unwrap_or_default();
             write!(f, ", every {every} requests {path} one of {kinds:?} (at most {limit:?})")?;
         }
-        if let Some(Stir { changes, .. }) = &self.stir {
+        if let Some(ConcurrentChanges { changes, .. }) = &self.concurrent_changes {
             let Changes { every, per_step, kinds, .. } = changes;
             write!(f, ", every {every} lists {per_step} of {kinds:?}, and others")?;
         }
-        for (operations, trouble) in &self.plan.troubles {
+        for (operations, trouble) in &self.plan.store_faults {
             write!(f, ", operations {operations:?} of the store {trouble:?}")?;
         }
-        self.death().map_or(Ok(()), |death| write!(f, ", dies {death}"))
+        self.death().map_or(Ok(()), |death| write!(f, ", killed at {death}"))
     }
 }

@@ -1,16 +1,16 @@
-//! What every file of `queries/` must say of itself: a file that does not is no figure of the dashboard.
+//! The headers of the files in `queries/`. Every built-in query needs a complete header to appear in the report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use clerk_lake::query::catalogue;
+use clerk_lake::query::queries;
 
 use super::tables::{NOON, Tables, at};
 
 const CHARTS: [&str; 6] = ["stat", "line", "bar", "stacked", "heatmap", "table"];
 
-/// What METRICS defines, and the figures that stand at the head of a dashboard.
+/// The metrics that must exist.
 const DEFINED: [&str; 17] = [
     "active_organizations",
     "active_sessions",
@@ -31,7 +31,7 @@ const DEFINED: [&str; 17] = [
     "weekly_active_users",
 ];
 
-/// A parameter as its header has it: `lookback_days = 30 (1 to 90)`.
+/// A parameter as written in the header: `lookback_days = 30 (1 to 90)`.
 struct Parameter {
     name: String,
     default: i64,
@@ -53,7 +53,7 @@ impl Parameter {
 struct File {
     name: String,
     text: String,
-    /// What its header says, by key, in the order of the file.
+    /// Keys and values of the header, in the order of the file.
     header: Vec<(String, String)>,
 }
 
@@ -70,10 +70,10 @@ impl File {
         self.header.iter().filter(|(found, _)| found == key).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The one value of `key`.
+    /// Returns the single value of `key`.
     fn value(&self, key: &str) -> &str {
         let values = self.values(key);
-        assert_eq!(values.len(), 1, "{} must have one {key} in its header, not {values:?}", self.name);
+        assert_eq!(values.len(), 1, "{}: expected one {key} in the header, found {values:?}", self.name);
         values[0]
     }
 
@@ -82,13 +82,13 @@ impl File {
         self.values("parameter").iter().map(|text| parsed(text).expect("a name, a default and a range")).collect()
     }
 
-    /// The query without its comments.
+    /// Returns the query without comments.
     fn sql(&self) -> String {
         let lines = self.text.lines().filter(|line| !line.trim_start().starts_with("--"));
         lines.flat_map(|line| [line, "\n"]).collect()
     }
 
-    /// The `$name`s that it uses.
+    /// Returns the names of the `$name` parameters that the query uses.
     fn used(&self) -> BTreeSet<String> {
         let sql = self.sql();
         let name = |rest: &str| rest.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect::<String>();
@@ -103,26 +103,31 @@ fn files() -> Vec<File> {
 }
 
 #[test]
-fn every_query_says_what_it_is_and_how_it_is_drawn() {
+fn every_query_has_a_complete_header() {
     for file in files() {
         let (title, description) = (file.value("title"), file.value("description"));
         assert!(!title.trim().is_empty() && !title.ends_with('.'), "{}: {title}", file.name);
         assert!(description.len() > 20 && description.ends_with('.'), "{}: {description}", file.name);
-        assert!(CHARTS.contains(&file.value("chart")), "{} is a {}", file.name, file.value("chart"));
+        assert!(CHARTS.contains(&file.value("chart")), "{}: unknown chart {}", file.name, file.value("chart"));
         assert!(!file.value("section").is_empty() && !file.value("unit").is_empty(), "{}", file.name);
     }
 }
 
 #[test]
-fn every_query_has_a_place_and_no_two_have_the_same() {
+fn every_query_has_a_unique_order_number() {
     let mut places = BTreeMap::new();
     let mut sections: Vec<(u32, String)> = Vec::new();
     for file in files() {
         let place: u32 = file.value("order").parse().expect("a number");
         sections.push((place, file.value("section").to_owned()));
-        assert_eq!(places.insert(place, file.name.clone()), None, "{} has the place of another", file.name);
+        assert_eq!(
+            places.insert(place, file.name.clone()),
+            None,
+            "{} has the order number of another query",
+            file.name
+        );
     }
-    // A section is one run of places.
+    // The queries of a section are consecutive.
     sections.sort();
     sections.dedup_by(|next, before| next.1 == before.1);
     let names: BTreeSet<_> = sections.iter().map(|(_, name)| name).collect();
@@ -130,12 +135,13 @@ fn every_query_has_a_place_and_no_two_have_the_same() {
 }
 
 #[test]
-fn every_figure_has_its_query_and_every_query_is_in_the_catalogue() {
+fn every_metric_has_a_query_and_every_file_is_a_built_in_query() {
     let files: BTreeSet<String> = files().into_iter().map(|file| file.name).collect();
     let missing: Vec<_> = DEFINED.iter().filter(|name| !files.contains(**name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    let catalogue: BTreeSet<String> = catalogue::all().expect("a catalogue").into_iter().map(|it| it.name).collect();
-    assert_eq!(catalogue, files);
+    let queries: BTreeSet<String> =
+        queries::all().expect("the built-in queries").into_iter().map(|it| it.name).collect();
+    assert_eq!(queries, files);
 }
 
 #[test]
@@ -152,9 +158,9 @@ fn parameters_have_a_default_within_their_range_and_are_used() {
     }
 }
 
-/// Whoever declares a range must answer at both of its ends; a day or a week is a row.
+/// A query must work at both ends of the range of a parameter. A row is a day or a week.
 #[tokio::test]
-async fn parameters_may_have_any_value_of_their_range() {
+async fn queries_work_at_both_ends_of_each_parameter_range() {
     let mut tables = Tables::default();
     tables.active("ada", &["2028-02-29"]);
     for file in files() {
@@ -164,7 +170,7 @@ async fn parameters_may_have_any_value_of_their_range() {
                 let rows = i64::try_from(rows).expect("a count");
                 let wanted = match (file.name.as_str(), it.name.as_str()) {
                     ("retention", "lookback_weeks") => value * value,
-                    // There are no users, so no providers; no sessions, so no devices.
+                    // Without users there are no providers; without sessions there are no devices.
                     ("sign_ups_by_provider" | "devices", _) => 0,
                     _ => value,
                 };
@@ -174,13 +180,14 @@ async fn parameters_may_have_any_value_of_their_range() {
     }
 }
 
-/// A stat is one row: the figure, under the query's name, that of the period before, and whether it is exact.
+/// A stat has one row: the value, in a column with the name of the query, the value of the previous period, and whether
+/// it is exact.
 #[tokio::test]
-async fn a_stat_is_a_figure_and_the_one_before() {
-    let session = Tables::default().session();
+async fn a_stat_has_one_row_with_a_value_and_its_previous_value() {
+    let context = Tables::default().context();
     for file in files().into_iter().filter(|file| file.value("chart") == "stat") {
-        let query = catalogue::builtin(&file.name).expect("a query of the catalogue");
-        let batches = query.run(&session, &at(NOON, &[])).await.expect("an answer");
+        let query = queries::builtin(&file.name).expect("a built-in query");
+        let batches = query.run(&context, &at(NOON, &[])).await.expect("a result");
         let schema = batches[0].schema();
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let name = file.name.as_str();

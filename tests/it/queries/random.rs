@@ -1,5 +1,5 @@
-//! Random users, ledgers and days, and every figure counted one by one, without SQL; and what the figures must have
-//! to do with one another.
+//! The built-in queries on random users, ledgers and days, compared with a simple count without SQL, and the relations
+//! between metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use super::tables::Tables;
 use crate::histories::draw::Dice;
 
-/// How many worlds each test draws.
+/// Number of random data sets per test.
 const SEEDS: u64 = 12;
 
-/// How far back anything goes, in days.
+/// Age of the oldest data in days.
 const SPAN: i64 = 400;
 
 type Users = BTreeSet<usize>;
 
-/// What is drawn from a seed. A user is a number; who has no entry in `created` is no longer in Clerk.
-struct Drawn {
+/// A random data set. A user is a number. A user without an entry in `created` is deleted.
+struct DataSet {
     seed: u64,
     now: DateTime<Utc>,
     created: BTreeMap<usize, Option<DateTime<Utc>>>,
@@ -26,7 +26,7 @@ struct Drawn {
     known: BTreeMap<NaiveDate, Known>,
 }
 
-/// What is known of a day.
+/// The row of a day in `clerk_activity_day`.
 struct Known {
     users: i64,
     unknown: Option<i64>,
@@ -38,7 +38,7 @@ fn days(count: i64) -> TimeDelta {
     TimeDelta::days(count)
 }
 
-/// The Monday of the week of `date`.
+/// Returns the Monday of the week of `date`.
 fn monday(date: NaiveDate) -> NaiveDate {
     date - days(i64::from(date.weekday().num_days_from_monday()))
 }
@@ -52,24 +52,24 @@ fn share(part: i64, whole: i64) -> Value {
     if whole == 0 { Value::Null } else { json!(number(part) / number(whole)) }
 }
 
-impl Drawn {
+impl DataSet {
     fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let first: NaiveDate = "2028-01-01".parse().expect("a day");
         let today = first + days(dice.within(0..=90));
         let now = today.and_time(NaiveTime::MIN).and_utc() + TimeDelta::seconds(dice.within(0..=86_399));
-        let mut drawn = Self { seed, now, created: BTreeMap::new(), ledger: BTreeMap::new(), known: BTreeMap::new() };
+        let mut data = Self { seed, now, created: BTreeMap::new(), ledger: BTreeMap::new(), known: BTreeMap::new() };
         for user in 0..dice.within(0..=50_usize) {
-            drawn.draw_user(user, &mut dice);
+            data.draw_user(user, &mut dice);
         }
         let observed = dice.of(&[0, 1, 30, 90, SPAN]);
         for ago in 0..SPAN {
-            drawn.draw_known(today - days(ago), ago > 0 && ago < observed, &mut dice);
+            data.draw_known(today - days(ago), ago > 0 && ago < observed, &mut dice);
         }
-        drawn
+        data
     }
 
-    /// A user with a sign-up that may be missing, wrong or yet to come, and activity that has nothing to do with it.
+    /// Adds a user. The sign-up can be missing, unknown or in the future, and the activity is independent of it.
     fn draw_user(&mut self, user: usize, dice: &mut Dice) {
         if !dice.percent(15) {
             let back = TimeDelta::seconds(dice.within(-3 * 86_400..=SPAN * 86_400));
@@ -77,7 +77,7 @@ impl Drawn {
             self.created.insert(user, Some(created_at).filter(|_| !dice.percent(5)));
         }
         let chance = dice.of(&[0, 1, 2, 10, 50, 95]);
-        // Clocks differ: some activity is tomorrow's.
+        // Clocks differ, so some activity is dated tomorrow.
         let today = self.today();
         for ago in -1..SPAN {
             if dice.percent(chance) {
@@ -86,7 +86,7 @@ impl Drawn {
         }
     }
 
-    /// What is known of a day; sometimes it is not what the ledger has now.
+    /// Adds the row of a day. Sometimes it does not match the current ledger.
     fn draw_known(&mut self, date: NaiveDate, settled: bool, dice: &mut Dice) {
         let users = count(&self.active(date, date));
         if settled {
@@ -102,7 +102,7 @@ impl Drawn {
         self.now.date_naive()
     }
 
-    /// Users active on any day from `first` to `last`.
+    /// Returns the users active on any day from `first` to `last`.
     fn active(&self, first: NaiveDate, last: NaiveDate) -> Users {
         if first > last {
             return Users::new();
@@ -110,7 +110,7 @@ impl Drawn {
         self.ledger.range(first..=last).flat_map(|(_, users)| users.iter().copied()).collect()
     }
 
-    /// Users active in the week of `monday`, as far as it is over.
+    /// Returns the users active in the week of `monday`, up to today.
     fn active_in_week(&self, monday: NaiveDate) -> Users {
         self.active(monday, self.today().min(monday + days(6)))
     }
@@ -119,7 +119,7 @@ impl Drawn {
         self.known.get(&date).is_some_and(|known| known.complete && known.users == count(&self.active(date, date)))
     }
 
-    /// The day of the sign-up, where it is known and not yet to come.
+    /// Returns the day of the sign-up; `None` if it is unknown or in the future.
     fn signed_up(&self, user: usize) -> Option<NaiveDate> {
         let date = self.created.get(&user).copied().flatten()?.date_naive();
         Some(date).filter(|date| *date <= self.today())
@@ -147,13 +147,13 @@ impl Drawn {
         tables
     }
 
-    async fn ask(&self, name: &str, parameters: &[(&str, i64)]) -> Vec<Value> {
+    async fn rows(&self, name: &str, parameters: &[(&str, i64)]) -> Vec<Value> {
         self.tables().rows(name, &self.now.to_rfc3339(), parameters).await
     }
 
-    /// The query gives `wanted`, row by row.
+    /// Asserts that the query returns the rows `wanted`.
     async fn assert_rows(&self, name: &str, parameters: &[(&str, i64)], wanted: &[Value]) {
-        let found = self.ask(name, parameters).await;
+        let found = self.rows(name, parameters).await;
         let of = format!("seed {}: {name} at {} with {parameters:?}", self.seed, self.now);
         assert_eq!(found.len(), wanted.len(), "{of}");
         for (found, wanted) in found.iter().zip(wanted) {
@@ -161,20 +161,20 @@ impl Drawn {
         }
     }
 
-    /// The last `count` days, the oldest first.
+    /// Returns the last `count` days, the oldest first.
     fn last_days(&self, count: i64) -> impl Iterator<Item = NaiveDate> {
         let today = self.today();
         (0..count).rev().map(move |ago| today - days(ago))
     }
 
-    /// The Mondays of the last `count` weeks, the oldest first.
+    /// Returns the Mondays of the last `count` weeks, the oldest first.
     fn last_weeks(&self, count: i64) -> impl Iterator<Item = NaiveDate> {
         let this_week = monday(self.today());
         (0..count).rev().map(move |ago| this_week - days(7 * ago))
     }
 }
 
-/// Whether two values are the same; numbers may differ by what a division leaves.
+/// Whether two values are equal, except for rounding errors of numbers.
 fn alike(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => {
@@ -189,163 +189,165 @@ fn alike(found: &Value, wanted: &Value) -> bool {
     }
 }
 
-fn drawn() -> impl Iterator<Item = Drawn> {
-    (1..=SEEDS).map(Drawn::draw)
+fn data_sets() -> impl Iterator<Item = DataSet> {
+    (1..=SEEDS).map(DataSet::draw)
 }
 
 #[tokio::test]
-async fn active_users_are_those_that_counting_finds() {
-    for (at, drawn) in drawn().enumerate() {
+async fn active_users_match_a_simple_count() {
+    for (at, data) in data_sets().enumerate() {
         let lookback = [1, 7, 29, 30, 31, 36, 59, 60, 61, 89, 90][at % 11];
         let row = |date: NaiveDate| {
-            let [dau, wau, mau] = [1, 7, 28].map(|length| count(&drawn.active(date - days(length - 1), date)));
-            let most = drawn.known.get(&date).and_then(|known| Some(known.users.max(dau) + known.unknown?));
+            let [dau, wau, mau] = [1, 7, 28].map(|length| count(&data.active(date - days(length - 1), date)));
+            let most = data.known.get(&date).and_then(|known| Some(known.users.max(dau) + known.unknown?));
             json!({"date": date, "dau": dau, "wau": wau, "mau": mau, "stickiness": share(dau, mau),
-                "complete": drawn.is_complete(date), "at_most": most})
+                "complete": data.is_complete(date), "at_most": most})
         };
-        let wanted: Vec<Value> = drawn.last_days(lookback).map(row).collect();
-        drawn.assert_rows("active_users", &[("lookback_days", lookback)], &wanted).await;
+        let wanted: Vec<Value> = data.last_days(lookback).map(row).collect();
+        data.assert_rows("active_users", &[("lookback_days", lookback)], &wanted).await;
     }
 }
 
 #[tokio::test]
-async fn days_of_activity_are_those_that_counting_finds() {
-    for drawn in drawn() {
+async fn days_of_activity_match_a_simple_count() {
+    for data in data_sets() {
         let mut users = BTreeMap::<usize, i64>::new();
-        for date in drawn.last_days(28) {
-            drawn.active(date, date).into_iter().for_each(|user| *users.entry(user).or_default() += 1);
+        for date in data.last_days(28) {
+            data.active(date, date).into_iter().for_each(|user| *users.entry(user).or_default() += 1);
         }
         let row = |days: i64| json!({"days": days, "users": users.values().filter(|found| **found == days).count()});
         let wanted: Vec<Value> = (1..=28).map(row).collect();
-        drawn.assert_rows("activity_days", &[], &wanted).await;
+        data.assert_rows("activity_days", &[], &wanted).await;
     }
 }
 
 #[tokio::test]
-async fn growth_is_what_counting_finds() {
-    for (at, drawn) in drawn().enumerate() {
+async fn growth_matches_a_simple_count() {
+    for (at, data) in data_sets().enumerate() {
         let lookback = [12, 1, 2, 52][at % 4];
-        let first = monday(drawn.today()) - days(7 * lookback);
+        let first = monday(data.today()) - days(7 * lookback);
         let row = |week: NaiveDate| {
-            let (active, before) = (drawn.active_in_week(week), drawn.active_in_week(week - days(7)));
-            let has_signed_up = |user: &usize| match drawn.signed_up(*user) {
+            let (active, before) = (data.active_in_week(week), data.active_in_week(week - days(7)));
+            let has_signed_up = |user: &usize| match data.signed_up(*user) {
                 Some(date) => monday(date) == week,
-                None => !drawn.active(first, week - days(1)).contains(user),
+                None => !data.active(first, week - days(1)).contains(user),
             };
             let (new, back): (Users, Users) = active.difference(&before).partition(|user| has_signed_up(user));
             json!({"week": week, "new": new.len(), "retained": active.intersection(&before).count(),
                 "reactivated": back.len(), "churned": before.difference(&active).count(), "active": active.len(),
-                "complete": (-7..7).all(|after| drawn.is_complete(week + days(after)))})
+                "complete": (-7..7).all(|after| data.is_complete(week + days(after)))})
         };
-        let wanted: Vec<Value> = drawn.last_weeks(lookback).map(row).collect();
-        drawn.assert_rows("growth", &[("lookback_weeks", lookback)], &wanted).await;
+        let wanted: Vec<Value> = data.last_weeks(lookback).map(row).collect();
+        data.assert_rows("growth", &[("lookback_weeks", lookback)], &wanted).await;
     }
 }
 
 #[tokio::test]
-async fn retention_is_what_counting_finds() {
-    for (at, drawn) in drawn().enumerate() {
+async fn retention_matches_a_simple_count() {
+    for (at, data) in data_sets().enumerate() {
         let lookback = [12, 1, 2, 40][at % 4];
         let cell = |cohort: NaiveDate, week: i64| {
-            let is_member = |user: &&usize| drawn.signed_up(**user).is_some_and(|date| monday(date) == cohort);
-            let members: Users = drawn.created.keys().filter(is_member).copied().collect();
+            let is_member = |user: &&usize| data.signed_up(**user).is_some_and(|date| monday(date) == cohort);
+            let members: Users = data.created.keys().filter(is_member).copied().collect();
             let later = cohort + days(7 * week);
             let active = match week {
                 0 => Some(members.len()),
-                _ if later >= monday(drawn.today()) => None,
-                _ => Some(drawn.active_in_week(later).intersection(&members).count()),
+                _ if later >= monday(data.today()) => None,
+                _ => Some(data.active_in_week(later).intersection(&members).count()),
             };
             let active = active.map(|active| i64::try_from(active).expect("a count"));
-            let complete = week == 0 || (active.is_some() && (0..7).all(|day| drawn.is_complete(later + days(day))));
+            let complete = week == 0 || (active.is_some() && (0..7).all(|day| data.is_complete(later + days(day))));
             json!({"cohort": cohort, "week": week, "cohort_users": members.len(), "active_users": active,
                 "complete": complete,
                 "retention": active.map_or(Value::Null, |active| share(active, count(&members)))})
         };
         let cells = |cohort: NaiveDate| (0..lookback).map(move |week| (cohort, week));
-        let cells = drawn.last_weeks(lookback).flat_map(cells);
+        let cells = data.last_weeks(lookback).flat_map(cells);
         let wanted: Vec<Value> = cells.map(|(cohort, week)| cell(cohort, week)).collect();
-        drawn.assert_rows("retention", &[("lookback_weeks", lookback)], &wanted).await;
+        data.assert_rows("retention", &[("lookback_weeks", lookback)], &wanted).await;
     }
 }
 
 #[tokio::test]
-async fn sign_ups_are_those_that_counting_finds() {
-    for (at, drawn) in drawn().enumerate() {
+async fn sign_ups_match_a_simple_count() {
+    for (at, data) in data_sets().enumerate() {
         let lookback = [1, 30, 90, 365][at % 4];
-        let dates: Vec<NaiveDate> = drawn.created.keys().filter_map(|user| drawn.signed_up(*user)).collect();
+        let dates: Vec<NaiveDate> = data.created.keys().filter_map(|user| data.signed_up(*user)).collect();
         let between =
             |first: NaiveDate, last: NaiveDate| dates.iter().filter(|date| (first..=last).contains(*date)).count();
         let row = |date: NaiveDate| {
             let total = between(NaiveDate::MIN, date);
             json!({"date": date, "sign_ups": between(date, date), "total": total})
         };
-        let wanted: Vec<Value> = drawn.last_days(lookback).map(row).collect();
-        drawn.assert_rows("sign_ups", &[("lookback_days", lookback)], &wanted).await;
-        let ago = |count: i64| drawn.today() - days(count);
+        let wanted: Vec<Value> = data.last_days(lookback).map(row).collect();
+        data.assert_rows("sign_ups", &[("lookback_days", lookback)], &wanted).await;
+        let ago = |count: i64| data.today() - days(count);
         let wanted = json!({"new_users": between(ago(7), ago(1)), "previous": between(ago(14), ago(8))});
-        drawn.assert_rows("new_users", &[], &[wanted]).await;
+        data.assert_rows("new_users", &[], &[wanted]).await;
     }
 }
 
 #[tokio::test]
-async fn figures_of_whole_days_are_those_that_counting_finds() {
-    for drawn in drawn() {
-        let ago = |count: i64| drawn.today() - days(count);
-        let began = drawn.known.iter().find(|(_, known)| known.settled).map(|(date, _)| *date);
+async fn stats_of_whole_days_match_a_simple_count() {
+    for data in data_sets() {
+        let ago = |count: i64| data.today() - days(count);
+        let began = data.known.iter().find(|(_, known)| known.settled).map(|(date, _)| *date);
         let is_known = |first: NaiveDate| began.is_some_and(|began| began <= first);
         for (name, length) in [("weekly_active_users", 7), ("monthly_active_users", 28)] {
-            let before = count(&drawn.active(ago(2 * length), ago(length + 1)));
+            let before = count(&data.active(ago(2 * length), ago(length + 1)));
             let previous = is_known(ago(2 * length)).then_some(before);
-            let users = count(&drawn.active(ago(length), ago(1)));
-            let complete = (1..=length).all(|back| drawn.is_complete(ago(back)));
+            let users = count(&data.active(ago(length), ago(1)));
+            let complete = (1..=length).all(|back| data.is_complete(ago(back)));
             let wanted = json!({name: users, "previous": previous, "complete": complete});
-            drawn.assert_rows(name, &[], &[wanted]).await;
+            data.assert_rows(name, &[], &[wanted]).await;
         }
         let stickiness = |last: NaiveDate| {
             let first = last - days(27);
-            let user_days: i64 = drawn.ledger.range(first..=last).map(|(_, users)| count(users)).sum();
-            share(user_days, 28 * count(&drawn.active(first, last)))
+            let user_days: i64 = data.ledger.range(first..=last).map(|(_, users)| count(users)).sum();
+            share(user_days, 28 * count(&data.active(first, last)))
         };
         let previous = if is_known(ago(56)) { stickiness(ago(29)) } else { Value::Null };
         let wanted = json!({"stickiness": stickiness(ago(1)), "previous": previous});
-        drawn.assert_rows("stickiness", &[], &[wanted]).await;
+        data.assert_rows("stickiness", &[], &[wanted]).await;
     }
 }
 
-fn figure(row: &Value, name: &str) -> i64 {
+fn number(row: &Value, name: &str) -> i64 {
     row[name].as_i64().unwrap_or_else(|| panic!("{name} of {row}"))
 }
 
-/// active(t) = new + retained + reactivated, active(t - 1) = retained + churned; dau <= wau <= mau; week 0 of a cohort
-/// is the cohort, and what is not over is not known; the users of all numbers of days are today's monthly ones.
+/// Growth: active(t) = new + retained + reactivated, and active(t - 1) = retained + churned.
+/// Active users: dau <= wau <= mau.
+/// Retention: week 0 has all users of the cohort, and weeks that are not over are null.
+/// Days of activity: the sum over all numbers of days is today's mau.
 #[tokio::test]
-async fn figures_agree_with_one_another() {
-    for drawn in drawn() {
-        let of = format!("seed {}", drawn.seed);
-        let growth = drawn.ask("growth", &[]).await;
+async fn metrics_are_consistent_with_each_other() {
+    for data in data_sets() {
+        let of = format!("seed {}", data.seed);
+        let growth = data.rows("growth", &[]).await;
         for (at, row) in growth.iter().enumerate() {
             let [new, retained, back, churned, active] =
-                ["new", "retained", "reactivated", "churned", "active"].map(|name| figure(row, name));
+                ["new", "retained", "reactivated", "churned", "active"].map(|name| number(row, name));
             assert_eq!(active, new + retained + back, "{of}: {row}");
-            let before = at.checked_sub(1).map(|before| figure(&growth[before], "active"));
+            let before = at.checked_sub(1).map(|before| number(&growth[before], "active"));
             assert!(before.is_none_or(|before| before == retained + churned), "{of}: {row}");
         }
-        let active = drawn.ask("active_users", &[("lookback_days", 90)]).await;
+        let active = data.rows("active_users", &[("lookback_days", 90)]).await;
         for row in &active {
-            let [dau, wau, mau] = ["dau", "wau", "mau"].map(|name| figure(row, name));
+            let [dau, wau, mau] = ["dau", "wau", "mau"].map(|name| number(row, name));
             assert!(dau <= wau && wau <= mau, "{of}: {row}");
             assert!(row["at_most"].as_i64().is_none_or(|most| dau <= most), "{of}: {row}");
         }
-        let this_week = monday(drawn.today()).to_string();
-        for row in drawn.ask("retention", &[]).await {
-            let (cohort, week) = (row["cohort"].as_str().expect("a day"), figure(&row, "week"));
+        let this_week = monday(data.today()).to_string();
+        for row in data.rows("retention", &[]).await {
+            let (cohort, week) = (row["cohort"].as_str().expect("a day"), number(&row, "week"));
             let begins = cohort.parse::<NaiveDate>().expect("a day") + days(7 * week);
             let is_over = begins.to_string() < this_week;
             assert_eq!(row["active_users"].is_null(), week > 0 && !is_over, "{of}: {row}");
             assert!(week > 0 || row["active_users"] == row["cohort_users"], "{of}: {row}");
             assert!(row["retention"].as_f64().is_none_or(|share| (0.0..=1.0).contains(&share)), "{of}: {row}");
         }
-        let users: i64 = drawn.ask("activity_days", &[]).await.iter().map(|row| figure(row, "users")).sum();
-        assert_eq!(users, figure(&active[89], "mau"), "{of}");
+        let users: i64 = data.rows("activity_days", &[]).await.iter().map(|row| number(row, "users")).sum();
+        assert_eq!(users, number(&active[89], "mau"), "{of}");
     }
 }

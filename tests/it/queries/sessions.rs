@@ -1,4 +1,4 @@
-//! A few sessions and organizations, and every answer worked out by hand.
+//! A few sessions and organizations, and all results computed by hand.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn sessions() -> Tables {
     let phone = json!({"device_type": "iPhone", "country": "France"});
     let sessions = vec![
         session(Some("active"), Some("2028-03-08T00:00:00Z"), &firefox),
-        // At noon it is over, a moment later not yet.
+        // At noon, this session has expired and the next one has not.
         session(Some("active"), Some(NOON), &firefox),
         session(Some("active"), Some("2028-03-01T12:00:00.000001Z"), &nowhere),
         session(Some("active"), None, &Value::Null),
@@ -31,7 +31,7 @@ async fn sessions_are_active_until_they_expire() {
 }
 
 #[tokio::test]
-async fn sessions_are_counted_by_their_status_as_it_is() {
+async fn sessions_are_counted_by_their_verbatim_status() {
     let wanted = "
         +-----------+----------+
         | status    | sessions |
@@ -69,7 +69,7 @@ async fn sessions_are_counted_by_device_browser_and_country() {
 }
 
 #[tokio::test]
-async fn organizations_are_active_with_two_members() {
+async fn organizations_with_two_members_are_active() {
     let members = [Some(2), Some(0), None, Some(1), Some(7), Some(2)];
     let organizations = members.map(|members| json!({"id": "org", "members_count": members})).to_vec();
     let tables = Tables { organizations, ..Tables::default() };

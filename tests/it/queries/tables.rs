@@ -1,4 +1,4 @@
-//! Tables in memory, in the lake's own schemas, and the catalogue's queries over them.
+//! Tables in memory with the schemas of the lake, and the built-in queries over them.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::json::ReaderBuilder;
 use chrono::{DateTime, Utc};
-use clerk_lake::query::{Parameters, catalogue};
+use clerk_lake::query::{Parameters, queries};
 use clerk_lake::resource::{ORGANIZATIONS, SESSIONS, USERS};
 use clerk_lake::table::SYNCED_AT;
 use clerk_lake::table::columns::time_type;
@@ -14,12 +14,12 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::context::SessionContext;
 use serde_json::{Value, json};
 
-use crate::support::{as_json, questions};
+use crate::support::{as_json, engine_queries};
 
-/// When questions are asked where the moment does not matter: a Wednesday, and the day after a leap day.
+/// The default time of queries: a Wednesday, the day after a leap day.
 pub const NOON: &str = "2028-03-01T12:00:00Z";
 
-/// The rows of all tables that a query may ask, as JSON objects; a column that is not named is null.
+/// The rows of all tables that a query can use, as JSON objects. Missing columns are null.
 #[derive(Default)]
 pub struct Tables {
     pub users: Vec<Value>,
@@ -32,27 +32,27 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Puts into the ledger that `user` was active on these days.
+    /// Adds days of activity of `user` to the ledger.
     pub fn active(&mut self, user: &str, dates: &[&str]) {
         let row = |date: &&str| json!({"user_id": user, "date": date, "month": date[..7], "source": "user"});
         self.ledger.extend(dates.iter().map(row));
     }
 
-    /// Says what is known of a day that is settled: how many users the ledger had, how many more there may have been,
-    /// and whether the day is complete.
+    /// Adds the row of a settled day: the number of active users in the ledger, the number of unknown users, and
+    /// whether the day is complete.
     pub fn settled(&mut self, date: &str, active: i64, unknown: Option<i64>, complete: bool) {
         self.days.push(json!({"date": date, "active_users": active, "unknown_users": unknown, "complete": complete,
             "settled_at": format!("{date}T23:59:59Z")}));
     }
 
-    /// Says how many users the ledger had on a day that is not settled, or never will be.
+    /// Adds the row of a day that is not settled, with the number of active users in the ledger.
     pub fn unsettled(&mut self, date: &str, active: i64) {
         self.days.push(json!({"date": date, "active_users": active, "complete": false}));
     }
 
-    /// A session that is no lake's, with these tables.
-    pub fn session(&self) -> SessionContext {
-        let session = SessionContext::new();
+    /// Returns a context with these tables, without a lake.
+    pub fn context(&self) -> SessionContext {
+        let context = SessionContext::new();
         for (name, schema, rows) in [
             (USERS.table.name, USERS.table.schema(), &self.users),
             (SESSIONS.table.name, SESSIONS.table.schema(), &self.sessions),
@@ -60,42 +60,42 @@ impl Tables {
             ("clerk_user_activity", ledger_schema(), &self.ledger),
             ("clerk_activity_day", day_schema(), &self.days),
         ] {
-            // Two parts, so that no answer rests on all rows coming one after the other.
+            // Two partitions, so that results do not depend on the order of the rows.
             let (front, back) = rows.split_at(rows.len() / 2);
             let parts = vec![batches(&schema, front), batches(&schema, back)];
             let table = MemTable::try_new(schema, parts).expect("rows of one schema");
-            session.register_table(name, Arc::new(table)).expect("a table of that name");
+            context.register_table(name, Arc::new(table)).expect("a new table");
         }
-        session
+        context
     }
 
-    /// What the query called `name` gives at `now`, as it is printed.
-    pub async fn ask(&self, name: &str, now: &str, parameters: &[(&str, i64)]) -> String {
-        let query = catalogue::builtin(name).expect("a query of the catalogue");
-        questions::printed(&self.session(), &query, &at(now, parameters)).await.expect("an answer")
+    /// Returns the result of the built-in query `name` at `now`, as printed text.
+    pub async fn printed(&self, name: &str, now: &str, parameters: &[(&str, i64)]) -> String {
+        let query = queries::builtin(name).expect("a built-in query");
+        engine_queries::printed(&self.context(), &query, &at(now, parameters)).await.expect("a result")
     }
 
-    /// The same as JSON objects.
+    /// Returns the result of the built-in query `name` at `now`, as JSON objects.
     pub async fn rows(&self, name: &str, now: &str, parameters: &[(&str, i64)]) -> Vec<Value> {
-        let query = catalogue::builtin(name).expect("a query of the catalogue");
-        as_json(&query.run(&self.session(), &at(now, parameters)).await.expect("an answer"))
+        let query = queries::builtin(name).expect("a built-in query");
+        as_json(&query.run(&self.context(), &at(now, parameters)).await.expect("a result"))
     }
 }
 
-/// The query called `name` gives, at noon, the rows of `wanted`; lines are compared without the space around them.
+/// Asserts that the built-in query `name` returns the rows `wanted` at noon. Leading and trailing spaces are ignored.
 pub async fn assert_answer(tables: &Tables, name: &str, parameters: &[(&str, i64)], wanted: &str) {
-    let found = tables.ask(name, NOON, parameters).await;
+    let found = tables.printed(name, NOON, parameters).await;
     let lines = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
-    assert_eq!(lines(&found), lines(wanted), "{name} gives:\n{found}\n");
+    assert_eq!(lines(&found), lines(wanted), "{name} returns:\n{found}\n");
 }
 
-/// The parameters of a question that is asked at `now`.
+/// Returns the parameters of a query that runs at `now`.
 pub fn at(now: &str, given: &[(&str, i64)]) -> Parameters {
     let now: DateTime<Utc> = now.parse().expect("a moment");
     given.iter().fold(Parameters::at(now), |parameters, (name, value)| parameters.with(*name, *value))
 }
 
-/// `rows` in `schema`; a name that the schema lacks is refused.
+/// Converts `rows` to record batches. Panics on a name that is not in the schema.
 fn batches(schema: &SchemaRef, rows: &[Value]) -> Vec<RecordBatch> {
     let reader = ReaderBuilder::new(Arc::clone(schema)).with_strict_mode(true);
     let mut decoder = reader.build_decoder().expect("a decoder");

@@ -43,7 +43,8 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Returns the browser that `CLERK_LAKE_CHROMIUM` names, or else the first that works. Prints a message if there is none.
+    /// Returns the browser that `CLERK_LAKE_CHROMIUM` names, or else the first that works. Prints a message if there is
+    /// none.
     #[expect(clippy::disallowed_methods, reason = "a setting of the tests, not of the program")]
     pub fn find() -> Option<Self> {
         let named = std::env::var("CLERK_LAKE_CHROMIUM").ok().filter(|name| !name.is_empty());

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use clerk_lake::query::{Chart, Query};
-use clerk_lake::report::{Column, Kind, LakeState, Metric, Part, Report, Rows, TableState, Value};
+use clerk_lake::report::{
+    InstanceResult, Kind, LakeState, Metric, Report, ResultColumn, ResultRows, ResultValue, TableSummary,
+};
 use clerk_lake::{Error, ErrorKind};
 
 /// Time of the report.
@@ -29,36 +31,39 @@ pub fn query(name: &str, title: &str, chart: Chart) -> Query {
     }
 }
 
-pub fn whole(name: &str, values: impl IntoIterator<Item = i64>) -> Column {
-    Column::new(name, Kind::Integer, values.into_iter().map(Value::Integer).collect())
+pub fn whole(name: &str, values: impl IntoIterator<Item = i64>) -> ResultColumn {
+    ResultColumn::new(name, Kind::Integer, values.into_iter().map(ResultValue::Integer).collect())
 }
 
-pub fn numbers(name: &str, values: impl IntoIterator<Item = f64>) -> Column {
-    Column::new(name, Kind::Float, values.into_iter().map(Value::Float).collect())
+pub fn numbers(name: &str, values: impl IntoIterator<Item = f64>) -> ResultColumn {
+    ResultColumn::new(name, Kind::Float, values.into_iter().map(ResultValue::Float).collect())
 }
 
-pub fn texts<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Column {
-    Column::new(name, Kind::Text, values.into_iter().map(|value| Value::Text(value.to_owned())).collect())
+pub fn texts<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> ResultColumn {
+    ResultColumn::new(name, Kind::Text, values.into_iter().map(|value| ResultValue::Text(value.to_owned())).collect())
 }
 
-pub fn flags(name: &str, values: impl IntoIterator<Item = bool>) -> Column {
-    Column::new(name, Kind::Boolean, values.into_iter().map(Value::Boolean).collect())
+pub fn flags(name: &str, values: impl IntoIterator<Item = bool>) -> ResultColumn {
+    ResultColumn::new(name, Kind::Boolean, values.into_iter().map(ResultValue::Boolean).collect())
 }
 
 /// Returns `count` dates that are `step` days apart. The last is the day of the report.
-pub fn days(name: &str, count: u64, step: u64) -> Column {
+pub fn days(name: &str, count: u64, step: u64) -> ResultColumn {
     let last: NaiveDate = now().date_naive();
-    let day = |ago: u64| Value::Date(last - Days::new(ago * step));
-    Column::new(name, Kind::Date, (0..count).rev().map(day).collect())
+    let day = |ago: u64| ResultValue::Date(last - Days::new(ago * step));
+    ResultColumn::new(name, Kind::Date, (0..count).rev().map(day).collect())
 }
 
-pub fn metric(query: Query, columns: Vec<Column>) -> Metric {
-    Metric { query, parts: vec![Part { instance: "ins_invented".to_owned(), rows: Ok(Rows { columns }) }] }
+pub fn metric(query: Query, columns: Vec<ResultColumn>) -> Metric {
+    Metric {
+        query,
+        parts: vec![InstanceResult { instance: "ins_invented".to_owned(), rows: Ok(ResultRows { columns }) }],
+    }
 }
 
 pub fn failed(query: Query, message: &str) -> Metric {
     let error = Error::new(ErrorKind::Query, message).with_hint("clerk-lake schema lists the tables");
-    Metric { query, parts: vec![Part { instance: "ins_invented".to_owned(), rows: Err(error) }] }
+    Metric { query, parts: vec![InstanceResult { instance: "ins_invented".to_owned(), rows: Err(error) }] }
 }
 
 /// Returns the metric over two instances. The second has a hundredth of the users.
@@ -68,7 +73,7 @@ pub fn over_two(metric: &Metric) -> Metric {
     "ins_other".clone_into(&mut second.instance);
     if let Ok(rows) = &mut second.rows {
         for value in rows.columns.iter_mut().flat_map(|column| &mut column.values) {
-            if let Value::Integer(number) = value
+            if let ResultValue::Integer(number) = value
                 && *number > 1000
             {
                 *number /= 100;
@@ -82,7 +87,7 @@ pub fn over_two(metric: &Metric) -> Metric {
 pub fn report(metrics: Vec<Metric>) -> Report {
     let instances: Vec<String> =
         metrics.first().map_or_else(Vec::new, |it| it.parts.iter().map(|part| part.instance.clone()).collect());
-    let table = |name: &str, rows, version, watermark: Option<&str>| TableState {
+    let table = |name: &str, rows, version, watermark: Option<&str>| TableSummary {
         name: name.to_owned(),
         rows,
         version,
@@ -190,7 +195,7 @@ fn growth() -> Vec<Metric> {
         metric(
             by_provider,
             vec![
-                Column::new("week", Kind::Date, dates),
+                ResultColumn::new("week", Kind::Date, dates),
                 texts("provider", names),
                 whole("sign_ups", (0..40).map(|row| 10 + (row * 7) % 23)),
                 whole("total", (0..40).map(|row| 1000 + row * 20)),
@@ -199,7 +204,7 @@ fn growth() -> Vec<Metric> {
         metric(
             heat,
             vec![
-                Column::new("cohort", Kind::Date, cohort),
+                ResultColumn::new("cohort", Kind::Date, cohort),
                 whole("week", week),
                 whole("cohort_users", size),
                 numbers("retention", share),

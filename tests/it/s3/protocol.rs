@@ -1,4 +1,4 @@
-//! The bucket that the tests use keeps to the protocol: what is proved over it would be proved over S3.
+//! The test server follows the S3 protocol, so that results with it also apply to S3.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ async fn listed(store: &Arc<dyn ObjectStore>, prefix: Option<&str>) -> Vec<Strin
     objects.map_ok(|object| object.location.to_string()).try_collect().await.expect("a list")
 }
 
-/// Puts 20 objects into three directories; gives their paths.
+/// Puts 20 objects into three directories. Returns their paths.
 async fn fill(store: &Arc<dyn ObjectStore>) -> BTreeSet<Path> {
     let mut paths = BTreeSet::new();
     for number in 0..20 {
@@ -29,7 +29,7 @@ async fn fill(store: &Arc<dyn ObjectStore>) -> BTreeSet<Path> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_go_on_page_after_page_and_show_directories() {
+async fn lists_have_several_pages_and_show_directories() {
     let s3 = S3::start().await;
     let store = s3.store();
     let paths = fill(&store).await;
@@ -47,7 +47,7 @@ async fn lists_go_on_page_after_page_and_show_directories() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_are_read_whole_in_part_and_on_conditions() {
+async fn objects_are_read_in_full_in_ranges_and_on_conditions() {
     let s3 = S3::start().await;
     let store = s3.store();
     let paths = fill(&store).await;
@@ -61,9 +61,9 @@ async fn objects_are_read_whole_in_part_and_on_conditions() {
     let last = GetOptions { range: Some(GetRange::Suffix(2)), ..GetOptions::default() };
     assert_eq!(store.get_opts(path, last).await.expect("a part").bytes().await.expect("its content"), "00");
     let unless = GetOptions { if_none_match: Some(e_tag), ..GetOptions::default() };
-    let error = store.get_opts(path, unless).await.expect_err("it is as it was");
+    let error = store.get_opts(path, unless).await.expect_err("the object is unchanged");
     assert!(matches!(error, Error::NotModified { .. }), "{error:?}");
-    let error = store.get(&Path::from("lake/nothing")).await.expect_err("nothing is there");
+    let error = store.get(&Path::from("lake/nothing")).await.expect_err("no such object");
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
 }
 
@@ -84,15 +84,15 @@ async fn objects_are_copied_renamed_and_deleted_many_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_put_on_a_condition_that_does_not_hold_is_refused() {
+async fn a_conditional_put_is_refused_if_its_condition_is_not_met() {
     let s3 = S3::start().await;
     let (store, path) = (s3.store(), Path::from("an/object"));
     let stale = PutMode::Update(UpdateVersion { e_tag: Some("\"0\"".to_owned()), version: None });
-    let error = store.put_opts(&path, "new".into(), stale.clone().into()).await.expect_err("nothing is there");
+    let error = store.put_opts(&path, "new".into(), stale.clone().into()).await.expect_err("no such object");
     assert!(matches!(error, Error::Precondition { .. }), "{error:?}");
     let put = store.put_opts(&path, "old".into(), PutMode::Create.into()).await.expect("an object is put");
     for mode in [PutMode::Create, stale] {
-        store.put_opts(&path, "new".into(), mode.into()).await.expect_err("another object is there");
+        store.put_opts(&path, "new".into(), mode.into()).await.expect_err("the object exists");
     }
     let current = PutMode::Update(put.into());
     store.put_opts(&path, "new".into(), current.into()).await.expect("an object is replaced");
@@ -100,7 +100,7 @@ async fn a_put_on_a_condition_that_does_not_hold_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_in_parts_is_seen_once_it_is_complete() {
+async fn a_multipart_upload_is_visible_once_it_is_complete() {
     let s3 = S3::start().await;
     let (store, path) = (s3.store(), Path::from("in/parts"));
     let mut upload = store.put_multipart_opts(&path, PutMultipartOptions::default()).await.expect("an upload");

@@ -1,7 +1,7 @@
-//! What the tables must hold, worked out from the simulator's model and not by the program's own code.
+//! The rows that the tables must hold. They come from the simulator's model, not from the code of the program.
 //!
-//! A row is a JSON object by column, rendered as [`super::as_json`] renders what a query gives. `_synced_at` is no
-//! content: it must be there, and is left out.
+//! A row is a JSON object with one field per column, in the form that [`super::as_json`] returns for query results.
+//! `_synced_at` must be present, but is not compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,20 +13,20 @@ use clerk_lake::sync::Extent;
 use clerk_lake::table::SYNCED_AT;
 use serde_json::{Value, json};
 
-use super::{World, ledger, named, plain_rows};
+use super::{World, ledger, named, plain_row_count};
 
 /// A table's rows by key.
 pub type Rows = BTreeMap<String, Value>;
 
-/// All tables' rows, by the name of the resource.
+/// The rows of all tables, by the name of the resource.
 pub type Tables = BTreeMap<&'static str, Rows>;
 
-/// Where the clock of a [`still`] world stands: 2026-09-21T14:13:20Z.
+/// The time of a [`fixed_clock_world`]: 2026-09-21T14:13:20Z.
 pub const NOW: i64 = 1_790_000_000_000;
 
-/// A world whose clock stands still, so that what is in it does not depend on when the test runs; every sync of it
-/// is a full one.
-pub async fn still(change: impl FnOnce(&mut SimulatorConfig)) -> World {
+/// Returns a world with a fixed clock, so that its content does not depend on when the test runs. Every sync of it is a
+/// full sync.
+pub async fn fixed_clock_world(change: impl FnOnce(&mut SimulatorConfig)) -> World {
     let mut world = World::with(|config| {
         config.now = Some(NOW);
         change(config);
@@ -36,12 +36,12 @@ pub async fn still(change: impl FnOnce(&mut SimulatorConfig)) -> World {
     world
 }
 
-/// Every table that has been synced equals the instance as it is now, row by row, and nothing is staged.
+/// Asserts that every table equals the current state of the instance, row by row, and that nothing is staged.
 pub async fn assert_tables_equal(world: &World) {
     assert_tables_equal_for(world, "the lake").await;
 }
 
-/// The same for one of several cases.
+/// Like [`assert_tables_equal`], with a name for the case.
 pub async fn assert_tables_equal_for(world: &World, case: &str) {
     for resource in resource::ALL {
         assert_resource_equals(world, resource.name, case).await;
@@ -49,8 +49,8 @@ pub async fn assert_tables_equal_for(world: &World, case: &str) {
     assert_nothing_staged(world, case);
 }
 
-/// The table of the resource called `name` equals the instance as it is now, row by row; the ledger, which has more
-/// than that, all that the lake's tables tell of and nothing that was not.
+/// Asserts that the table of the resource `name` equals the current state of the instance, row by row. The activity
+/// ledger also keeps past activity: it must have all activity that the other tables show, and only true activity.
 pub async fn assert_resource_equals(world: &World, name: &str, case: &str) {
     let rows = stored(world, name).await;
     if name == USER_ACTIVITY.name {
@@ -58,21 +58,21 @@ pub async fn assert_resource_equals(world: &World, name: &str, case: &str) {
     } else {
         assert_same(&format!("{case}: {name}"), &rows, &wanted(world, name));
     }
-    let plain = plain_rows(&world.path(), named(name).table.name);
-    assert_eq!(plain, rows.len(), "{case}: {name} as a plain Parquet reader counts");
+    let plain = plain_row_count(&world.path(), named(name).table.name);
+    assert_eq!(plain, rows.len(), "{case}: number of rows of {name} that a plain Parquet reader sees");
 }
 
 pub fn assert_nothing_staged(world: &World, case: &str) {
     assert!(!world.path().join("_staged").exists(), "{case}: something is still staged");
 }
 
-/// Two tables are the same; where they are not, the first row that differs is shown, column by column.
+/// Asserts that two tables are equal. Otherwise, panics with the first row that differs, column by column.
 pub fn assert_same(what: &str, got: &Rows, want: &Rows) {
     let keys: BTreeSet<&String> = got.keys().chain(want.keys()).collect();
     let differing: Vec<&String> = keys.into_iter().filter(|key| got.get(*key) != want.get(*key)).collect();
     if let Some(first) = differing.first() {
         panic!(
-            "{what}: {} rows differ, there are {} and should be {}; the first is {first}{}",
+            "{what}: {} rows differ; found {} rows, expected {}; the first is {first}{}",
             differing.len(),
             got.len(),
             want.len(),
@@ -83,7 +83,7 @@ pub fn assert_same(what: &str, got: &Rows, want: &Rows) {
 
 fn difference(got: Option<&Value>, want: Option<&Value>) -> String {
     let (Some(got), Some(want)) = (got, want) else {
-        let which = if got.is_some() { ", which should not be there" } else { ", which is missing" };
+        let which = if got.is_some() { ", which is not expected" } else { ", which is missing" };
         return which.to_owned();
     };
     let columns: BTreeSet<&String> =
@@ -91,12 +91,12 @@ fn difference(got: Option<&Value>, want: Option<&Value>) -> String {
     let differing = columns.into_iter().filter(|column| got.get(column.as_str()) != want.get(column.as_str()));
     let lines = differing.map(|column| {
         let shown = |row: &Value| row.get(column.as_str()).map_or("no such column".to_owned(), Value::to_string);
-        format!("\n  {column} is {} and should be {}", shown(got), shown(want))
+        format!("\n  {column}: found {}, expected {}", shown(got), shown(want))
     });
     lines.collect::<Vec<_>>().concat()
 }
 
-/// What the table of the resource called `name` holds.
+/// Returns the rows that the table of the resource `name` holds.
 pub async fn stored(world: &World, name: &str) -> Rows {
     let table = named(name).table;
     let mut rows = by_key(world.rows(&format!("SELECT * FROM {}", table.name)).await, table.key);
@@ -109,15 +109,15 @@ pub async fn stored(world: &World, name: &str) -> Rows {
     rows
 }
 
-/// Rows by their key, none of them twice. When the ledger first saw something is no content either.
+/// Returns rows by their key, and asserts that there are no duplicates. `first_observed_at` is not compared.
 pub fn by_key(rows: Vec<Value>, key: &[&str]) -> Rows {
     let mut found = Rows::new();
     for mut row in rows {
         let synced_at = row.as_object_mut().and_then(|row| row.remove(SYNCED_AT));
-        assert!(synced_at.is_some_and(|at| at.is_string()), "a row does not say when it was written: {row}");
+        assert!(synced_at.is_some_and(|at| at.is_string()), "a row without _synced_at: {row}");
         if let Some(row) = row.as_object_mut() {
             row.remove("first_observed_at");
-            // When a session was missed is no content either; whether it is missed is.
+            // Compare whether a session is gone, not since when.
             if row.get(GONE_AT).is_some_and(Value::is_null) {
                 row.remove(GONE_AT);
             } else if let Some(gone) = row.get_mut(GONE_AT) {
@@ -127,17 +127,17 @@ pub fn by_key(rows: Vec<Value>, key: &[&str]) -> Rows {
         let id: Vec<&str> = key.iter().map(|column| row[*column].as_str().expect("a key")).collect();
         let id = id.join(" ");
         let before = found.insert(id, row);
-        assert!(before.is_none(), "a row is there twice: {before:?}");
+        assert!(before.is_none(), "a duplicate row: {before:?}");
     }
     found
 }
 
-/// What all tables must hold.
+/// Returns the rows that all tables must hold.
 pub fn wanted_tables(world: &World) -> Tables {
     resource::ALL.into_iter().map(|resource| (resource.name, wanted(world, resource.name))).collect()
 }
 
-/// What the table of the resource called `name` must hold; the ledger, after a first sync.
+/// Returns the rows that the table of the resource `name` must hold; for the activity ledger, after a first sync.
 pub fn wanted(world: &World, name: &str) -> Rows {
     match name {
         "users" => world.simulator.with_model(|model| users(model)),
@@ -145,7 +145,7 @@ pub fn wanted(world: &World, name: &str) -> Rows {
         "sessions" => world.simulator.with_model(|model| sessions(model)),
         "daily_active_users" => daily_active_users(world),
         "user_activity" => world.simulator.with_model(|model| user_activity(model)),
-        other => panic!("nobody has said what the table of {other} must hold"),
+        other => panic!("no expected rows are defined for the table of {other}"),
     }
 }
 
@@ -169,7 +169,7 @@ fn daily_active_users(world: &World) -> Rows {
     days.into_iter().map(row).collect()
 }
 
-/// What is shown of activity now: where a user and a session show the same day, the user counts.
+/// Returns the activity that users and sessions show now. If both show a day, the source is the user.
 fn user_activity(model: &Model) -> Rows {
     let own = model.sessions.iter().filter(|session| session.actor.is_none());
     let sessions = own.flat_map(|it| [it.created_at, it.last_active_at].map(|at| (&it.user_id, at, "session")));
@@ -208,7 +208,7 @@ fn identity(user: &User) -> Value {
     })
 }
 
-/// The address that the user names as primary; where that is none of the user's, the first.
+/// Returns the primary address of the user, or the first address if the primary one is not in the list.
 fn primary_email(user: &User) -> Option<&EmailAddress> {
     let primary = user.primary_email_address_id.as_deref();
     let named = user.email_addresses.iter().find(|email| Some(email.id.as_str()) == primary);
@@ -349,7 +349,7 @@ fn latest_activity(session: &Session) -> Value {
     })
 }
 
-/// A moment as rows show it: fractions of a second only where there are any.
+/// Formats a time as rows show it: with fractions of a second only if there are any.
 fn time(millis: i64) -> String {
     moment(millis).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

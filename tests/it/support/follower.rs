@@ -1,4 +1,4 @@
-//! Somebody who loads a lake's tables once and from then on follows them by their recorded changes alone.
+//! A consumer that loads the tables once and then follows them by the change data feed alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::as_json;
 use super::expected::{self, Rows};
 
-/// A row of a table's changes.
+/// A row of the change data feed.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub version: u64,
@@ -25,21 +25,21 @@ pub struct Change {
     pub row: Value,
 }
 
-/// Changes by table.
+/// Changes, by table.
 pub type Changes = BTreeMap<&'static str, Vec<Change>>;
 
-/// What becomes of rows by their changes, with the row before or after: by key and by the change's word.
+/// Changed rows, by key and change type.
 pub type Difference = BTreeMap<(String, &'static str), Value>;
 
-/// The tables as somebody knows them who follows their changes.
+/// The state of the tables as a consumer of the change data feed knows it: version and rows.
 #[derive(Debug, Default)]
 pub struct Follower {
     tables: BTreeMap<&'static str, (u64, Rows)>,
 }
 
 impl Follower {
-    /// Takes in what has changed since the last time, or tables whole that have not been seen yet. What comes of it
-    /// must be the tables as they are now, row by row.
+    /// Applies the changes since the last call, and loads new tables. Asserts that the result equals the current
+    /// tables, row by row.
     pub async fn follow(&mut self, lake: &Lake, case: &str) -> Changes {
         let mut all = Changes::new();
         for spec in resource::TABLES {
@@ -62,22 +62,22 @@ impl Follower {
     }
 }
 
-/// The recorded changes of a table since a version, each version's losses before its gains.
+/// Returns the recorded changes of a table since a version. Within a version, removed rows come before added rows.
 pub async fn changes(lake: &Lake, table: &Table, since: u64) -> Vec<Change> {
     let spec = table.spec();
     let provider = table.changes_since(since).await.expect("changes since that version");
     let change = |mut row: Value| {
         let mut take = |column: &str| row.as_object_mut().and_then(|row| row.remove(column)).expect("a column");
         let (kind, version) = (take("_change_type"), take("_commit_version"));
-        assert!(take("_commit_timestamp").is_string(), "a change says when it was committed");
+        assert!(take("_commit_timestamp").is_string(), "a change has a commit timestamp");
         let (kind, version) = (kind.as_str().expect("text").to_owned(), version.as_u64().expect("a version"));
-        let (key, row) = unstamped(spec, row);
+        let (key, row) = without_synced_at(spec, row);
         Change { version, kind, key, row }
     };
     let rows = Box::pin(rows(lake, spec, provider)).await;
     let mut changes: Vec<_> = rows.into_iter().map(change).collect();
-    let is_gain = |change: &Change| change.kind == "insert" || change.kind == "update_postimage";
-    changes.sort_by_key(|change| (change.version, is_gain(change)));
+    let is_added = |change: &Change| change.kind == "insert" || change.kind == "update_postimage";
+    changes.sort_by_key(|change| (change.version, is_added(change)));
     changes
 }
 
@@ -86,29 +86,29 @@ async fn rows(
     spec: &'static TableSpec,
     provider: Arc<dyn datafusion::catalog::TableProvider>,
 ) -> Vec<Value> {
-    let session = lake.session();
-    session.register_table(spec.name, provider).expect("a table of that name");
+    let context = lake.context();
+    context.register_table(spec.name, provider).expect("a table of that name");
     let query = Query::ad_hoc(&format!("SELECT * FROM {}", spec.name));
-    as_json(&query.run(&session, &Parameters::at(Clock::system().now())).await.expect("the rows"))
+    as_json(&query.run(&context, &Parameters::at(Clock::system().now())).await.expect("the rows"))
 }
 
-/// Rows by key, none of them twice.
+/// Returns rows by key, and asserts that there are no duplicates.
 fn keyed(spec: &TableSpec, rows: Vec<Value>) -> Rows {
     let count = rows.len();
-    let rows: Rows = rows.into_iter().map(|row| unstamped(spec, row)).collect();
-    assert_eq!(rows.len(), count, "a row of {} is there twice", spec.name);
+    let rows: Rows = rows.into_iter().map(|row| without_synced_at(spec, row)).collect();
+    assert_eq!(rows.len(), count, "{} has a duplicate row", spec.name);
     rows
 }
 
-/// A row without the moment at which it was written, and its key.
-fn unstamped(spec: &TableSpec, mut row: Value) -> (String, Value) {
+/// Returns the key of a row, and the row without `_synced_at`.
+fn without_synced_at(spec: &TableSpec, mut row: Value) -> (String, Value) {
     let stamp = row.as_object_mut().and_then(|row| row.remove(SYNCED_AT));
-    assert!(stamp.is_some_and(|at| at.is_string()), "a row does not say when it was written: {row}");
+    assert!(stamp.is_some_and(|at| at.is_string()), "a row without _synced_at: {row}");
     let key = spec.key.iter().map(|column| row[*column].as_str().expect("a key"));
     (key.collect::<Vec<_>>().join(" "), row)
 }
 
-/// Makes `changes` to `rows`, in their order; every one must fit what is there.
+/// Applies `changes` to `rows`, in order. Asserts that each change fits the current rows.
 fn apply(what: &str, rows: &mut Rows, changes: &[Change]) {
     let mut kinds: BTreeMap<(u64, &str), Vec<(&str, &Value)>> = BTreeMap::new();
     for Change { version, kind, key, row } in changes {
@@ -119,10 +119,10 @@ fn apply(what: &str, rows: &mut Rows, changes: &[Change]) {
                 assert_eq!(before.as_ref(), Some(row), "{what}: {kind} of {key} in version {version}");
             }
             "insert" | "update_postimage" => {
-                assert!(before.is_none(), "{what}: {kind} of {key} in version {version}, which is there");
+                assert!(before.is_none(), "{what}: {kind} of {key} in version {version}, but the row exists");
                 rows.insert(key.clone(), row.clone());
             }
-            other => panic!("{what}: {key} is said to have seen {other:?}"),
+            other => panic!("{what}: {key} has the unknown change type {other:?}"),
         }
     }
     for ((version, key), changes) in kinds {
@@ -131,11 +131,11 @@ fn apply(what: &str, rows: &mut Rows, changes: &[Change]) {
             [("update_preimage", before), ("update_postimage", after)] => before != after,
             _ => false,
         };
-        assert!(is_one, "{what}: version {version} makes of {key}: {changes:?}");
+        assert!(is_one, "{what}: version {version} has inconsistent changes of {key}: {changes:?}");
     }
 }
 
-/// What must be recorded where rows were as in `before` and are as in `after`.
+/// Returns the changes that must be recorded between the states `before` and `after`.
 pub fn difference(before: &Rows, after: &Rows) -> Difference {
     let mut difference = Difference::new();
     for key in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
@@ -151,15 +151,15 @@ pub fn difference(before: &Rows, after: &Rows) -> Difference {
     difference
 }
 
-/// The same as it has been recorded.
+/// Returns recorded changes in the form of [`difference`].
 pub fn recorded(changes: &[Change]) -> Difference {
     let words = ["insert", "update_preimage", "update_postimage", "delete"];
-    let word = |kind: &str| words.into_iter().find(|word| *word == kind).expect("a word for a change");
+    let word = |kind: &str| words.into_iter().find(|word| *word == kind).expect("a known change type");
     changes.iter().map(|change| ((change.key.clone(), word(&change.kind)), change.row.clone())).collect()
 }
 
-/// The change data files of the lake at `lake` in `store` are those that its log's entries name, and no others.
-pub async fn assert_change_data_are_named(store: &Arc<dyn ObjectStore>, lake: &str, case: &str) {
+/// Asserts that the change data files of the lake at `lake` in `store` are exactly those that the Delta log names.
+pub async fn assert_change_data_matches_log(store: &Arc<dyn ObjectStore>, lake: &str, case: &str) {
     for spec in resource::TABLES {
         let table = format!("{lake}/{}", spec.name);
         let mut named = BTreeSet::new();

@@ -1,11 +1,11 @@
-//! What the tests share: a simulator, a lake in a directory of its own, the real binary, and rows as JSON.
+//! Shared test support: a simulator, a lake in a temporary directory, the real binary, and rows as JSON.
 
+pub mod engine_queries;
 pub mod expected;
+pub mod faulty_store;
 pub mod follower;
 pub mod ledger;
-pub mod questions;
 pub mod s3;
-pub mod store;
 pub mod stub;
 
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta};
 use clerk_lake::api::{Client, ClientConfig, RateLimit, RetryPolicy, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
-use clerk_lake::lake::{Keeping, Lake, Location};
-use clerk_lake::query::{self, Parameters, catalogue::Query};
+use clerk_lake::lake::{Lake, Location, MaintenanceOptions};
+use clerk_lake::query::{self, Parameters, queries::Query};
 use clerk_lake::resource::{self, REJECTED_ROWS, Resource};
 use clerk_lake::simulator::{Simulator, SimulatorConfig};
-use clerk_lake::sync::{CancellationToken, Silent, Summary, Sync, SyncOptions};
+use clerk_lake::sync::{CancellationToken, Silent, Summary, SyncJob, SyncOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The key of every simulated instance here; long enough to be found wherever it leaks.
+/// The key of every simulated instance. It is long enough to be recognized if it leaks.
 pub const KEY: &str = "sk_live_n0tAr3alK3y";
 
 /// A simulated instance and an empty lake.
@@ -32,18 +32,18 @@ pub struct World {
     pub simulator: Simulator,
     pub directory: TempDir,
     pub options: SyncOptions,
-    pub keeping: Keeping,
+    pub keeping: MaintenanceOptions,
 }
 
 impl World {
-    /// An instance of a few hundred users.
+    /// Starts an instance with a few hundred users.
     pub async fn new() -> Self {
         Self::with(|_| ()).await
     }
 
-    /// The same with its settings changed.
+    /// Starts an instance with changed settings.
     pub async fn with(change: impl FnOnce(&mut SimulatorConfig)) -> Self {
-        // A few months of sessions: each is a file of its own in each sync, and two tables have them.
+        // A few months of sessions: each month is one file per sync, in two tables.
         let mut config = SimulatorConfig {
             users: 700,
             organizations: 40,
@@ -56,17 +56,17 @@ impl World {
         Self {
             simulator,
             directory: tempfile::tempdir().expect("a directory"),
-            // Rolling verification would hide what the lists of changes miss.
+            // No rolling verification: it would hide what the incremental lists miss.
             options: SyncOptions {
                 session_refresh: TimeDelta::zero(),
                 verify_every: TimeDelta::zero(),
                 ..SyncOptions::default()
             },
-            keeping: Keeping::default(),
+            keeping: MaintenanceOptions::default(),
         }
     }
 
-    /// The lake's directory.
+    /// Returns the directory of the lake.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("lake")
     }
@@ -79,7 +79,7 @@ impl World {
         Client::new(self.client_config()).expect("a client")
     }
 
-    /// Settings with short waits: what is tested is what happens, not how long it takes.
+    /// Returns client settings with short waits, so that failures do not slow the tests down.
     pub fn client_config(&self) -> ClientConfig {
         ClientConfig {
             rate_limit: RateLimit::Unlimited,
@@ -97,38 +97,45 @@ impl World {
         self.sync_with(self.client(), self.lake(), self.options.clone()).await
     }
 
-    /// Syncs the resources called `names`.
+    /// Syncs the resources with these names.
     pub async fn sync_only(&self, names: &[&str]) -> Summary {
         let resources = names.iter().map(|name| named(name)).collect();
         self.sync_with(self.client(), self.lake(), SyncOptions { resources, ..self.options.clone() }).await
     }
 
     pub async fn sync_with(&self, client: Client, lake: Lake, options: SyncOptions) -> Summary {
-        Sync { client, lake, clock: self.clock(), options, progress: Arc::new(Silent), stop: CancellationToken::new() }
-            .run()
-            .await
+        SyncJob {
+            client,
+            lake,
+            clock: self.clock(),
+            options,
+            progress: Arc::new(Silent),
+            stop: CancellationToken::new(),
+        }
+        .run()
+        .await
     }
 
-    /// The clock of a machine that is right: where the instance's clock stands still, this one does too.
+    /// Returns the clock of a machine whose time is correct. It is fixed if the clock of the instance is.
     pub fn clock(&self) -> Clock {
         let moment = self.simulator.standing_clock().and_then(DateTime::from_timestamp_millis);
         moment.map_or_else(Clock::system, Clock::fixed)
     }
 
-    /// The rows that `sql` gives over the lake.
+    /// Returns the rows that `sql` returns over the lake.
     pub async fn rows(&self, sql: &str) -> Vec<Value> {
-        let session = query::session(&self.lake()).await.expect("a lake with tables");
-        let batches = Query::ad_hoc(sql).run(&session, &Parameters::at(Clock::system().now())).await.expect("a query");
+        let context = query::context(&self.lake()).await.expect("a lake with tables");
+        let batches = Query::ad_hoc(sql).run(&context, &Parameters::at(Clock::system().now())).await.expect("a query");
         as_json(&batches)
     }
 
-    /// The one number that `sql` gives.
+    /// Returns the single number that `sql` returns.
     pub async fn number(&self, sql: &str) -> i64 {
         let rows = self.rows(sql).await;
         rows[0].as_object().and_then(|row| row.values().next()?.as_i64()).expect("a number")
     }
 
-    /// The real program, told of this lake and this instance.
+    /// Returns a command of the real program, set up for this lake and this instance.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program(self.directory.path());
         command.env("CLERK_SECRET_KEY", KEY).env("CLERK_LAKE_API_URL", self.simulator.url());
@@ -139,38 +146,39 @@ impl World {
         command
     }
 
-    /// Runs the real program without holding up the simulator, which lives in this process.
+    /// Runs the real program without blocking the simulator, which runs in this process.
     pub async fn run(&self, arguments: &[&str]) -> Output {
         output(self.command(arguments)).await
     }
 }
 
-/// Whether golden files are to be written anew.
-#[expect(clippy::disallowed_methods, reason = "a switch of the tests, not a setting of the program")]
+/// Whether golden files are rewritten.
+#[expect(clippy::disallowed_methods, reason = "a setting of the tests, not of the program")]
 pub fn is_blessing() -> bool {
     std::env::var("CLERK_LAKE_BLESS").is_ok_and(|value| !value.is_empty())
 }
 
-#[expect(clippy::disallowed_methods, reason = "switches of the test, not settings of the program")]
-pub fn switch(name: &str) -> Option<u64> {
+/// Returns the number in an environment variable; `None` if it is unset or empty.
+#[expect(clippy::disallowed_methods, reason = "a setting of the tests, not of the program")]
+pub fn env_number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
-/// How far apart the cases of an exhaustive test are: all of them if `CLERK_LAKE_EXHAUSTIVE=1`, else one in `default`.
-pub fn one_in(default: u64) -> u64 {
-    if switch("CLERK_LAKE_EXHAUSTIVE").is_some_and(|on| on > 0) { 1 } else { default }
+/// Returns the step between the tested cases: 1 if `CLERK_LAKE_EXHAUSTIVE=1`, otherwise `default`.
+pub fn sample_step(default: u64) -> u64 {
+    if env_number("CLERK_LAKE_EXHAUSTIVE").is_some_and(|on| on > 0) { 1 } else { default }
 }
 
-/// All of `cases` if `CLERK_LAKE_EXHAUSTIVE=1`, else every second one, from number `from` on: another test of the same
-/// cases takes the others.
+/// Returns all `cases` if `CLERK_LAKE_EXHAUSTIVE=1`, otherwise every second case from index `from` on. Another test of
+/// the same cases takes the others.
 pub fn every_second<T: Copy>(cases: &[T], from: usize) -> impl Iterator<Item = T> {
-    let apart = usize::try_from(one_in(2)).expect("a small number");
-    let from = if apart == 1 { 0 } else { from };
-    cases.iter().copied().skip(from).step_by(apart).collect::<Vec<_>>().into_iter()
+    let step = usize::try_from(sample_step(2)).expect("a small number");
+    let from = if step == 1 { 0 } else { from };
+    cases.iter().copied().skip(from).step_by(step).collect::<Vec<_>>().into_iter()
 }
 
-/// The real program in `directory`, with an environment of its own.
+/// Returns a command of the real program that runs in `directory` with a clean environment.
 pub fn program(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clerk-lake"));
     command.current_dir(directory).env_clear().env("PATH", "/usr/bin:/bin");
@@ -202,7 +210,7 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Rows as JSON objects, nulls included.
+/// Converts rows to JSON objects, including nulls.
 pub fn as_json(batches: &[arrow::array::RecordBatch]) -> Vec<Value> {
     let mut bytes = Vec::new();
     let mut writer = arrow::json::WriterBuilder::new()
@@ -216,7 +224,7 @@ pub fn as_json(batches: &[arrow::array::RecordBatch]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// Every file below `directory`, relative to it, with its content.
+/// Returns every file below `directory`, as its relative path and its content.
 pub fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_path_buf()];
@@ -235,8 +243,8 @@ pub fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// The lake's content as a plain Parquet reader sees it: the rows of `**/part-*.parquet` in a table's directory.
-pub fn plain_rows(lake: &Path, table: &str) -> usize {
+/// Returns the number of rows that a plain Parquet reader sees: those of `**/part-*.parquet` in the table's directory.
+pub fn plain_row_count(lake: &Path, table: &str) -> usize {
     files(&lake.join(table))
         .into_iter()
         .filter(|(path, _)| {
@@ -251,7 +259,7 @@ pub fn plain_rows(lake: &Path, table: &str) -> usize {
         .sum()
 }
 
-/// The name of every table that a sync of everything writes.
+/// Returns the name of every table that a sync of all resources writes.
 pub fn tables() -> impl Iterator<Item = &'static str> {
     let written = resource::TABLES.into_iter().filter(|spec| spec.name != REJECTED_ROWS.name);
     written.map(|spec| spec.name)

@@ -1,11 +1,12 @@
-//! S3 over real HTTP, in this process: one bucket, what the protocol asks as far as the program uses it, and bad days.
+//! An S3 server over real HTTP, in this process. It has one bucket, supports the operations that the program uses, and
+//! injects faults.
 //!
-//! Requests are path-style. A signature is not worked out: it must be there, recent, and of the right access key. Two
-//! paths beside the bucket give out credentials as an instance's or a container's role does.
+//! Requests are path-style. The server does not compute signatures: a signature must be present, recent, and of the
+//! right access key. Two further paths return credentials, like the role of an EC2 instance or of a container.
 
-mod answer;
 mod bucket;
-mod call;
+mod request;
+mod response;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,49 +29,49 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
-use answer::{Answer, Body};
 use bucket::Bucket;
-use call::Call;
+use request::Call;
+use response::{Body, S3Response};
 
-pub use call::Operation;
+pub use request::Operation;
 
-/// The one bucket that there is.
+/// The only bucket.
 pub const BUCKET: &str = "clerk-bucket";
 
 pub const REGION: &str = "eu-central-1";
 
-/// The one access key that it takes.
+/// The only valid access key.
 pub const ACCESS_KEY: &str = "AKIAN0TAR3ALK3Y";
 
-/// What belongs to it; long enough to be found wherever it leaks.
+/// The secret of the access key. It is long enough to be recognized if it leaks.
 pub const SECRET: &str = "n0tAr3alS3cr3tAcc3ssK3y/n0t+at/all";
 
-/// How far the clocks of client and server may be apart.
-const MOST_SKEW: TimeDelta = TimeDelta::minutes(15);
+/// Maximum difference between the clocks of client and server.
+const MAX_SKEW: TimeDelta = TimeDelta::minutes(15);
 
-/// What may go wrong with a request now and then.
+/// A fault of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is refused with 503: there are too many.
+    /// The response is 503: too many requests.
     SlowDown,
-    /// It is refused with 500.
+    /// The response is 500.
     InternalError,
-    /// A put on a condition is refused with 409, as if another request were under way; nothing befalls other requests.
+    /// The response to a conditional put is 409, as if another request were in progress. Other requests have no fault.
     Conflict,
-    /// Nothing is done, and the connection is closed.
+    /// The request has no effect, and the connection is closed.
     Dropped,
-    /// It is done, and the connection is closed without an answer.
-    AnswerLost,
-    /// The content of an object breaks off in the middle; nothing befalls other requests.
+    /// The request takes effect, and the connection is closed without a response.
+    ResponseLost,
+    /// The content of an object ends in the middle. Other requests have no fault.
     BreaksOff,
 }
 
-/// What is refused whoever asks.
+/// Requests that are refused for every client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Whatever changes the bucket.
+    /// Requests that change the bucket.
     Writes,
-    /// Every signature: the access key belongs to another secret.
+    /// All requests, as if the secret did not match the access key.
     Signatures,
 }
 
@@ -79,19 +80,19 @@ struct State {
     bucket: Bucket,
     requests: u64,
     counts: BTreeMap<Operation, u64>,
-    /// What has been asked for, in order: the operation and the key.
+    /// All requests, in order: operation and key.
     log: Vec<(Operation, String)>,
-    /// What befalls every so many requests, in turn.
+    /// The interval between faults, in requests, and the faults, which are used in turn.
     faults: (u64, Vec<Fault>),
     refusal: Option<Refusal>,
-    /// How far the server's clock is ahead.
+    /// Time by which the server's clock is ahead.
     ahead: TimeDelta,
-    /// Which request is not served until it is let go on, by its operation and a part of its key.
+    /// The request to hold until it is released: its operation and a part of its key.
     hold: Option<(Operation, String)>,
 }
 
 impl State {
-    fn answer(&mut self, call: &Call) -> (Answer, Option<Fault>) {
+    fn serve(&mut self, call: &Call) -> (S3Response, Option<Fault>) {
         *self.counts.entry(call.operation).or_default() += 1;
         let key = if call.key.is_empty() {
             call.parameter("prefix").unwrap_or_default().to_owned()
@@ -100,22 +101,22 @@ impl State {
         };
         self.log.push((call.operation, key));
         let fault = self.fault(call);
-        let answer = match fault {
-            Some(Fault::SlowDown) => Answer::error(503, "SlowDown", "Please reduce your request rate."),
+        let response = match fault {
+            Some(Fault::SlowDown) => S3Response::error(503, "SlowDown", "Please reduce your request rate."),
             Some(Fault::InternalError) => {
-                Answer::error(500, "InternalError", "We encountered an internal error. Please try again.")
+                S3Response::error(500, "InternalError", "We encountered an internal error. Please try again.")
             }
             Some(Fault::Conflict) => {
                 let message =
                     "The conditional request cannot succeed due to a conflicting operation against this resource.";
-                Answer::error(409, "ConditionalRequestConflict", message)
+                S3Response::error(409, "ConditionalRequestConflict", message)
             }
-            Some(Fault::Dropped) => Answer::of(204, ""),
-            Some(Fault::AnswerLost | Fault::BreaksOff) | None => {
-                self.refused(call).unwrap_or_else(|| self.bucket.answer(call))
+            Some(Fault::Dropped) => S3Response::of(204, ""),
+            Some(Fault::ResponseLost | Fault::BreaksOff) | None => {
+                self.refused(call).unwrap_or_else(|| self.bucket.serve(call))
             }
         };
-        (answer, fault)
+        (response, fault)
     }
 
     fn fault(&mut self, call: &Call) -> Option<Fault> {
@@ -126,16 +127,16 @@ impl State {
         }
         let turn = usize::try_from(self.requests / every).ok()?;
         let fault = faults[turn % faults.len()];
-        let befalls = match fault {
+        let applies = match fault {
             Fault::BreaksOff => call.operation == Operation::GetObject,
             Fault::Conflict => call.operation == Operation::PutObject && call.header("if-none-match").is_some(),
             _ => true,
         };
-        befalls.then_some(fault)
+        applies.then_some(fault)
     }
 
-    /// What refuses a call, if anything does.
-    fn refused(&self, call: &Call) -> Option<Answer> {
+    /// Returns the response that refuses a call; `None` if the call is allowed.
+    fn refused(&self, call: &Call) -> Option<S3Response> {
         let now = Clock::system().now() + self.ahead;
         let skew = call.signed_at().map_or(TimeDelta::zero(), |at| (now - at).abs());
         let (status, code, message) = if call.access_key().is_none() {
@@ -146,7 +147,7 @@ impl State {
             let message = "The request signature we calculated does not match the signature you provided. \
                 Check your key and signing method.";
             (403, "SignatureDoesNotMatch", message)
-        } else if skew > MOST_SKEW {
+        } else if skew > MAX_SKEW {
             let message = "The difference between the request time and the current time is too large.";
             (403, "RequestTimeTooSkewed", message)
         } else if call.bucket != BUCKET {
@@ -156,10 +157,10 @@ impl State {
         } else {
             return None;
         };
-        Some(Answer::error(status, code, message))
+        Some(S3Response::error(status, code, message))
     }
 
-    /// Whether a call is the one that is to be held; it is the only one.
+    /// Whether to hold this call. Only one call is held.
     fn holds(&mut self, call: &Call) -> bool {
         self.hold.take_if(|(operation, key)| *operation == call.operation && call.key.contains(key.as_str())).is_some()
     }
@@ -169,7 +170,7 @@ impl State {
 struct Shared {
     state: Mutex<State>,
     held: Notify,
-    let_go: Notify,
+    release: Notify,
 }
 
 impl Shared {
@@ -178,7 +179,7 @@ impl Shared {
     }
 }
 
-/// The server; dropping it stops it.
+/// The server. It stops when it is dropped.
 pub struct S3 {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -195,17 +196,17 @@ impl S3 {
         Self { address, shared, store: store_at(&format!("http://{address}")), server }
     }
 
-    /// Where it listens, for `AWS_ENDPOINT_URL`.
+    /// Returns the base URL, for `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// A way to the bucket, with short waits between tries.
+    /// Returns a client for the bucket, with short waits between retries.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.store)
     }
 
-    /// What tells the real program of it.
+    /// Returns the environment variables with which the real program uses this server.
     pub fn environment(&self) -> [(&'static str, String); 4] {
         [
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
@@ -215,7 +216,7 @@ impl S3 {
         ]
     }
 
-    /// Lets one of `faults`, in turn, befall every so many requests; none where `every` is 0.
+    /// Injects one of `faults`, in turn, into one of `every` requests; into none if `every` is 0.
     pub fn set_faults(&self, every: u64, faults: &[Fault]) {
         self.shared.state().faults = (every, faults.to_vec());
     }
@@ -228,7 +229,7 @@ impl S3 {
         self.shared.state().ahead = by;
     }
 
-    /// Holds the next such request at a key with this part: nothing is done before it is let go.
+    /// Holds the next request with this operation whose key contains `part_of_key`, until it is released.
     pub fn hold(&self, operation: Operation, part_of_key: &str) {
         self.shared.state().hold = Some((operation, part_of_key.to_owned()));
     }
@@ -236,14 +237,14 @@ impl S3 {
     /// Waits until a request is held.
     pub async fn held(&self) {
         let held = tokio::time::timeout(Duration::from_mins(1), self.shared.held.notified()).await;
-        held.expect("a minute has passed, and no such request was made");
+        held.expect("no such request was made within a minute");
     }
 
-    pub fn let_go(&self) {
-        self.shared.let_go.notify_one();
+    pub fn release(&self) {
+        self.shared.release.notify_one();
     }
 
-    /// Makes everything in the bucket as much older.
+    /// Makes all objects in the bucket older by this much.
     pub fn age(&self, by: TimeDelta) {
         self.shared.state().bucket.age(by);
     }
@@ -252,32 +253,32 @@ impl S3 {
         self.shared.state().bucket.clear();
     }
 
-    /// The keys of all objects, in order.
+    /// Returns the keys of all objects, in order.
     pub fn keys(&self) -> Vec<String> {
         self.shared.state().bucket.keys()
     }
 
-    /// The keys of uploads that were begun and neither completed nor aborted: no list of objects shows them.
+    /// Returns the keys of uploads that were neither completed nor aborted. Lists of objects do not show them.
     pub fn unfinished_uploads(&self) -> Vec<String> {
         self.shared.state().bucket.unfinished_uploads()
     }
 
-    /// Lets puts on a condition do as others do, as some compatible stores do.
+    /// Ignores the conditions of puts, as some S3-compatible stores do.
     pub fn ignore_conditions(&self) {
         self.shared.state().bucket.ignores_conditions = true;
     }
 
-    /// What has been asked for since this was last asked: the operation and the key of each request.
+    /// Returns the operation and the key of each request since the last call.
     pub fn take_log(&self) -> Vec<(Operation, String)> {
         std::mem::take(&mut self.shared.state().log)
     }
 
-    /// Lets a list come in pages as long as S3's own.
+    /// Uses the page size of S3 for lists.
     pub fn list_in_long_pages(&self) {
         self.shared.state().bucket.has_long_pages = true;
     }
 
-    /// How often it was asked for this.
+    /// Returns the number of requests with this operation.
     pub fn count(&self, operation: Operation) -> u64 {
         self.shared.state().counts.get(&operation).copied().unwrap_or_default()
     }
@@ -289,14 +290,14 @@ impl Drop for S3 {
     }
 }
 
-/// A way to the bucket at `url`, with short waits between tries.
+/// Returns a client for the bucket at `url`, with short waits between retries.
 pub fn store_at(url: &str) -> Arc<dyn ObjectStore> {
     Arc::new(builder_at(url).build().expect("a store"))
 }
 
-/// The same for somebody who waits for no answer longer than this.
-pub fn store_with_patience(url: &str, patience: Duration) -> Arc<dyn ObjectStore> {
-    let options = ClientOptions::new().with_allow_http(true).with_timeout(patience);
+/// Returns a client for the bucket at `url` with this request timeout.
+pub fn store_with_timeout(url: &str, timeout: Duration) -> Arc<dyn ObjectStore> {
+    let options = ClientOptions::new().with_allow_http(true).with_timeout(timeout);
     Arc::new(builder_at(url).with_client_options(options).build().expect("a store"))
 }
 
@@ -309,7 +310,7 @@ fn builder_at(url: &str) -> AmazonS3Builder {
     builder.with_region(REGION).with_bucket_name(BUCKET)
 }
 
-/// Takes connections until it is aborted; its connections end with it.
+/// Accepts connections until it is aborted. Its connections end with it.
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
@@ -336,36 +337,36 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
 
 async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let (head, body) = request.into_parts();
-    // All of it is read first: a connection that is closed before that is reset, which tells the client less.
+    // Read the whole request first. Otherwise closing the connection resets it, and the client may miss the response.
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    if let Some(answer) = role(head.uri.path()) {
-        return Ok(answer.response(false, false));
+    if let Some(response) = role(head.uri.path()) {
+        return Ok(response.into_http(false, false));
     }
     let call = match Call::read(&head.method, &head.uri, head.headers, body) {
         Ok(call) => call,
-        Err(answer) => return Ok(answer.response(false, false)),
+        Err(response) => return Ok(response.into_http(false, false)),
     };
     let is_head = call.operation == Operation::HeadObject;
-    let answering = async move {
+    let serving = async move {
         let waits = shared.state().holds(&call);
         if waits {
             shared.held.notify_one();
-            shared.let_go.notified().await;
+            shared.release.notified().await;
         }
-        shared.state().answer(&call)
+        shared.state().serve(&call)
     };
-    // What has arrived is carried out, whether or not anybody still waits for the answer.
-    let (answer, fault) = tokio::spawn(answering).await.map_err(io::Error::other)?;
+    // A request that has arrived takes effect even if the client no longer waits for the response.
+    let (response, fault) = tokio::spawn(serving).await.map_err(io::Error::other)?;
     match fault {
-        Some(Fault::Dropped | Fault::AnswerLost) => {
+        Some(Fault::Dropped | Fault::ResponseLost) => {
             Err(io::Error::new(io::ErrorKind::ConnectionAborted, "dropped on purpose"))
         }
-        _ => Ok(answer.response(is_head, fault == Some(Fault::BreaksOff))),
+        _ => Ok(response.into_http(is_head, fault == Some(Fault::BreaksOff))),
     }
 }
 
-/// What an instance's or a container's own endpoint says of the role that gives the right to the bucket.
-fn role(path: &str) -> Option<Answer> {
+/// Returns the response of the credentials endpoint of an EC2 instance or a container.
+fn role(path: &str) -> Option<S3Response> {
     const ROLE: &str = "/latest/meta-data/iam/security-credentials/";
     let credentials = serde_json::json!({
         "AccessKeyId": ACCESS_KEY,
@@ -380,5 +381,5 @@ fn role(path: &str) -> Option<Answer> {
         path if path.strip_prefix(ROLE) == Some("lake-writer") => credentials.to_string(),
         _ => return None,
     };
-    Some(Answer::of(200, Bytes::from(text)))
+    Some(S3Response::of(200, Bytes::from(text)))
 }

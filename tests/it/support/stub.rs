@@ -1,4 +1,4 @@
-//! A server that says whatever a test wants: for the answers that the simulator, which is honest, never gives.
+//! A server that returns any response a test wants. Use it for responses that the simulator never sends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A request, as far as an answer may depend on it.
+/// The parts of a request that a response can depend on.
 #[derive(Default)]
 pub struct Request {
     pub path: String,
@@ -16,15 +16,15 @@ pub struct Request {
     pub authorization: String,
 }
 
-/// What is answered.
-pub struct Answer {
+/// A response of the stub server.
+pub struct StubResponse {
     status: u16,
     content_type: &'static str,
     headers: Vec<(&'static str, String)>,
     body: String,
 }
 
-impl Answer {
+impl StubResponse {
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         Self::text(status, "application/json", &body.to_string())
     }
@@ -33,7 +33,7 @@ impl Answer {
         Self { status, content_type, headers: Vec::new(), body: body.to_owned() }
     }
 
-    /// An error of Clerk's own.
+    /// Returns an error in Clerk's format.
     pub fn error(status: u16, code: &str) -> Self {
         let error = serde_json::json!({"code": code, "message": "no", "long_message": "no", "meta": {}});
         Self::json(status, &serde_json::json!({"errors": [error], "clerk_trace_id": "trace"}))
@@ -43,7 +43,7 @@ impl Answer {
         Self::text(302, "text/plain", "").with("location", location)
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
@@ -61,36 +61,36 @@ impl Answer {
     }
 }
 
-/// A URL at which nobody listens.
+/// Returns a URL that refuses connections.
 pub fn nowhere() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("an address"))
 }
 
-/// The server; dropping it stops it.
+/// The server. It stops when it is dropped.
 pub struct Stub {
     address: SocketAddr,
     server: JoinHandle<()>,
 }
 
 impl Stub {
-    pub async fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+    pub async fn start(responder: impl Fn(&Request) -> StubResponse + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let answer = Arc::new(answer);
+        let responder = Arc::new(responder);
         let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let answer = Arc::clone(&answer);
+                let responder = Arc::clone(&responder);
                 tokio::spawn(async move {
-                    // A client that has gone away needs no answer.
-                    let _ = respond(stream, answer.as_ref()).await;
+                    // Ignore errors: the client may have closed the connection.
+                    let _ = respond(stream, responder.as_ref()).await;
                 });
             }
         });
         Self { address, server }
     }
 
-    /// Where it listens, for `--api-url`.
+    /// Returns the base URL, for `--api-url`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -102,13 +102,13 @@ impl Drop for Stub {
     }
 }
 
-/// One request to a connection: read its head, answer, close.
-async fn respond(stream: TcpStream, answer: &(impl Fn(&Request) -> Answer + Sync)) -> io::Result<()> {
+/// Serves one request per connection: reads its head, responds, and closes.
+async fn respond(stream: TcpStream, responder: &(impl Fn(&Request) -> StubResponse + Sync)) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let request = head(&mut stream).await?;
-    let answer = answer(&request);
-    stream.get_mut().write_all(answer.head().as_bytes()).await?;
-    stream.get_mut().write_all(answer.body.as_bytes()).await?;
+    let response = responder(&request);
+    stream.get_mut().write_all(response.head().as_bytes()).await?;
+    stream.get_mut().write_all(response.body.as_bytes()).await?;
     stream.get_mut().shutdown().await
 }
 

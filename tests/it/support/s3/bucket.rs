@@ -1,4 +1,4 @@
-//! What is in the bucket, objects and unfinished uploads, and what each operation does to them.
+//! The bucket: its objects and unfinished uploads, and the effect of each operation on them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,28 +7,28 @@ use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clerk_lake::clock::Clock;
 
-use super::answer::{Answer, element, text_element, texts};
-use super::call::{Call, Operation};
+use super::request::{Call, Operation};
+use super::response::{S3Response, element, text_element, texts};
 
-/// So many entries make a page of a list: few, so that lists go on.
+/// Entries per page of a list: few, so that lists have several pages.
 const PAGE: usize = 7;
 
-/// So many are on one of S3's.
+/// Entries per page of a list in S3.
 const LONG_PAGE: usize = 1000;
 
-/// The least that a part of an upload may be, but for the last one.
+/// Minimum size of a part of an upload, except the last part.
 const SMALLEST_PART: usize = 5 * 1024 * 1024;
 
 struct Object {
     content: Bytes,
     e_tag: String,
-    /// In whole seconds, as S3 says it.
+    /// In whole seconds, as in S3.
     modified: DateTime<Utc>,
 }
 
 struct Upload {
     key: String,
-    /// By number, each with its tag.
+    /// Parts by number, each with its tag.
     parts: BTreeMap<usize, (String, Bytes)>,
 }
 
@@ -37,19 +37,19 @@ struct Upload {
 pub struct Bucket {
     objects: BTreeMap<String, Object>,
     uploads: BTreeMap<String, Upload>,
-    /// How many tags and ids have been given out.
-    given: u64,
-    /// Whether puts on a condition are taken as if there were none.
+    /// Number of tags and ids issued so far.
+    issued: u64,
+    /// Whether conditions of puts are ignored.
     pub ignores_conditions: bool,
-    /// Whether a list has pages as long as S3's own.
+    /// Whether lists use the page size of S3.
     pub has_long_pages: bool,
 }
 
-/// An answer, or the answer that refuses.
-type Outcome = Result<Answer, Answer>;
+/// A response, or the response that refuses the request.
+type Outcome = Result<S3Response, S3Response>;
 
 impl Bucket {
-    pub fn answer(&mut self, call: &Call) -> Answer {
+    pub fn serve(&mut self, call: &Call) -> S3Response {
         let outcome = match call.operation {
             Operation::GetObject | Operation::HeadObject => self.get(call),
             Operation::ListObjects => Ok(self.list(call)),
@@ -69,12 +69,12 @@ impl Bucket {
         self.objects.keys().cloned().collect()
     }
 
-    /// The keys of uploads that were begun and neither completed nor aborted.
+    /// Returns the keys of uploads that were neither completed nor aborted.
     pub fn unfinished_uploads(&self) -> Vec<String> {
         self.uploads.values().map(|upload| upload.key.clone()).collect()
     }
 
-    /// Makes everything as much older.
+    /// Makes all objects older by this much.
     pub fn age(&mut self, by: TimeDelta) {
         self.objects.values_mut().for_each(|object| object.modified -= by);
     }
@@ -90,25 +90,25 @@ impl Bucket {
             return Err(precondition_failed());
         }
         if call.header("if-none-match").is_some_and(|tag| tag == object.e_tag) {
-            return Err(Answer::of(304, ""));
+            return Err(S3Response::of(304, ""));
         }
         let length = object.content.len();
-        let answer = match call.header("range") {
-            None => Answer::of(200, object.content.clone()),
-            Some(asked) => {
-                let Range { start, end } = range(asked, length).ok_or_else(|| {
-                    Answer::error(416, "InvalidRange", "The requested range is not satisfiable")
+        let response = match call.header("range") {
+            None => S3Response::of(200, object.content.clone()),
+            Some(header) => {
+                let Range { start, end } = range(header, length).ok_or_else(|| {
+                    S3Response::error(416, "InvalidRange", "The requested range is not satisfiable")
                         .with("content-range", format!("bytes */{length}"))
                 })?;
                 let content_range = format!("bytes {start}-{}/{length}", end - 1);
-                Answer::of(206, object.content.slice(start..end)).with("content-range", content_range)
+                S3Response::of(206, object.content.slice(start..end)).with("content-range", content_range)
             }
         };
         let modified = object.modified.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        Ok(answer.with("etag", object.e_tag.as_str()).with("last-modified", modified).with("accept-ranges", "bytes"))
+        Ok(response.with("etag", object.e_tag.as_str()).with("last-modified", modified).with("accept-ranges", "bytes"))
     }
 
-    fn list(&self, call: &Call) -> Answer {
+    fn list(&self, call: &Call) -> S3Response {
         let prefix = call.parameter("prefix").unwrap_or_default();
         let delimiter = call.parameter("delimiter");
         let after = call.parameter("continuation-token").or(call.parameter("start-after")).unwrap_or_default();
@@ -140,11 +140,11 @@ impl Bucket {
             contents,
             common_prefixes,
         ];
-        Answer::xml("ListBucketResult", &parts.concat())
+        S3Response::xml("ListBucketResult", &parts.concat())
     }
 
-    /// Puts an object where the call says, unless its conditions do not hold; gives the object's tag.
-    fn put(&mut self, call: &Call, content: Bytes) -> Result<String, Answer> {
+    /// Puts an object and returns its tag, unless a condition of the call is not met.
+    fn put(&mut self, call: &Call, content: Bytes) -> Result<String, S3Response> {
         let there = self.objects.get(&call.key);
         if call.header("if-none-match") == Some("*") && there.is_some() && !self.ignores_conditions {
             return Err(precondition_failed());
@@ -164,35 +164,36 @@ impl Bucket {
         let source = call.source().unwrap_or_default();
         let content = self.objects.get(&source).ok_or_else(no_such_key)?.content.clone();
         let e_tag = self.put(call, content)?;
-        Ok(Answer::xml("CopyObjectResult", &text_element("ETag", &e_tag)))
+        Ok(S3Response::xml("CopyObjectResult", &text_element("ETag", &e_tag)))
     }
 
-    fn delete(&mut self, key: &str) -> Answer {
+    fn delete(&mut self, key: &str) -> S3Response {
         self.objects.remove(key);
-        Answer::of(204, "")
+        S3Response::of(204, "")
     }
 
-    fn delete_all(&mut self, call: &Call) -> Answer {
+    fn delete_all(&mut self, call: &Call) -> S3Response {
         let keys = texts(&String::from_utf8_lossy(&call.body), "Key");
         for key in &keys {
             self.objects.remove(key);
         }
         let deleted: Vec<String> = keys.iter().map(|key| element("Deleted", &text_element("Key", key))).collect();
-        Answer::xml("DeleteResult", &deleted.concat())
+        S3Response::xml("DeleteResult", &deleted.concat())
     }
 
-    fn create_upload(&mut self, call: &Call) -> Answer {
-        self.given += 1;
-        let id = format!("upload-{}", self.given);
+    fn create_upload(&mut self, call: &Call) -> S3Response {
+        self.issued += 1;
+        let id = format!("upload-{}", self.issued);
         self.uploads.insert(id.clone(), Upload { key: call.key.clone(), parts: BTreeMap::new() });
         let parts =
             [text_element("Bucket", &call.bucket), text_element("Key", &call.key), text_element("UploadId", &id)];
-        Answer::xml("InitiateMultipartUploadResult", &parts.concat())
+        S3Response::xml("InitiateMultipartUploadResult", &parts.concat())
     }
 
     fn upload_part(&mut self, call: &Call) -> Outcome {
         let number = call.parameter("partNumber").and_then(|number| number.parse().ok());
-        let number = number.ok_or_else(|| Answer::error(400, "InvalidArgument", "Part number must be an integer"))?;
+        let number =
+            number.ok_or_else(|| S3Response::error(400, "InvalidArgument", "Part number must be an integer"))?;
         let e_tag = self.next_tag();
         let upload = self.uploads.get_mut(upload_id(call)).ok_or_else(no_such_upload)?;
         upload.parts.insert(number, (e_tag.clone(), call.body.clone()));
@@ -201,35 +202,35 @@ impl Bucket {
 
     fn complete_upload(&mut self, call: &Call) -> Outcome {
         let upload = self.uploads.get(upload_id(call)).ok_or_else(no_such_upload)?;
-        let content = upload.put_together(&String::from_utf8_lossy(&call.body))?;
+        let content = upload.assembled(&String::from_utf8_lossy(&call.body))?;
         let e_tag = self.put(call, content)?;
         self.uploads.remove(upload_id(call));
-        Ok(Answer::xml("CompleteMultipartUploadResult", &text_element("ETag", &e_tag)))
+        Ok(S3Response::xml("CompleteMultipartUploadResult", &text_element("ETag", &e_tag)))
     }
 
     fn abort_upload(&mut self, call: &Call) -> Outcome {
-        self.uploads.remove(upload_id(call)).map(|_| Answer::of(204, "")).ok_or_else(no_such_upload)
+        self.uploads.remove(upload_id(call)).map(|_| S3Response::of(204, "")).ok_or_else(no_such_upload)
     }
 
     fn next_tag(&mut self) -> String {
-        self.given += 1;
-        format!("\"{:032x}\"", self.given)
+        self.issued += 1;
+        format!("\"{:032x}\"", self.issued)
     }
 }
 
 impl Upload {
-    /// The content that the parts make in the order in which `xml` names them.
-    fn put_together(&self, xml: &str) -> Result<Bytes, Answer> {
+    /// Returns the content of the parts, in the order in which `xml` names them.
+    fn assembled(&self, xml: &str) -> Result<Bytes, S3Response> {
         let (numbers, tags) = (texts(xml, "PartNumber"), texts(xml, "ETag"));
         let mut content = Vec::new();
         for (at, (number, tag)) in (1..).zip(numbers.iter().zip(&tags)) {
             let part = number.parse().ok().and_then(|number: usize| self.parts.get(&number));
             let (_, bytes) = part.filter(|(known, _)| known == tag).ok_or_else(|| {
-                Answer::error(400, "InvalidPart", "One or more of the specified parts could not be found.")
+                S3Response::error(400, "InvalidPart", "One or more of the specified parts could not be found.")
             })?;
             if at < numbers.len() && bytes.len() < SMALLEST_PART {
                 let message = "Your proposed upload is smaller than the minimum allowed size";
-                return Err(Answer::error(400, "EntityTooSmall", message));
+                return Err(S3Response::error(400, "EntityTooSmall", message));
             }
             content.extend_from_slice(bytes);
         }
@@ -237,7 +238,7 @@ impl Upload {
     }
 }
 
-/// An object as a list shows it.
+/// Returns the entry of an object in a list.
 fn described(key: &str, object: &Object) -> String {
     let modified = object.modified.format("%Y-%m-%dT%H:%M:%S.000Z").to_string();
     let parts = [
@@ -250,9 +251,9 @@ fn described(key: &str, object: &Object) -> String {
     element("Contents", &parts.concat())
 }
 
-/// What `bytes=…` asks for of so many bytes.
-fn range(asked: &str, length: usize) -> Option<Range<usize>> {
-    let (start, end) = asked.strip_prefix("bytes=")?.split_once('-')?;
+/// Returns the range that `bytes=…` requests of an object of this length.
+fn range(header: &str, length: usize) -> Option<Range<usize>> {
+    let (start, end) = header.strip_prefix("bytes=")?.split_once('-')?;
     let range = match (start, end) {
         ("", last) => length.saturating_sub(last.parse().ok()?)..length,
         (start, "") => start.parse().ok()?..length,
@@ -265,19 +266,19 @@ fn upload_id(call: &Call) -> &str {
     call.parameter("uploadId").unwrap_or_default()
 }
 
-fn tagged(e_tag: String) -> Answer {
-    Answer::of(200, "").with("etag", e_tag)
+fn tagged(e_tag: String) -> S3Response {
+    S3Response::of(200, "").with("etag", e_tag)
 }
 
-fn no_such_key() -> Answer {
-    Answer::error(404, "NoSuchKey", "The specified key does not exist.")
+fn no_such_key() -> S3Response {
+    S3Response::error(404, "NoSuchKey", "The specified key does not exist.")
 }
 
-fn no_such_upload() -> Answer {
-    Answer::error(404, "NoSuchUpload", "The specified multipart upload does not exist.")
+fn no_such_upload() -> S3Response {
+    S3Response::error(404, "NoSuchUpload", "The specified multipart upload does not exist.")
 }
 
-fn precondition_failed() -> Answer {
+fn precondition_failed() -> S3Response {
     let message = "At least one of the pre-conditions you specified did not hold";
-    Answer::error(412, "PreconditionFailed", message)
+    S3Response::error(412, "PreconditionFailed", message)
 }

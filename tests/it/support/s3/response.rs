@@ -1,4 +1,4 @@
-//! Answers in S3's shape: XML by hand, errors, and contents that break off.
+//! Responses in S3's format: handwritten XML, errors, and truncated contents.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,23 +12,23 @@ use hyper::Response;
 use hyper::body::Frame;
 use hyper::header::CONTENT_LENGTH;
 
-/// Every body that the server sends.
+/// The type of all response bodies.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// What is answered.
+/// A response.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct S3Response {
     status: u16,
     headers: Vec<(&'static str, String)>,
     content: Bytes,
 }
 
-impl Answer {
+impl S3Response {
     pub fn of(status: u16, content: impl Into<Bytes>) -> Self {
         Self { status, headers: Vec::new(), content: content.into() }
     }
 
-    /// A document whose one element is called `name`.
+    /// Returns an XML document with the root element `name`.
     pub fn xml(name: &str, inside: &str) -> Self {
         let namespace = "http://s3.amazonaws.com/doc/2006-03-01/";
         Self::document(200, &format!("<{name} xmlns=\"{namespace}\">{inside}</{name}>"))
@@ -49,9 +49,9 @@ impl Answer {
         self
     }
 
-    /// The answer as it goes over the wire: without its content, where it answers a HEAD, or with half of it, where it
-    /// breaks off.
-    pub fn response(self, to_head: bool, breaks_off: bool) -> Response<Body> {
+    /// Converts it to an HTTP response: without content if it is for a HEAD request, and with half of the content if
+    /// `breaks_off`.
+    pub fn into_http(self, to_head: bool, breaks_off: bool) -> Response<Body> {
         let Self { status, headers, content } = self;
         let mut response = Response::builder().status(status);
         if status != 204 && status != 304 {
@@ -65,7 +65,7 @@ impl Answer {
             (false, true) => half(&content),
             (false, false) => whole(content),
         };
-        response.body(body).expect("an answer")
+        response.body(body).expect("a response")
     }
 }
 
@@ -73,7 +73,7 @@ fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// Half of it, then the connection closes.
+/// Sends half of the content and then closes the connection.
 fn half(bytes: &Bytes) -> Body {
     let half = bytes.slice(..bytes.len() / 2);
     let broken = io::Error::new(io::ErrorKind::ConnectionReset, "broken off on purpose");
@@ -82,17 +82,17 @@ fn half(bytes: &Bytes) -> Body {
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// An element with elements inside.
+/// Returns an element with child elements.
 pub fn element(name: &str, inside: &str) -> String {
     format!("<{name}>{inside}</{name}>")
 }
 
-/// An element with a text inside.
+/// Returns an element with text.
 pub fn text_element(name: &str, text: &str) -> String {
     element(name, &text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"))
 }
 
-/// The texts of all elements called `name`, which must have no attributes.
+/// Returns the texts of all elements with this name. They must not have attributes.
 pub fn texts(xml: &str, name: &str) -> Vec<String> {
     let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
     let inside = xml.split(begin.as_str()).skip(1).filter_map(|rest| Some(rest.split_once(end.as_str())?.0));

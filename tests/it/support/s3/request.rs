@@ -1,13 +1,13 @@
-//! Requests: which operation, on what, signed by whom and when.
+//! Requests: their operation, object, access key and time of signature.
 
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use hyper::{HeaderMap, Method, Uri};
 use object_store::path::Path;
 
-use super::answer::Answer;
+use super::response::S3Response;
 
-/// What S3 is asked to do, as far as the program asks for it.
+/// The S3 operations that the program uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     GetObject,
@@ -24,7 +24,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Whether it changes what is in the bucket.
+    /// Whether it changes the bucket.
     pub fn writes(self) -> bool {
         !matches!(self, Self::GetObject | Self::HeadObject | Self::ListObjects)
     }
@@ -34,7 +34,7 @@ impl Operation {
 pub struct Call {
     pub operation: Operation,
     pub bucket: String,
-    /// Empty where the bucket itself is meant.
+    /// Empty if the request is about the bucket itself.
     pub key: String,
     pub body: Bytes,
     headers: HeaderMap,
@@ -42,9 +42,9 @@ pub struct Call {
 }
 
 impl Call {
-    /// Reads a request; where nothing like it is known, gives what is to be answered.
-    pub fn read(method: &Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Self, Answer> {
-        let unreadable = || Answer::error(400, "InvalidURI", "Couldn't parse the specified URI.");
+    /// Parses a request. Returns an error response if the operation is not supported.
+    pub fn read(method: &Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Self, S3Response> {
+        let unreadable = || S3Response::error(400, "InvalidURI", "Couldn't parse the specified URI.");
         let (bucket, key) = bucket_and_key(uri.path()).ok_or_else(unreadable)?;
         let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         let parameters: Vec<(String, String)> = query.into_owned().collect();
@@ -61,7 +61,7 @@ impl Call {
             ("POST", false) if has("uploadId") => Operation::CompleteUpload,
             ("DELETE", false) if has("uploadId") => Operation::AbortUpload,
             ("DELETE", false) => Operation::DeleteObject,
-            _ => return Err(Answer::error(501, "NotImplemented", "This server is for tests.")),
+            _ => return Err(S3Response::error(501, "NotImplemented", "This server is for tests.")),
         };
         Ok(Self { operation, bucket, key, body, headers, parameters })
     }
@@ -74,18 +74,18 @@ impl Call {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The key of what is to be copied.
+    /// Returns the key of the object to copy.
     pub fn source(&self) -> Option<String> {
         bucket_and_key(self.header("x-amz-copy-source")?).map(|(_, key)| key)
     }
 
-    /// The access key that it was signed with.
+    /// Returns the access key that signed the request.
     pub fn access_key(&self) -> Option<&str> {
         let credential = self.header("authorization")?.strip_prefix("AWS4-HMAC-SHA256 Credential=")?;
         credential.split_once('/').map(|(key, _)| key)
     }
 
-    /// When it was signed.
+    /// Returns the time of the signature.
     pub fn signed_at(&self) -> Option<DateTime<Utc>> {
         NaiveDateTime::parse_from_str(self.header("x-amz-date")?, "%Y%m%dT%H%M%SZ").ok().map(|at| at.and_utc())
     }

@@ -153,11 +153,11 @@ impl Query {
 
 /// Queries by name: the built-in ones, and those of the user.
 #[derive(Clone, Debug)]
-pub struct Catalogue {
+pub struct Queries {
     queries: BTreeMap<String, Query>,
 }
 
-impl Catalogue {
+impl Queries {
     /// Returns the built-in queries.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ impl Catalogue {
     }
 
     /// Returns all queries, sorted by name.
-    pub fn queries(&self) -> impl Iterator<Item = &Query> {
+    pub fn iter(&self) -> impl Iterator<Item = &Query> {
         self.queries.values()
     }
 
@@ -234,15 +234,15 @@ fn is_query(path: &Path) -> bool {
 /// Returns all built-in queries, sorted by name.
 ///
 /// # Errors
-/// The errors of [`Catalogue::builtin`].
+/// The errors of [`Queries::builtin`].
 pub fn all() -> Result<Vec<Query>> {
-    Ok(Catalogue::builtin()?.queries.into_values().collect())
+    Ok(Queries::builtin()?.queries.into_values().collect())
 }
 
 /// Returns the built-in query called `name`, even if the user's directory replaces it.
 ///
 /// # Errors
-/// The errors of [`Catalogue::named`].
+/// The errors of [`Queries::named`].
 pub fn builtin(name: &str) -> Result<Query> {
-    Catalogue::builtin()?.named(name).cloned()
+    Queries::builtin()?.named(name).cloned()
 }

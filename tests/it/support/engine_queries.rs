@@ -1,12 +1,13 @@
-//! Questions that every way of asking must answer alike.
+//! Queries that must return the same result with every engine.
 
 use arrow::datatypes::SchemaRef;
 use arrow::util::pretty::pretty_format_batches_with_schema;
-use clerk_lake::query::{self, Parameters, Query, catalogue};
+use clerk_lake::query::{self, Parameters, Query, queries};
 use datafusion::execution::context::SessionContext;
 
-/// What the catalogue does not ask: whole rows, partition keys, joins, structs, subqueries, windows, nothing found.
-const MORE: &[&str] = &[
+/// Features that the built-in queries do not use: whole rows, partition keys, joins, structs, subqueries, windows, and
+/// empty results.
+const AD_HOC: &[&str] = &[
     "SELECT * FROM clerk_user ORDER BY id LIMIT 20",
     "SELECT * FROM clerk_session ORDER BY session_id LIMIT 20",
     "SELECT count(*) AS users FROM clerk_user",
@@ -25,15 +26,15 @@ const MORE: &[&str] = &[
     "SELECT id, email FROM clerk_user WHERE created_year = 1999",
 ];
 
-/// All questions: the catalogue's, and more.
+/// Returns the built-in queries and the ad-hoc queries.
 pub fn all() -> Vec<Query> {
-    let catalogue = catalogue::all().expect("a catalogue");
-    catalogue.into_iter().chain(MORE.iter().map(|sql| Query::ad_hoc(sql))).collect()
+    let queries = queries::all().expect("the built-in queries");
+    queries.into_iter().chain(AD_HOC.iter().map(|sql| Query::ad_hoc(sql))).collect()
 }
 
-/// What `query` gives, as it is printed.
-pub async fn printed(session: &SessionContext, query: &Query, parameters: &Parameters) -> clerk_lake::Result<String> {
-    let plan = query.plan(session, parameters).await?;
+/// Returns the result of `query` as printed text.
+pub async fn printed(context: &SessionContext, query: &Query, parameters: &Parameters) -> clerk_lake::Result<String> {
+    let plan = query.plan(context, parameters).await?;
     let schema = SchemaRef::new(plan.schema().as_arrow().clone());
     let batches = plan.collect().await.map_err(|error| query::failed(&error))?;
     Ok(pretty_format_batches_with_schema(schema, &batches).expect("a table").to_string())

@@ -1,8 +1,8 @@
-//! Days in the life of an instance, and syncs of every rhythm: the ledger never has a day that was not, never
-//! loses one that it had, and the days that it calls complete have as many active users as there really were.
+//! Simulates an instance over many days, with syncs on different schedules. The ledger never has false activity and
+//! never loses a row, and complete days have the true number of active users.
 //!
-//! Everything is drawn from a seed. `CLERK_LAKE_LEDGER_DAYS=365 CLERK_LAKE_LEDGER_HOURLY=1 CLERK_LAKE_LEDGER_SEED=7
-//! cargo test --test it ledger` lets them live longer, syncs every hour of the day, and draws another life.
+//! Everything derives from a seed. `CLERK_LAKE_LEDGER_DAYS=365 CLERK_LAKE_LEDGER_HOURLY=1 CLERK_LAKE_LEDGER_SEED=7
+//! cargo test --test it ledger` simulates more days, syncs every hour, and uses another seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,36 +20,36 @@ use crate::faults::impatient;
 use crate::histories::check::lake_over;
 use crate::histories::draw::{Dice, HOUR, MINUTE, moment};
 use crate::incremental::set_clock;
-use crate::support::ledger::{self, Active};
-use crate::support::store::{FaultyStore, Plan, Point};
-use crate::support::{World, named, one_in, switch};
+use crate::support::faulty_store::{CrashPoint, FaultPlan, FaultyStore};
+use crate::support::ledger::{self, UserDays};
+use crate::support::{World, env_number, named, sample_step};
 
-/// How many days it goes on in an exhaustive test.
+/// Number of days in an exhaustive test.
 const DAYS: u64 = 60;
 
-/// Something that happens at a moment.
+/// An event in the instance.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Activity,
     SignUp,
-    /// A user who is there since long ago and was never active.
+    /// Import of a user who was created long ago and was never active.
     Import,
     Impersonation,
     Deletion,
-    /// Clerk forgets a session.
+    /// Clerk deletes an old session.
     CleanUp,
     Change(ChangeKind),
 }
 
-/// How a sync goes.
+/// The conditions of a sync.
 #[derive(Debug, Default)]
 struct Attempt {
-    /// Clerk fails every so many requests, and is asked only once; 0 for never.
+    /// One of this many requests fails and is not retried; 0 for none.
     fails_every: u64,
-    /// Where it dies, and at which time that it comes there.
-    death: Option<(Point, u64)>,
-    /// Whether time goes on, and users are active, while it reads.
-    takes_long: bool,
+    /// The point at which it crashes, and at which visit to that point.
+    crash: Option<(CrashPoint, u64)>,
+    /// Whether the clock advances and users are active while it reads.
+    clock_advances: bool,
 }
 
 /// An instance and its lake.
@@ -59,23 +59,23 @@ struct Life {
     client: Client,
     impatient: Client,
     dice: Dice,
-    /// Users whom the lake has ever had.
+    /// Users that the lake has ever had.
     known: BTreeSet<String>,
-    /// What the ledger had after the last sync.
-    before: Active,
-    /// The users of each day that has been called complete.
+    /// The ledger after the last sync.
+    before: UserDays,
+    /// The users of each complete day.
     complete: BTreeMap<i64, BTreeSet<String>>,
     syncs: u64,
-    deaths: u64,
+    crashes: u64,
 }
 
-/// Moves the clock on after every page, and lets users be active.
-struct Meanwhile {
+/// Advances the clock after every page, and makes users active.
+struct AdvancingClock {
     world: Arc<World>,
     dice: Mutex<Dice>,
 }
 
-impl Progress for Meanwhile {
+impl Progress for AdvancingClock {
     fn started(&self, _: &str, _: Option<u64>) {}
     fn advanced(&self, _: &str, _: u64) {
         let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,8 +93,8 @@ impl Progress for Meanwhile {
 }
 
 impl Life {
-    async fn begin(rhythm: u64) -> Self {
-        let seed = switch("CLERK_LAKE_LEDGER_SEED").unwrap_or(20_261_201) + rhythm;
+    async fn begin(schedule: u64) -> Self {
+        let seed = env_number("CLERK_LAKE_LEDGER_SEED").unwrap_or(20_261_201) + schedule;
         let mut world = World::with(|config| {
             config.seed = seed;
             config.users = 120;
@@ -113,10 +113,10 @@ impl Life {
             impatient,
             dice: Dice::new(seed),
             known: BTreeSet::new(),
-            before: Active::new(),
+            before: UserDays::new(),
             complete: BTreeMap::new(),
             syncs: 0,
-            deaths: 0,
+            crashes: 0,
         };
         life.sync(&Attempt::default()).await;
         life
@@ -130,8 +130,8 @@ impl Life {
         self.world.simulator.with_model(|model| model.now())
     }
 
-    /// What happens on a day, in order. In most nights nobody is about.
-    fn day(&mut self, day: i64) -> Vec<(i64, Event)> {
+    /// Returns the events of a day, in order. On most nights there is no activity.
+    fn events_of_day(&mut self, day: i64) -> Vec<(i64, Event)> {
         let dice = &mut self.dice;
         let (begin, quiet) = (day * DAY, dice.percent(80));
         let mut events: Vec<(i64, Event)> =
@@ -160,7 +160,7 @@ impl Life {
         events.into_iter().map(|(moment, event)| (begin + moment, event)).collect()
     }
 
-    fn happen(&mut self, at: i64, event: Event) {
+    fn apply(&mut self, at: i64, event: Event) {
         set_clock(&self.world, at.max(self.now()));
         let (dice, known) = (&mut self.dice, &self.known);
         self.world.simulator.with_model(|model| match event {
@@ -175,7 +175,7 @@ impl Life {
                 model.impersonate(&user);
             }
             Event::Deletion => {
-                // Nobody can know of users who were created and deleted between two syncs.
+                // A lake cannot know users who were created and deleted between two syncs.
                 let user = draw(model, dice);
                 if known.contains(&user) {
                     model.delete_user(&user);
@@ -186,15 +186,15 @@ impl Life {
         });
     }
 
-    /// Syncs now, and looks at what has become of the ledger; whether the run succeeded.
+    /// Syncs now and checks the ledger. Returns whether the run succeeded.
     async fn sync(&mut self, attempt: &Attempt) -> bool {
-        let plan = Plan { death: attempt.death, ..Plan::default() };
+        let plan = FaultPlan { crash: attempt.crash, ..FaultPlan::default() };
         let store = FaultyStore::over(Arc::clone(&self.store), plan);
         let control = store.control();
         if attempt.fails_every > 0 {
             self.world.simulator.set_faults(Faults::every(attempt.fails_every, [FaultKind::ServerError]));
         }
-        let run = sync::Sync {
+        let run = sync::SyncJob {
             client: if attempt.fails_every > 0 { self.impatient.clone() } else { self.client.clone() },
             lake: lake_over(Arc::new(store)),
             clock: self.world.clock(),
@@ -204,33 +204,33 @@ impl Life {
         };
         let ended = tokio::select! {
             biased;
-            () = control.died() => None,
+            () = control.crashed() => None,
             summary = Box::pin(run.run()) => Some(summary),
         };
-        control.bury();
+        control.disconnect();
         self.world.simulator.set_faults(Faults::default());
         self.syncs += 1;
-        self.deaths += u64::from(ended.is_none());
+        self.crashes += u64::from(ended.is_none());
         let done = ended.as_ref().is_some_and(|summary| summary.status == Status::Ok);
-        let quiet = attempt.fails_every == 0 && attempt.death.is_none() && !attempt.takes_long;
+        let quiet = attempt.fails_every == 0 && attempt.crash.is_none() && !attempt.clock_advances;
         assert!(done || !quiet, "{ended:?}");
-        Box::pin(self.look(done, &format!("at {}, {attempt:?}", moment(self.now())))).await;
+        Box::pin(self.check(done, &format!("at {}, {attempt:?}", moment(self.now())))).await;
         done
     }
 
     fn progress(&mut self, attempt: &Attempt) -> Arc<dyn Progress> {
-        if !attempt.takes_long {
+        if !attempt.clock_advances {
             return Arc::new(Silent);
         }
         let dice = Mutex::new(Dice::new(self.dice.within(0..=u64::MAX)));
-        Arc::new(Meanwhile { world: Arc::clone(&self.world), dice })
+        Arc::new(AdvancingClock { world: Arc::clone(&self.world), dice })
     }
 
-    /// Whatever became of the last sync, what the ledger says is true; after one that was `done` it is filled, too.
-    async fn look(&mut self, done: bool, case: &str) {
+    /// Asserts that the ledger is sound, however the last sync ended. If the sync was `done`, it is also up to date.
+    async fn check(&mut self, done: bool, case: &str) {
         let lake = self.lake();
         self.known.extend(ledger::users(&lake).await);
-        let truth = self.world.simulator.with_model(|model| ledger::truth(model));
+        let truth = self.world.simulator.with_model(|model| ledger::true_activity(model));
         ledger::assert_sound(&lake, &truth, &self.known, &mut self.before, case).await;
         if done {
             ledger::assert_filled(&lake, case).await;
@@ -238,51 +238,55 @@ impl Life {
         let days = ledger::days(&lake).await;
         let complete = ledger::complete(&days, &self.before);
         let today = self.now().div_euclid(DAY);
-        let figures = self.world.simulator.truth(100).active_users;
+        let true_counts = self.world.simulator.truth(100).active_users;
         for day in &complete {
-            let users: BTreeSet<String> = ledger::on(&self.before, *day).into_iter().map(str::to_owned).collect();
-            assert!(users.iter().map(String::as_str).eq(ledger::on(&truth, *day)), "{case}: day {day}: {users:?}");
-            if let Some((date, count)) = figures.iter().rev().nth(usize::try_from(today - day).expect("a past day")) {
+            let users: BTreeSet<String> = ledger::users_on(&self.before, *day).into_iter().map(str::to_owned).collect();
+            assert!(
+                users.iter().map(String::as_str).eq(ledger::users_on(&truth, *day)),
+                "{case}: day {day}: {users:?}"
+            );
+            if let Some((date, count)) = true_counts.iter().rev().nth(usize::try_from(today - day).expect("a past day"))
+            {
                 assert_eq!(*count, days[day].active, "{case}: users active on {date}");
             }
             let before = self.complete.insert(*day, users.clone());
-            assert!(before.is_none_or(|before| before == users), "{case}: day {day} was complete and has changed");
+            assert!(before.is_none_or(|before| before == users), "{case}: day {day} was complete but has changed");
         }
         let lost: Vec<_> = self.complete.keys().filter(|day| !complete.contains(*day)).collect();
-        assert!(lost.is_empty(), "{case}: {lost:?} were complete");
+        assert!(lost.is_empty(), "{case}: days {lost:?} are no longer complete");
     }
 
-    /// Lives through the days with a sync at each of these moments, which are given day by day.
-    async fn live(&mut self, mut syncs: impl FnMut(i64, &mut Dice) -> Vec<(i64, Attempt)>) {
+    /// Simulates all days. `syncs` returns the syncs of a day and their times.
+    async fn simulate(&mut self, mut syncs: impl FnMut(i64, &mut Dice) -> Vec<(i64, Attempt)>) {
         let last = FIRST + i64::try_from(days()).expect("a day");
         for day in FIRST + 1..=last {
-            let mut happens = self.day(day).into_iter().peekable();
+            let mut events = self.events_of_day(day).into_iter().peekable();
             let mut planned = syncs(day, &mut self.dice);
             planned.sort_by_key(|(at, _)| *at);
             for (at, attempt) in planned {
-                while let Some((moment, event)) = happens.next_if(|(moment, _)| *moment <= at) {
-                    self.happen(moment, event);
+                while let Some((moment, event)) = events.next_if(|(moment, _)| *moment <= at) {
+                    self.apply(moment, event);
                 }
                 set_clock(&self.world, at.max(self.now()));
                 self.sync(&attempt).await;
             }
-            happens.for_each(|(moment, event)| self.happen(moment, event));
+            events.for_each(|(moment, event)| self.apply(moment, event));
         }
         set_clock(&self.world, (last + 1) * DAY + MINUTE);
         assert!(self.sync(&Attempt::default()).await);
     }
 
-    /// How many of a hundred days are complete.
-    fn share(&self) -> u64 {
+    /// Returns the percentage of complete days.
+    fn percent_complete(&self) -> u64 {
         self.complete.len() as u64 * 100 / days()
     }
 }
 
 fn days() -> u64 {
-    switch("CLERK_LAKE_LEDGER_DAYS").unwrap_or(DAYS / one_in(4))
+    env_number("CLERK_LAKE_LEDGER_DAYS").unwrap_or(DAYS / sample_step(4))
 }
 
-/// Any user.
+/// Returns a random user.
 fn draw(model: &Model, dice: &mut Dice) -> String {
     let at = dice.within(0..=model.users.len() - 1);
     model.users.iter().nth(at).expect("a user").id.clone()
@@ -296,54 +300,54 @@ fn import(model: &mut Model, dice: &mut Dice) {
     model.users.insert(created_at, &id, User { id: id.clone(), ..dates });
 }
 
-/// A sync that nothing befalls, at these hours of each day and some minutes after.
+/// Returns syncs without faults at these hours and this minute of a day.
 fn at_hours(day: i64, hours: &[i64], minutes: i64) -> Vec<(i64, Attempt)> {
     hours.iter().map(|hour| (day * DAY + hour * HOUR + minutes * MINUTE, Attempt::default())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn synced_every_hour_most_days_are_complete_and_equal_the_truth() {
+async fn with_hourly_syncs_most_days_are_complete_and_correct() {
     let mut life = Life::begin(1).await;
-    // The hours that matter: what is seen at noon is seen in the evening, too.
+    // Only the first and the last hour matter: a sync in the evening also sees the activity of noon.
     let every: Vec<i64> = (0..24).collect();
-    let hours = if switch("CLERK_LAKE_LEDGER_HOURLY").is_some() { every } else { vec![0, 23] };
-    life.live(|day, _| at_hours(day, &hours, 7)).await;
-    assert!(life.share() >= 45, "{} of {} days are complete", life.complete.len(), days());
-    assert!(life.share() < 100, "nobody was ever missed, and nobody deleted");
+    let hours = if env_number("CLERK_LAKE_LEDGER_HOURLY").is_some() { every } else { vec![0, 23] };
+    life.simulate(|day, _| at_hours(day, &hours, 7)).await;
+    assert!(life.percent_complete() >= 45, "{} of {} days are complete", life.complete.len(), days());
+    assert!(life.percent_complete() < 100, "no user was missed or deleted, so the test proves little");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn synced_right_after_midnight_most_days_are_complete_and_equal_the_truth() {
+async fn with_syncs_right_after_midnight_most_days_are_complete_and_correct() {
     let mut life = Life::begin(2).await;
-    life.live(|day, _| at_hours(day, &[0], 1)).await;
-    assert!(life.share() >= 45, "{} of {} days are complete", life.complete.len(), days());
+    life.simulate(|day, _| at_hours(day, &[0], 1)).await;
+    assert!(life.percent_complete() >= 45, "{} of {} days are complete", life.complete.len(), days());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn synced_at_odd_times_days_are_lower_bounds_and_say_how_many_may_be_missing() {
+async fn with_syncs_at_random_times_days_are_lower_bounds_with_a_count_of_unknown_users() {
     let mut life = Life::begin(3).await;
-    life.live(|day, dice| vec![(day * DAY + dice.within(8 * HOUR..=20 * HOUR), Attempt::default())]).await;
-    let truth = life.world.simulator.with_model(|model| ledger::truth(model));
+    life.simulate(|day, dice| vec![(day * DAY + dice.within(8 * HOUR..=20 * HOUR), Attempt::default())]).await;
+    let truth = life.world.simulator.with_model(|model| ledger::true_activity(model));
     let days = ledger::days(&life.lake()).await;
     let settled = days.iter().filter(|(_, day)| day.unknown.is_some_and(|unknown| unknown > 0));
     let short =
-        settled.filter(|(day, it)| it.active < i64::try_from(ledger::on(&truth, **day).len()).expect("a count"));
-    assert!(short.count() as u64 >= self::days() / 12, "hardly a day has missed anybody: that proves nothing");
+        settled.filter(|(day, it)| it.active < i64::try_from(ledger::users_on(&truth, **day).len()).expect("a count"));
+    assert!(short.count() as u64 >= self::days() / 12, "too few days missed a user, so the test proves little");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_befalls_irregular_syncs_the_ledger_is_true() {
+async fn with_irregular_and_faulty_syncs_the_ledger_is_sound() {
     let mut life = Life::begin(4).await;
-    life.live(|day, dice| {
-        let many = dice.of(&[0, 0, 1, 1, 2, 3]);
-        (0..many).map(|_| (day * DAY + at_any_time(dice), befallen(dice))).collect()
+    life.simulate(|day, dice| {
+        let count = dice.of(&[0, 0, 1, 1, 2, 3]);
+        (0..count).map(|_| (day * DAY + random_time(dice), random_attempt(dice))).collect()
     })
     .await;
-    assert!(life.syncs >= days() * 2 / 3 && life.deaths >= 3, "{} deaths in {} syncs", life.deaths, life.syncs);
+    assert!(life.syncs >= days() * 2 / 3 && life.crashes >= 3, "{} crashes in {} syncs", life.crashes, life.syncs);
 }
 
-/// Any time of a day, around midnight in one case of three.
-fn at_any_time(dice: &mut Dice) -> i64 {
+/// Returns a random time of a day. One in three is around midnight.
+fn random_time(dice: &mut Dice) -> i64 {
     match dice.within(0..=5) {
         0 => dice.within(0..=10 * MINUTE),
         1 => dice.within(24 * HOUR - 10 * MINUTE..=24 * HOUR - 1),
@@ -351,12 +355,12 @@ fn at_any_time(dice: &mut Dice) -> i64 {
     }
 }
 
-/// A sync that something befalls in one case of two.
-fn befallen(dice: &mut Dice) -> Attempt {
-    let usual = Attempt { takes_long: dice.percent(30), ..Attempt::default() };
+/// Returns the conditions of a sync. Half of the syncs have a fault.
+fn random_attempt(dice: &mut Dice) -> Attempt {
+    let usual = Attempt { clock_advances: dice.percent(30), ..Attempt::default() };
     match dice.within(0..=7) {
         0 => Attempt { fails_every: dice.within(2..=9), ..usual },
-        1..=3 => Attempt { death: Some((dice.of(&Point::ALL), dice.within(1..=4))), ..usual },
+        1..=3 => Attempt { crash: Some((dice.of(&CrashPoint::ALL), dice.within(1..=4))), ..usual },
         _ => usual,
     }
 }

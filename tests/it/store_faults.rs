@@ -1,5 +1,5 @@
-//! Each single operation of a sync on its store is refused, or loses its answer, or is the run's last: the table is
-//! as it was or as it must be and nothing between, and the next sync needs no repair.
+//! Each store operation of a sync is refused, loses its response, or is where the run crashes. Afterwards the table is
+//! in its old or its new state, never between, and the next sync needs no repair.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::histories::check::{assert_plain, assert_tidy, lake_over, stored};
 use crate::support::expected::{self, Rows};
-use crate::support::store::{FaultyStore, Plan, Trouble};
-use crate::support::{World, one_in};
+use crate::support::faulty_store::{FaultPlan, FaultyStore, StoreFault};
+use crate::support::{World, sample_step};
 
-/// A lake whose users are out of date, beside whose data files lies one that no commit names.
+/// A lake with outdated users and an orphan file.
 struct Prepared {
     world: World,
     client: Client,
@@ -29,7 +29,7 @@ struct Prepared {
 
 impl Prepared {
     async fn new() -> Self {
-        let world = expected::still(|config| config.users = 24).await;
+        let world = expected::fixed_clock_world(|config| config.users = 24).await;
         let (client, store) = (world.client(), InMemory::new());
         let options = SyncOptions { extent: Extent::Changes, resources: vec![&USERS], ..world.options.clone() };
         let before = expected::wanted(&world, "users");
@@ -46,25 +46,26 @@ impl Prepared {
         Self { world, client, options, store, before, wanted }
     }
 
-    /// Runs a sync whose operation number `at` is in `trouble`, and one that is not; whether it came so far.
-    async fn survives(&self, at: u64, trouble: Trouble) -> bool {
-        let case = format!("operation {at}, {trouble:?}");
+    /// Runs a sync whose operation number `at` has the fault, and a sync without faults. Returns whether the first sync
+    /// had that many operations.
+    async fn survives(&self, at: u64, fault: StoreFault) -> bool {
+        let case = format!("operation {at}, {fault:?}");
         let store: Arc<dyn ObjectStore> = Arc::new(self.store.fork());
-        let plan = Plan { troubles: vec![(at..at + 1, trouble)], ..Plan::default() };
+        let plan = FaultPlan { store_faults: vec![(at..at + 1, fault)], ..FaultPlan::default() };
         let handle = FaultyStore::over(Arc::clone(&store), plan);
         let control = handle.control();
         let run = self.world.sync_with(self.client.clone(), lake_over(Arc::new(handle)), self.options.clone());
         let ended = tokio::select! {
             biased;
-            () = control.died() => None,
+            () = control.crashed() => None,
             summary = Box::pin(run) => Some(summary),
         };
-        control.bury();
+        control.disconnect();
         let lake = lake_over(Arc::clone(&store));
         let rows = stored(&lake, &USERS).await.expect("a table");
-        assert!(rows == self.before || rows == self.wanted, "{case}: half of a sync can be seen");
+        assert!(rows == self.before || rows == self.wanted, "{case}: half of a sync is visible");
         if ended.is_some_and(|summary| summary.resources[0].status == ResourceStatus::Ok) {
-            expected::assert_same(&format!("{case}, which did no harm"), &rows, &self.wanted);
+            expected::assert_same(&format!("{case}, first sync"), &rows, &self.wanted);
         }
         let next = Box::pin(self.world.sync_with(self.client.clone(), lake.clone(), self.options.clone())).await;
         assert_eq!(next.status, Status::Ok, "{case}: {next:?}");
@@ -75,7 +76,7 @@ impl Prepared {
     }
 }
 
-/// Puts a copy of a data file beside it, under a name that no commit knows.
+/// Copies a data file to a name in the same directory that no commit names.
 pub async fn leave_an_orphan(store: &InMemory) {
     let listed = store.list(Some(&Path::from("lake/clerk_user"))).map_ok(|object| object.location);
     let paths: Vec<Path> = listed.try_collect().await.expect("a list");
@@ -85,26 +86,26 @@ pub async fn leave_an_orphan(store: &InMemory) {
     store.copy(file, &orphan).await.expect("a copy");
 }
 
-async fn assert_every_operation_may_be(trouble: Trouble) {
+async fn assert_survives_at_every_operation(fault: StoreFault) {
     let prepared = Prepared::new().await;
     let mut at = 1;
-    while prepared.survives(at, trouble).await {
-        at += one_in(11);
+    while prepared.survives(at, fault).await {
+        at += sample_step(11);
     }
-    assert!(at > 30, "a sync takes more than {at} operations");
+    assert!(at > 30, "only {at} operations were tested");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_operation_of_a_sync_may_be_refused() {
-    assert_every_operation_may_be(Trouble::Refused).await;
+async fn a_sync_survives_a_refusal_of_any_operation() {
+    assert_survives_at_every_operation(StoreFault::Refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_operation_of_a_sync_may_lose_its_answer() {
-    assert_every_operation_may_be(Trouble::AnswerLost).await;
+async fn a_sync_survives_a_lost_response_of_any_operation() {
+    assert_survives_at_every_operation(StoreFault::ResponseLost).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_operation_of_a_sync_may_be_its_last() {
-    assert_every_operation_may_be(Trouble::Fatal).await;
+async fn a_sync_survives_a_crash_at_any_operation() {
+    assert_survives_at_every_operation(StoreFault::Crash).await;
 }

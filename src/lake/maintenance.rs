@@ -33,7 +33,7 @@ const TARGET_BYTES: u64 = 128 * 1024 * 1024;
 
 /// How a lake is maintained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keeping {
+pub struct MaintenanceOptions {
     /// How long superseded files are kept, for time travel and for slow readers. If zero, they are deleted right after
     /// the commit, so that a plain Parquet reader sees exactly the committed rows. If `None`, an existing table keeps
     /// its setting, and a new one keeps no superseded files.
@@ -45,7 +45,7 @@ pub struct Keeping {
     pub change_data_feed: Option<bool>,
 }
 
-impl Default for Keeping {
+impl Default for MaintenanceOptions {
     fn default() -> Self {
         Self { history: None, compact_files: 8, change_data_feed: None }
     }
@@ -62,7 +62,7 @@ pub struct Compaction {
 
 /// The result of maintaining one table.
 #[derive(Clone, Debug)]
-pub struct TableUpkeep {
+pub struct TableMaintenance {
     /// The table's name.
     pub name: &'static str,
     /// Number of data files that the table has now.
@@ -86,7 +86,7 @@ pub async fn maintain(
     lake: &Lake,
     specs: &[&'static TableSpec],
     repair: bool,
-) -> Result<(Vec<TableUpkeep>, Option<Error>)> {
+) -> Result<(Vec<TableMaintenance>, Option<Error>)> {
     let area = RunArea::open(lake).await?;
     let mut done = Vec::new();
     let mut damage = None;
@@ -110,7 +110,7 @@ async fn maintain_one(
     spec: &'static TableSpec,
     area: &RunArea,
     repair: bool,
-) -> Result<Option<TableUpkeep>> {
+) -> Result<Option<TableMaintenance>> {
     let (mut table, repair) = if repair {
         Table::open_repaired(lake, spec, area).await?
     } else {
@@ -127,14 +127,14 @@ async fn maintain_one(
 
 impl Table {
     /// Sweeps orphan files, compacts, vacuums and cleans the log.
-    async fn compact_and_vacuum(&mut self, repair: Option<Repair>) -> Result<TableUpkeep> {
+    async fn compact_and_vacuum(&mut self, repair: Option<Repair>) -> Result<TableMaintenance> {
         let mut removed = self.make_ready().await?;
         let compaction = self.compact(2).await?;
         if compaction.is_some() && self.keeps_history() {
             removed += self.remove_expired().await?;
         }
         self.clean_log().await?;
-        Ok(TableUpkeep { name: self.spec.name, files: self.file_count(), compaction, repair, removed })
+        Ok(TableMaintenance { name: self.spec.name, files: self.file_count(), compaction, repair, removed })
     }
 
     /// Returns how long superseded files are kept: the lake's setting, or else the table's own.
@@ -220,7 +220,7 @@ impl Table {
         let base = Base::of(self);
         let values = FilterValue::Set(partitions.iter().map(String::as_str).collect());
         let filters: Vec<_> = self.spec.partition.map(|column| (column, FilterOp::In, values)).into_iter().collect();
-        let context = self.lake.narrow_session();
+        let context = self.lake.narrow_context();
         let info = serde_json::json!({ "mode": "compact" });
         let once = CommitProperties::default().with_max_retries(0).with_metadata([(RUN_INFO.to_owned(), info)]);
         let compacted = self

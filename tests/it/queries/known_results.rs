@@ -1,6 +1,6 @@
-//! A few people, and every answer worked out by hand.
+//! A few users, and all results computed by hand.
 //!
-//! It is noon of Wednesday, 2028-03-01; the day before is a leap day. This week began on Monday, 2028-02-28.
+//! The time is noon on Wednesday, 2028-03-01. The day before is a leap day. The week began on Monday, 2028-02-28.
 
 use chrono::{NaiveDate, TimeDelta};
 use serde_json::{Value, json};
@@ -13,34 +13,34 @@ fn account(provider: Option<&str>) -> Value {
 
 fn people() -> Vec<Value> {
     vec![
-        // Signed up in the first moment of a week; came last in the first moment of the leap day.
+        // Signed up at the first moment of a week. Last active at the first moment of the leap day.
         json!({"id": "ada", "created_at": "2028-02-14T00:00:00Z", "last_active_at": "2028-02-29T00:00:00Z",
             "banned": false, "email": "ada@example.com",
             "external_accounts": [account(Some("oauth_google")), account(Some("oauth_github"))]}),
-        // In the last moment of the same week; the first account has no provider.
+        // Signed up at the last moment of the same week. The first account has no provider.
         json!({"id": "ben", "created_at": "2028-02-20T23:59:59.999999Z", "last_active_at": "2028-03-01T09:30:00Z",
             "banned": false, "email": "ben@example.com",
             "external_accounts": [account(None), account(Some("oauth_apple"))]}),
-        // In the first moment of the leap day; came last in the first moment of today.
+        // Signed up at the first moment of the leap day. Last active at the first moment of today.
         json!({"id": "cy", "created_at": "2028-02-29T00:00:00Z", "last_active_at": "2028-03-01T00:00:00Z",
             "banned": false, "primary_phone_number_id": "idn_1", "username": "cy", "external_accounts": []}),
-        // In the last moment of the leap day; banned, and never active.
+        // Signed up at the last moment of the leap day. Banned, and never active.
         json!({"id": "dee", "created_at": "2028-02-29T23:59:59.999999Z", "banned": true, "username": "dee"}),
-        // Nobody knows when.
+        // The sign-up time is unknown.
         json!({"id": "eve", "last_active_at": "2028-02-22T23:59:59.999999Z", "email": "eve@example.com"}),
-        // In the first moment of today, with nothing that tells how.
+        // Signed up at the first moment of today. Nothing shows the sign-up method.
         json!({"id": "fay", "created_at": "2028-03-01T00:00:00Z", "last_active_at": "2028-03-01T11:00:00Z",
             "banned": false, "external_accounts": [account(None)]}),
-        // Long ago.
+        // Signed up long ago.
         json!({"id": "gus", "created_at": "2027-11-30T08:00:00Z", "last_active_at": "2028-02-27T23:59:59.999999Z",
             "banned": false, "external_accounts": [account(Some("oauth_google"))]}),
         json!({"id": "ivy", "created_at": "2027-01-01T00:00:00Z", "primary_web3_wallet_id": "idn_2"}),
-        // Tomorrow, by a clock that is wrong.
+        // Signed up tomorrow, because of a wrong clock.
         json!({"id": "kim", "created_at": "2028-03-02T00:00:00Z", "banned": false, "email": "kim@example.com"}),
     ]
 }
 
-/// The people with what the ledger has of them, and of somebody who is no longer a user.
+/// Returns the users and their activity, and the activity of a user (`gone`) who was deleted.
 fn few() -> Tables {
     let mut few = Tables { users: people(), ..Tables::default() };
     few.active("ada", &["2028-02-14", "2028-02-15", "2028-02-21", "2028-02-28", "2028-02-29"]);
@@ -50,7 +50,7 @@ fn few() -> Tables {
     few.active("fay", &["2028-03-01"]);
     few.active("gus", &["2028-02-01", "2028-02-02", "2028-02-13", "2028-02-27"]);
     few.active("gone", &["2028-02-23", "2028-02-29"]);
-    // Complete then, but the ledger has lost the one user of that day since.
+    // The day was complete, but the ledger has since lost its only user.
     few.settled("2028-02-26", 1, Some(0), true);
     few.settled("2028-02-27", 1, Some(0), true);
     few.settled("2028-02-28", 1, Some(2), false);
@@ -59,11 +59,18 @@ fn few() -> Tables {
     few
 }
 
-/// dau: nobody; gus; ada; ada, cy and gone; ben, cy and fay.
-/// wau: of 20 to 26 ben, ada, eve and gone; of 21 to 27 gus instead of ben; of 22 to 28 the same, ada by the 28th;
-/// of 23 to 29 cy instead of eve; of 24 to 1 gus, ada, cy, gone, ben and fay.
-/// mau: ada, ben, eve, gus and gone on the first three days; cy on the fourth; fay on the last.
-/// `at_most`: whom the ledger has lost on the 26th was active on it.
+/// `dau` by day: nobody; gus; ada; ada, cy and gone; ben, cy and fay.
+///
+/// `wau`:
+/// - from the 20th to the 26th: ben, ada, eve and gone
+/// - from the 21st to the 27th: ada, eve, gone and gus
+/// - from the 22nd to the 28th: the same users, ada because of the 28th
+/// - from the 23rd to the 29th: ada, gone, gus and cy
+/// - from the 24th to the 1st: gus, ada, cy, gone, ben and fay
+///
+/// `mau`: ada, ben, eve, gus and gone on the first three days; also cy on the fourth day; also fay on the last day.
+///
+/// `at_most`: the user that the ledger lost counts on the 26th.
 #[tokio::test]
 async fn active_users_are_distinct_in_a_day_a_week_and_a_month() {
     let wanted = "
@@ -79,8 +86,8 @@ async fn active_users_are_distinct_in_a_day_a_week_and_a_month() {
     assert_answer(&few(), "active_users", &[("lookback_days", 5)], wanted).await;
 }
 
-/// One user on one day is a weekly user for 7 days and a monthly one for 28; before and after, nobody is. The day is
-/// 90 days back, the oldest that is ever shown, or today, or one on either side of what one number of bits holds.
+/// A user with one day of activity is a weekly user for 7 days and a monthly user for 28 days. The tested days include
+/// today, the oldest day that the query shows, and the days around the boundaries of its bit masks.
 #[tokio::test]
 async fn a_day_of_activity_counts_for_7_and_28_days() {
     for ago in [0, 1, 28, 29, 30, 31, 56, 57, 59, 60, 61, 86, 87, 89] {
@@ -100,12 +107,13 @@ async fn a_day_of_activity_counts_for_7_and_28_days() {
     }
 }
 
-/// Before these weeks: gus.
-/// From the 14th: ada and ben, both new; gus has gone.
-/// From the 21st: ada again; eve and gone, whose first week it is as far as anybody knows; gus is back; ben has gone.
-/// From the 28th: ada and gone again; cy and fay are new; ben is back; eve and gus have gone.
+/// Week before the 14th: gus.
+/// Week of the 14th: ada and ben are new; gus churned.
+/// Week of the 21st: ada is retained; eve and gone count as new, because it is their first known week; gus is
+/// reactivated; ben churned.
+/// Week of the 28th: ada and gone are retained; cy and fay are new; ben is reactivated; eve and gus churned.
 #[tokio::test]
-async fn growth_tells_new_users_from_those_who_stay_come_back_and_go() {
+async fn growth_counts_new_retained_reactivated_and_churned_users() {
     let wanted = "
         +------------+-----+----------+-------------+---------+--------+----------+
         | week       | new | retained | reactivated | churned | active | complete |
@@ -117,10 +125,10 @@ async fn growth_tells_new_users_from_those_who_stay_come_back_and_go() {
     assert_answer(&few(), "growth", &[("lookback_weeks", 3)], wanted).await;
 }
 
-/// An import can give a user a `created_at` after the first activity. Then the user was active in the week before the
-/// sign-up: retained in the week of it, and no new user in any.
+/// An import can set `created_at` to a time after the first activity. If such a user was active in the week before the
+/// sign-up, the user is retained in the week of the sign-up, and never new.
 #[tokio::test]
-async fn who_was_active_before_signing_up_counts_once_a_week() {
+async fn a_user_active_before_signing_up_counts_once_per_week() {
     let mut tables = Tables { users: vec![json!({"id": "lou", "created_at": "2028-02-22T10:00:00Z"})], ..few() };
     tables.ledger.clear();
     tables.active("lou", &["2028-02-16", "2028-02-23"]);
@@ -135,10 +143,11 @@ async fn who_was_active_before_signing_up_counts_once_a_week() {
     assert_answer(&tables, "growth", &[("lookback_weeks", 3)], wanted).await;
 }
 
-/// Every day from Monday the 7th to Sunday the 20th is complete: the weeks of the 7th and the 14th. Of the week of the
-/// 21st one day is not, and of the days before the 7th nothing is known. A week's growth is about the week before too.
+/// Every day from Monday the 7th to Sunday the 20th is complete: the weeks of the 7th and the 14th. The week of the
+/// 21st has one day that is not complete. Nothing is known about days before the 7th. The growth of a week also depends
+/// on the week before.
 #[tokio::test]
-async fn a_week_is_complete_where_all_of_its_days_are() {
+async fn a_week_is_complete_if_all_of_its_days_are_complete() {
     let mut tables = Tables::default();
     tables.active("ada", &["2028-02-10"]);
     for date in 7..=27 {
@@ -148,32 +157,32 @@ async fn a_week_is_complete_where_all_of_its_days_are() {
     // The weeks of the 7th, 14th, 21st and 28th.
     let growth = tables.rows("growth", NOON, &[("lookback_weeks", 4)]).await;
     assert_eq!(complete(growth), [false, true, false, false]);
-    // The cohort of the 7th in the same weeks, that of the 14th from its own on, and so on.
+    // The cohort of the 7th has the same weeks; the cohort of the 14th begins in its own week, and so on.
     let retention = complete(tables.rows("retention", NOON, &[("lookback_weeks", 4)]).await);
     assert_eq!(retention[..4], [true, true, false, false]);
     assert_eq!(retention[4..8], [true, false, false, false]);
-    // Of the last 7 days, from the 23rd to the 29th, three are not.
+    // Of the last 7 days, the 23rd to the 29th, three are not complete.
     assert_eq!(complete(tables.rows("weekly_active_users", NOON, &[]).await), [false]);
     for date in ["2028-02-27", "2028-02-28", "2028-02-29"] {
         tables.days.retain(|row| row["date"] != date);
         tables.settled(date, 0, Some(0), true);
     }
     assert_eq!(complete(tables.rows("weekly_active_users", NOON, &[]).await), [true]);
-    // The first of the last 28 is the 2nd.
+    // The first of the last 28 days is the 2nd.
     assert_eq!(complete(tables.rows("monthly_active_users", NOON, &[]).await), [false]);
     for date in 2..=6 {
         tables.settled(&format!("2028-02-{date:02}"), 0, Some(0), true);
     }
     assert_eq!(complete(tables.rows("monthly_active_users", NOON, &[]).await), [true]);
-    // What has been erased since is missing.
+    // A day is not complete if its users were erased later.
     tables.ledger.clear();
     assert_eq!(complete(tables.rows("monthly_active_users", NOON, &[]).await), [false]);
 }
 
-/// The cohort of the 14th is ada and ben: ada came a week later, and two weeks later is not over. That of the 21st is
-/// nobody. That of the 28th is cy, fay, and dee, who never came; kim is not there yet.
+/// The cohort of the 14th is ada and ben. ada was active a week later. The second week later is not over. The cohort of
+/// the 21st is empty. The cohort of the 28th is cy, fay and dee, who was never active; kim is in the future.
 #[tokio::test]
-async fn retention_is_of_weeks_that_are_over() {
+async fn retention_has_values_for_weeks_that_are_over() {
     let wanted = "
         +------------+------+--------------+--------------+----------+-----------+
         | cohort     | week | cohort_users | active_users | complete | retention |
@@ -191,9 +200,9 @@ async fn retention_is_of_weeks_that_are_over() {
     assert_answer(&few(), "retention", &[("lookback_weeks", 3)], wanted).await;
 }
 
-/// A cohort that nobody came back of is 0 where the week is over, and nothing where it is not.
+/// The retention of a week without active users is 0 if the week is over, and null if it is not.
 #[tokio::test]
-async fn a_week_without_anybody_is_0_and_one_that_is_not_over_is_null() {
+async fn retention_is_0_without_active_users_and_null_if_the_week_is_not_over() {
     let users = vec![json!({"id": "lou", "created_at": "2028-02-08T00:00:00Z"})];
     let mut tables = Tables { users, ..Tables::default() };
     tables.active("lou", &["2028-02-08", "2028-02-29"]);
@@ -202,8 +211,8 @@ async fn a_week_without_anybody_is_0_and_one_that_is_not_over_is_null() {
     assert_eq!(shares, [&json!(1.0), &json!(0.0), &json!(0.0), &Value::Null]);
 }
 
-/// From the 3rd of February on: eve and fay came on one day, ben, cy, gus and gone on two, ada on five. What gus did
-/// on the 1st and 2nd is too long ago.
+/// Since the 3rd of February, eve and fay were active on one day, ben, cy, gus and gone on two, and ada on five. The
+/// activity of gus on the 1st and 2nd is too old.
 #[tokio::test]
 async fn days_of_activity_are_counted_over_28_days() {
     let rows = few().rows("activity_days", NOON, &[]).await;
@@ -217,9 +226,10 @@ async fn days_of_activity_are_counted_over_28_days() {
     assert_eq!(users, (1..=28).map(|days| (Some(days), Some(wanted(days)))).collect::<Vec<_>>());
 }
 
-/// Before: gus, ivy, ada and ben. Then nobody; cy and dee on the leap day; fay today. Neither eve nor kim.
+/// Signed up before these days: gus, ivy, ada and ben. On the 28th nobody, on the leap day cy and dee, today fay. eve
+/// and kim do not count.
 #[tokio::test]
-async fn sign_ups_fall_on_utc_days_and_add_up_from_the_beginning() {
+async fn sign_ups_are_counted_by_utc_day_with_a_running_total() {
     let wanted = "
         +------------+----------+-------+
         | date       | sign_ups | total |
@@ -231,10 +241,10 @@ async fn sign_ups_fall_on_utc_days_and_add_up_from_the_beginning() {
     assert_answer(&few(), "sign_ups", &[("lookback_days", 3)], wanted).await;
 }
 
-/// ada's first account is Google's, as is gus's; ben's names no provider, and there is an address; cy has a phone
-/// and a name, dee a name, ivy a wallet, fay nothing.
+/// The first accounts of ada and gus are from Google. The first account of ben has no provider, but ben has an email
+/// address. cy has a phone number and a username, dee a username, ivy a wallet, and fay nothing.
 #[tokio::test]
-async fn sign_ups_are_of_the_first_account_s_provider_or_of_what_there_is_instead() {
+async fn sign_ups_have_the_provider_of_the_first_account_or_the_first_identifier() {
     let wanted = "
         +------------+----------+----------+-------+
         | date       | provider | sign_ups | total |
@@ -255,7 +265,8 @@ async fn sign_ups_are_of_the_first_account_s_provider_or_of_what_there_is_instea
     assert_answer(&few(), "sign_ups_by_provider", &[("lookback_days", 2)], wanted).await;
 }
 
-/// Last seen on the 27th gus, in its last moment; on the 29th ada, in its first; today ben, fay, and cy in its first.
+/// Last active: gus at the last moment of the 27th; ada at the first moment of the 29th; ben, fay and, at its first
+/// moment, cy today.
 #[tokio::test]
 async fn the_last_day_of_activity_is_a_utc_day() {
     let wanted = "
@@ -271,11 +282,13 @@ async fn the_last_day_of_activity_is_a_utc_day() {
     assert_answer(&few(), "daily_active_users", &[("lookback_days", 5)], wanted).await;
 }
 
-/// Whole days before today: from the 23rd to the 29th signed up cy and dee, and were active gone, gus, ada and cy;
-/// from the 2nd to the 29th were active ada on 5 days, gus on 3, gone on 2, ben, cy and eve on 1: 13 days of 6 users.
-/// The 7 days before: ben signed up, and were active ben, ada and eve; the 28 days before: gus, on one day.
+/// The 7 days before today, the 23rd to the 29th: cy and dee signed up; gone, gus, ada and cy were active.
+/// The 28 days before today, the 2nd to the 29th: ada was active on 5 days, gus on 3, gone on 2, and ben, cy and eve on
+/// one: 13 days of 6 users.
+/// The 7 days before those: ben signed up; ben, ada and eve were active.
+/// The 28 days before those: gus was active on one day.
 #[tokio::test]
-async fn figures_stand_beside_those_of_the_period_before() {
+async fn stats_have_the_values_of_the_previous_period() {
     let stickiness = 13.0 / 28.0 / 6.0;
     let wanted = [
         ("users", json!({"users": 8})),
@@ -285,7 +298,7 @@ async fn figures_stand_beside_those_of_the_period_before() {
         ("stickiness", json!({"stickiness": stickiness, "previous": null})),
     ];
     assert_stats(&few(), wanted).await;
-    // Where syncs began early enough, the periods before are known too; what older days have is no sign of that.
+    // The previous periods are known if syncs began early enough. Older days that are not settled do not prove that.
     let mut early = few();
     early.unsettled("2028-01-05", 0);
     early.settled("2028-02-16", 0, None, false);
@@ -308,7 +321,7 @@ async fn assert_stats(tables: &Tables, wanted: impl IntoIterator<Item = (&'stati
     }
 }
 
-/// A day ends at midnight, UTC, and so does what is shown: a question a moment before and one at midnight.
+/// Runs each query just before and at midnight UTC.
 #[tokio::test]
 async fn the_day_changes_at_midnight() {
     let last_date = |rows: Vec<Value>| rows.last().and_then(|row| row["date"].as_str().map(str::to_owned));
@@ -325,15 +338,15 @@ async fn the_day_changes_at_midnight() {
     }
 }
 
-/// Days and weeks are there with 0, a stat is one row, and nothing is divided by nobody.
+/// Days and weeks have rows with 0, a stat has one row, and shares of no users are null.
 #[tokio::test]
-async fn empty_tables_have_answers() {
+async fn queries_over_empty_tables_return_zeros_or_no_rows() {
     let nothing = Tables::default();
     for (name, rows) in [("active_users", 30), ("daily_active_users", 30), ("sign_ups", 90), ("growth", 12)] {
         let found = nothing.rows(name, NOON, &[]).await;
         let zeros = |row: &Value| {
-            let mut figures = row.as_object().into_iter().flatten().filter_map(|(_, value)| value.as_i64());
-            figures.all(|figure| figure == 0)
+            let mut numbers = row.as_object().into_iter().flatten().filter_map(|(_, value)| value.as_i64());
+            numbers.all(|number| number == 0)
         };
         assert!(found.len() == rows && found.iter().all(zeros), "{name}: {found:?}");
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{At, Lake};
-use clerk_lake::query::{Catalogue, Engine, Parameters, Query, Since, Snapshot, session_of_changes, tables_asked};
+use clerk_lake::query::{Engine, Parameters, Queries, Query, Since, Snapshot, context_of_changes, tables_asked};
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::dataframe::DataFrame;
 
@@ -18,8 +18,8 @@ use super::output::{Sink, Target};
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_mins(1);
 
 /// Returns the built-in queries and those in `directory`.
-pub fn catalogue(directory: Option<&Path>) -> Result<Catalogue> {
-    let builtin = Catalogue::builtin()?;
+pub fn queries(directory: Option<&Path>) -> Result<Queries> {
+    let builtin = Queries::builtin()?;
     match directory {
         Some(directory) => builtin.with_directory(directory),
         None => Ok(builtin),
@@ -31,7 +31,7 @@ pub struct QueryContext {
     lakes: Vec<Lake>,
     at: Option<At>,
     engine: Engine,
-    catalogue: Catalogue,
+    queries: Queries,
     /// The tables that are queried as their changes since a version.
     since: Vec<Since>,
     clock: Clock,
@@ -45,12 +45,12 @@ pub struct QueryContext {
 
 impl QueryContext {
     /// Creates a context. Opens no lake yet.
-    pub fn new(lakes: Vec<Lake>, at: Option<At>, engine: Engine, catalogue: Catalogue) -> Self {
+    pub fn new(lakes: Vec<Lake>, at: Option<At>, engine: Engine, queries: Queries) -> Self {
         Self {
             lakes,
             at,
             engine,
-            catalogue,
+            queries,
             since: Vec::new(),
             clock: Clock::system(),
             max_snapshot_age: None,
@@ -61,7 +61,7 @@ impl QueryContext {
 
     /// Opens only the tables that `sql` names. All later queries must read only these tables.
     pub fn open_only_tables_of(&mut self, sql: &str) {
-        self.tables = tables_asked(sql, &self.catalogue);
+        self.tables = tables_asked(sql, &self.queries);
     }
 
     /// Returns a context for a shell, which reopens a snapshot that is older than a minute.
@@ -85,8 +85,8 @@ impl QueryContext {
     }
 
     /// Returns the queries that can be run by name.
-    pub fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
+    pub fn queries(&self) -> &Queries {
+        &self.queries
     }
 
     /// Returns the timestamp that is queried, or else the current time.
@@ -111,7 +111,7 @@ impl QueryContext {
             _ => {
                 let now = self.now();
                 let tables = self.tables.as_deref();
-                let opening = Snapshot::open(&self.lakes, self.at, &self.engine, &self.catalogue, now, tables);
+                let opening = Snapshot::open(&self.lakes, self.at, &self.engine, &self.queries, now, tables);
                 (Box::pin(opening).await?, Instant::now())
             }
         };
@@ -126,7 +126,7 @@ impl QueryContext {
     async fn plan(&mut self, query: &Query, parameters: &Parameters) -> Result<Vec<DataFrame>> {
         match self.lakes.as_slice() {
             [lake] if !self.since.is_empty() => {
-                let context = session_of_changes(lake, &query.sql, &self.since, &self.catalogue, self.now()).await?;
+                let context = context_of_changes(lake, &query.sql, &self.since, &self.queries, self.now()).await?;
                 Ok(vec![query.plan(&context, parameters).await?])
             }
             _ => self.snapshot().await?.answers(query, parameters).await,

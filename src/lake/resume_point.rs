@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::area::RunArea;
-use super::layout::{CHECKPOINT, join};
+use super::layout::{RESUME_POINT, join};
 use super::staged_rows::StagedRows;
 use super::table::Table;
 use super::{Lake, store_error};
@@ -24,7 +24,7 @@ use crate::table::TableSpec;
 
 /// A resume point: staged rows, and the position of their listing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub struct ResumePoint {
     /// What must be equal for a later run to resume: the instance, the API address, the columns.
     pub source: Value,
     /// The watermark of the run that started the listing.
@@ -51,7 +51,7 @@ struct Segment {
     adds: Vec<Add>,
 }
 
-impl Checkpoint {
+impl ResumePoint {
     /// Returns a resume point for the rows in `staged`, whose listing is at `position`.
     #[must_use]
     pub fn new(
@@ -80,9 +80,9 @@ impl Table {
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
-    pub async fn save_checkpoint(&self, area: &RunArea, checkpoint: &Checkpoint) -> Result<()> {
+    pub async fn save_resume_point(&self, area: &RunArea, checkpoint: &ResumePoint) -> Result<()> {
         let bytes = serde_json::to_vec(checkpoint).map_err(|error| Error::bug(error.to_string()))?;
-        let place = join(&area.prefix_for(self.spec.name), &Path::from(CHECKPOINT));
+        let place = join(&area.prefix_for(self.spec.name), &Path::from(RESUME_POINT));
         let saved = self.lake.location().root.put(&place, bytes.into()).await;
         saved.map(|_| ()).map_err(|error| store_error("cannot write the resume point of the listing", &error))
     }
@@ -95,16 +95,16 @@ impl Table {
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
-    pub async fn take_over(
+    pub async fn resume_listing(
         &self,
         area: &RunArea,
         source: &Value,
         max_shrink: f64,
-    ) -> Result<Option<(Checkpoint, Vec<StagedRows>)>> {
+    ) -> Result<Option<(ResumePoint, Vec<StagedRows>)>> {
         for (place, mut checkpoint) in self.usable_checkpoints(area, source, max_shrink).await? {
             match self.copy_segments(area, &place, &mut checkpoint).await {
                 Ok(staged) => {
-                    self.save_checkpoint(area, &checkpoint).await?;
+                    self.save_resume_point(area, &checkpoint).await?;
                     return Ok(Some((checkpoint, staged)));
                 }
                 // Another run may be resuming it or removing it at the same time.
@@ -114,7 +114,7 @@ impl Table {
         Ok(None)
     }
 
-    /// Returns whether [`Table::take_over`] would find a complete listing whose commit was refused and is allowed now.
+    /// Returns whether [`Table::resume_listing`] would find a complete listing whose commit was refused and is allowed now.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
@@ -129,7 +129,7 @@ impl Table {
         area: &RunArea,
         source: &Value,
         max_shrink: f64,
-    ) -> Result<Vec<(Path, Checkpoint)>> {
+    ) -> Result<Vec<(Path, ResumePoint)>> {
         let watermark = self.watermark().await?;
         let mut found = Vec::new();
         for place in area.dead_areas(self.spec.name).await? {
@@ -149,7 +149,12 @@ impl Table {
         area.forget(self.spec.name).await;
     }
 
-    async fn copy_segments(&self, area: &RunArea, from: &Path, checkpoint: &mut Checkpoint) -> Result<Vec<StagedRows>> {
+    async fn copy_segments(
+        &self,
+        area: &RunArea,
+        from: &Path,
+        checkpoint: &mut ResumePoint,
+    ) -> Result<Vec<StagedRows>> {
         let mut staged = Vec::new();
         for segment in &mut checkpoint.segments {
             let (place, prefix) = self.new_place(&area.prefix_for(self.spec.name));
@@ -186,8 +191,8 @@ fn renamed(path: &str) -> String {
 }
 
 /// Reads the resume point in the directory `place`. `None` if there is none or it cannot be read.
-pub(super) async fn read(lake: &Lake, place: &Path) -> Option<Checkpoint> {
+pub(super) async fn read(lake: &Lake, place: &Path) -> Option<ResumePoint> {
     let root = Arc::clone(&lake.location().root);
-    let bytes = root.get(&join(place, &Path::from(CHECKPOINT))).await.ok()?.bytes().await.ok()?;
+    let bytes = root.get(&join(place, &Path::from(RESUME_POINT))).await.ok()?.bytes().await.ok()?;
     serde_json::from_slice(&bytes).ok()
 }

@@ -1,18 +1,18 @@
-//! Fields of another JSON type than the contract promises: NULL, counted and named; their rows stay.
+//! Fields with an unexpected JSON type become NULL, and are counted and named. Their rows are kept.
 
 use std::sync::{Arc, Mutex};
 
 use clerk_lake::simulator::{Corruption, Model};
-use clerk_lake::sync::{CancellationToken, Extent, Progress, ResourceSummary, Status, Summary, Sync};
+use clerk_lake::sync::{CancellationToken, Extent, Progress, ResourceSummary, Status, Summary, SyncJob};
 use serde_json::{Value, json};
 
 use crate::errors::small;
 use crate::incremental::{HOUR, fresh, set_clock};
 use crate::support::expected::NOW;
-use crate::support::stub::{Answer, Request, Stub};
+use crate::support::stub::{Request, Stub, StubResponse};
 use crate::support::{World, output, stderr};
 
-/// The warnings of a run.
+/// Collects the warnings of a run.
 #[derive(Default)]
 struct Warnings(Mutex<Vec<String>>);
 
@@ -28,7 +28,7 @@ impl Progress for Warnings {
 
 async fn sync_warned(world: &World) -> (Summary, Vec<String>) {
     let warnings = Arc::new(Warnings::default());
-    let run = Sync {
+    let run = SyncJob {
         client: world.client(),
         lake: world.lake(),
         clock: world.clock(),
@@ -42,8 +42,8 @@ async fn sync_warned(world: &World) -> (Summary, Vec<String>) {
     (summary, texts)
 }
 
-/// The moment of creation is text in three users, two sessions and an organization.
-fn make_odd(model: &mut Model) {
+/// Makes `created_at` a string in three users, two sessions and one organization.
+fn make_created_at_text(model: &mut Model) {
     let users = model.users.iter().take(3).map(|row| row.id.clone());
     let sessions = model.sessions.iter().take(2).map(|row| row.id.clone());
     let organizations = model.organizations.iter().take(1).map(|row| row.id.clone());
@@ -52,10 +52,10 @@ fn make_odd(model: &mut Model) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_with_a_field_of_another_type_stay_and_the_field_is_named() {
+async fn a_field_with_an_unexpected_type_becomes_null_and_its_row_is_kept() {
     for plain in [true, false] {
         let mut world = fresh(|config| config.plain_session_listing = plain).await;
-        world.simulator.with_model(make_odd);
+        world.simulator.with_model(make_created_at_text);
         for (hours, extent) in [(0, Extent::Changes), (1, Extent::Full), (2, Extent::Changes)] {
             let case = format!("{extent:?} after {hours} hours, plain session list: {plain}");
             set_clock(&world, NOW + hours * HOUR);
@@ -82,12 +82,12 @@ async fn rows_with_a_field_of_another_type_stay_and_the_field_is_named() {
             assert_recorded(&world, &case).await;
             let requests = world.simulator.requests();
             let asked_again = requests.iter().flat_map(|it| &it.query).filter(|(name, _)| name == "user_id[]").count();
-            assert_eq!(asked_again, 0, "{case}: rows that could be read are not asked for again");
+            assert_eq!(asked_again, 0, "{case}: readable rows were requested again");
         }
     }
 }
 
-/// Each odd row is recorded once, without the value.
+/// Asserts that each changed row is recorded once, without the value.
 async fn assert_recorded(world: &World, case: &str) {
     let rows = world.rows("SELECT * FROM clerk_rejected_row ORDER BY resource, row").await;
     assert_eq!(rows.len(), 6, "{case}: {rows:?}");
@@ -100,7 +100,8 @@ async fn assert_recorded(world: &World, case: &str) {
     }
 }
 
-/// Three users: one with a broken text, one with deep metadata and a flag that is none, one with a number beyond all.
+/// Three users: one with invalid text, one with deeply nested metadata and a flag that is not a boolean, and one with a
+/// number that is out of range.
 fn users() -> String {
     let user = |id: &str, more: &str| {
         format!(
@@ -116,26 +117,26 @@ fn users() -> String {
     format!("[{first},{second},{third}]")
 }
 
-fn odd_instance(request: &Request) -> Answer {
+fn odd_instance(request: &Request) -> StubResponse {
     match request.path.as_str() {
-        "/v1/instance" => Answer::json(200, &json!({"id": "ins_odd", "environment_type": "production"})),
-        "/v1/users/count" => Answer::text(200, "application/json", r#"{"total_count":3.0}"#),
-        "/v1/users" if request.query.contains("starting_after") => Answer::json(200, &json!([])),
-        "/v1/users" => Answer::text(200, "application/json", &users()),
-        _ => Answer::error(404, "resource_not_found"),
+        "/v1/instance" => StubResponse::json(200, &json!({"id": "ins_odd", "environment_type": "production"})),
+        "/v1/users/count" => StubResponse::text(200, "application/json", r#"{"total_count":3.0}"#),
+        "/v1/users" if request.query.contains("starting_after") => StubResponse::json(200, &json!([])),
+        "/v1/users" => StubResponse::text(200, "application/json", &users()),
+        _ => StubResponse::error(404, "resource_not_found"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_strict_parser_refuses_is_stored_and_nothing_private_is() {
+async fn rows_that_a_strict_parser_refuses_are_stored_without_private_data() {
     let (world, stub) = (small().await, Stub::start(odd_instance).await);
     let mut command = world.command(&["sync", "--resource", "users", "-vv"]);
     command.env("CLERK_LAKE_API_URL", stub.url());
     let done = output(command).await;
-    let said = stderr(&done);
-    assert_eq!(done.status.code(), Some(0), "{said}");
-    assert!(said.contains("warning: users: banned was not a boolean in 1 row; stored as NULL"), "{said}");
-    assert!(!said.contains("alice@private") && !said.contains("SECRET"), "{said}");
+    let messages = stderr(&done);
+    assert_eq!(done.status.code(), Some(0), "{messages}");
+    assert!(messages.contains("warning: users: banned was not a boolean in 1 row; stored as NULL"), "{messages}");
+    assert!(!messages.contains("alice@private") && !messages.contains("SECRET"), "{messages}");
     let rows = world.rows("SELECT * FROM clerk_user ORDER BY id").await;
     assert_eq!(rows[0]["first_name"], "Zo\u{fffd}");
     assert!(rows[1]["banned"].is_null() && rows[1]["unsafe_metadata"].as_str().is_some_and(|text| text.len() > 1000));

@@ -1,4 +1,4 @@
-//! Where a lake lies is taken as it is written, whatever characters that has, or refused at the start.
+//! The location of a lake can contain any characters. A location that is not supported is refused at the start.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use clerk_lake::table::TableSpec;
 use crate::support::s3::{BUCKET, S3};
 use crate::support::{World, output, stderr, stdout};
 
-/// Names that mean something else in a URL, in a pattern or to a shell.
+/// Names with characters that are special in a URL, in a pattern or in a shell.
 const NAMES: [&str; 6] = ["100% sure", "a#b", "what?", " blanks ", "[a]*{b}", "\u{fc}ber 'x' \"y\""];
 
-/// Names that the table format cannot carry: they are refused before anything is written.
+/// Names that the table format does not support. They are refused before anything is written.
 const REFUSED: [&str; 2] = ["a%41b", "%2F"];
 
 async fn world() -> World {
@@ -22,7 +22,7 @@ async fn world() -> World {
     .await
 }
 
-/// Syncs to `lake` twice, and queries it.
+/// Syncs to `lake` twice, queries it, and asserts that this works.
 async fn assert_works(world: &World, lake: &str, environment: &[(&str, String)]) {
     for arguments in [&["sync", "--rate-limit", "off"][..], &["sync", "--rate-limit", "off", "--full"], &["status"]] {
         let mut command = world.command(arguments);
@@ -33,25 +33,25 @@ async fn assert_works(world: &World, lake: &str, environment: &[(&str, String)])
     let sql = "SELECT count(*) FROM clerk_organization o WHERE EXISTS (SELECT 1 FROM clerk_user)";
     let mut command = world.command(&["query", "--format", "csv", sql]);
     command.env("CLERK_LAKE_LAKE", lake).envs(environment.iter().cloned());
-    let asked = output(command).await;
-    assert_eq!(stdout(&asked).lines().last(), Some("3"), "{lake}: {}", stderr(&asked));
+    let queried = output(command).await;
+    assert_eq!(stdout(&queried).lines().last(), Some("3"), "{lake}: {}", stderr(&queried));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lake_on_disk_may_have_any_name() {
+async fn a_lake_on_disk_can_have_any_name() {
     let world = world().await;
     let directory = world.directory.path().join("lakes");
     for name in NAMES {
         let lake = directory.join(name);
         assert_works(&world, lake.to_str().expect("a path"), &[]).await;
-        assert!(lake.join("clerk_organization/_delta_log").is_dir(), "{name} is where it was said to be");
+        assert!(lake.join("clerk_organization/_delta_log").is_dir(), "{name} is not at the given path");
     }
     let made = std::fs::read_dir(&directory).expect("lakes").count();
-    assert_eq!(made, NAMES.len(), "nothing else was made");
+    assert_eq!(made, NAMES.len(), "unexpected files in the directory");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_the_table_format_cannot_carry_is_refused_at_the_start() {
+async fn a_name_that_the_table_format_does_not_support_is_refused_at_the_start() {
     let world = world().await;
     let directory = world.directory.path().join("lakes");
     let on_disk = REFUSED.into_iter().chain(["back\\slash"]).map(|name| format!("{}/{name}", directory.display()));
@@ -65,11 +65,11 @@ async fn a_name_that_the_table_format_cannot_carry_is_refused_at_the_start() {
             assert!(stderr(&refused).contains("does not support"), "{lake}: {}", stderr(&refused));
         }
     }
-    assert!(!directory.exists(), "nothing was made");
+    assert!(!directory.exists(), "the directory was created");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prefix_in_a_bucket_may_have_any_name() {
+async fn a_prefix_in_a_bucket_can_have_any_name() {
     let world = world().await;
     for name in NAMES {
         let s3 = S3::start().await;
@@ -89,7 +89,7 @@ async fn a_prefix_in_a_bucket_may_have_any_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_url_is_decoded_and_one_that_is_not_encoded_is_refused() {
+async fn a_file_url_is_decoded_and_an_unencoded_one_is_refused() {
     let world = world().await;
     let directory = world.directory.path().to_str().expect("a path").to_owned();
     assert_works(&world, &format!("file://{directory}/a%20b%25"), &[]).await;
