@@ -317,7 +317,7 @@ pub struct SchemaArguments {
 #[derive(Debug, Args)]
 pub struct DemoArguments {
     /// Number of users who sign up in the simulated instance, approximately
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 2000)]
     pub users: usize,
     /// Number of simulated days, each with a sync: 1 to 90
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=90))]

@@ -43,7 +43,9 @@ const SYNC_TIME: TimeDelta = TimeDelta::minutes(10);
 const CHART_DAYS: i64 = 30;
 
 pub async fn run(terminal: &mut Terminal, arguments: &DemoArguments, stop: CancellationToken) -> Result<()> {
-    let lake = Lake::new(Location::parse(&arguments.directory.to_string_lossy())?);
+    let location = Location::parse(&arguments.directory.to_string_lossy())?;
+    // The demo can be run again, so its tables need not survive a power failure.
+    let lake = Lake::new(location).with_fsync(false);
     clear(&lake).await?;
     let begun = Instant::now();
     let now = Clock::system().now();

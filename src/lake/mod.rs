@@ -35,6 +35,7 @@ mod lock;
 mod maintenance;
 mod opened;
 mod past;
+mod positions;
 mod profile;
 mod purge;
 mod record;
@@ -48,6 +49,7 @@ mod staged_rows;
 mod sweep;
 mod table;
 mod upload;
+mod watermark;
 mod writer;
 
 use std::sync::Arc;
@@ -74,6 +76,9 @@ pub use staged_rows::StagedRows;
 pub use table::Table;
 pub use writer::{Writer, writer_properties};
 
+/// Total size of tables from which on internal queries read them in parallel.
+const MIN_PARALLEL_BYTES: u64 = 16 * 1024 * 1024;
+
 /// A lake: a set of tables under one location. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Lake {
@@ -81,19 +86,28 @@ pub struct Lake {
     keeping: MaintenanceOptions,
     /// The tables that the run has opened. `None` outside of a run: each table is then opened at its newest version.
     opened: Option<Arc<OpenedTables>>,
+    /// Whether a commit on local disk waits until its files are on the disk.
+    has_fsync: bool,
 }
 
 impl Lake {
     /// Returns the lake at `location`. Does not access the store.
     #[must_use]
     pub fn new(location: Location) -> Self {
-        Self { location: Arc::new(location), keeping: MaintenanceOptions::default(), opened: None }
+        Self { location: Arc::new(location), keeping: MaintenanceOptions::default(), opened: None, has_fsync: true }
     }
 
     /// Returns the same lake, maintained with the settings in `keeping`.
     #[must_use]
     pub fn keeping(self, keeping: MaintenanceOptions) -> Self {
         Self { keeping, ..self }
+    }
+
+    /// Returns the same lake, whose commits on local disk do not wait until their files are on the disk if `has_fsync`
+    /// is `false`. A power failure can then damage tables. For data that can be written again, such as a demo.
+    #[must_use]
+    pub fn with_fsync(self, has_fsync: bool) -> Self {
+        Self { has_fsync, ..self }
     }
 
     /// Returns the number of small files in a partition at which a sync compacts them; 0 means never.
@@ -115,7 +129,7 @@ impl Lake {
     /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; [`Settings`](ErrorKind::Settings) if it refuses.
     pub(crate) async fn for_run(&self) -> Result<Self> {
         let location = Arc::new(self.location.for_run().await?);
-        Ok(Self { location, keeping: self.keeping, opened: Some(Arc::default()) })
+        Ok(Self { location, opened: Some(Arc::default()), ..self.clone() })
     }
 
     /// Lists a table's files again, unless the run has just listed them. If `at_once` is set, lists them in any case.
@@ -165,11 +179,22 @@ impl Lake {
     /// Returns a DataFusion context that can read this lake's files.
     #[must_use]
     pub fn context(&self) -> SessionContext {
+        self.context_with(Self::config())
+    }
+
+    /// Returns a DataFusion context for tables of `bytes` in total. Small tables are read without parallelism, which
+    /// costs more time than it saves there.
+    pub(crate) fn context_for_size(&self, bytes: u64) -> SessionContext {
+        let config = Self::config();
+        self.context_with(if bytes < MIN_PARALLEL_BYTES { config.with_target_partitions(1) } else { config })
+    }
+
+    fn config() -> SessionConfig {
         let mut config = SessionConfig::new().with_information_schema(true);
         // Text columns are read as the type that the table declares, not as string views.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
-        self.context_with(config)
+        config
     }
 
     /// Returns a DataFusion context for scans of whole tables. Its batches are small, so that wide rows need little
@@ -199,14 +224,14 @@ impl Lake {
     /// # Errors
     /// [`Settings`](crate::ErrorKind::Settings), naming both instances.
     pub async fn check_instance(&self, instance: &str, specs: &[&'static TableSpec]) -> Result<()> {
-        for spec in specs {
+        let checks = specs.iter().map(|spec| async {
             match self.table(spec).await {
                 // A damaged table cannot name its instance. Only operations that read or write it must fail.
-                Err(error) if error.kind() == ErrorKind::Damaged => {}
-                table => table?.check_instance(instance)?,
+                Err(error) if error.kind() == ErrorKind::Damaged => Ok(()),
+                table => table?.check_instance(instance),
             }
-        }
-        Ok(())
+        });
+        futures::future::try_join_all(checks).await.map(drop)
     }
 
     fn table_prefix(&self, name: &str) -> Path {

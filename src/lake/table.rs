@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake::{DeltaTable, DeltaTableError};
@@ -16,6 +15,7 @@ use super::area::Sparing;
 use super::change_data::is_change_data;
 use super::damaged_rows::DamagedRows;
 use super::layout::{is_data_file, join};
+use super::positions::NewestPositions;
 use super::staged::StagedStore;
 use super::{Lake, RunArea, Writer, store_error};
 use crate::error::{Error, Result};
@@ -65,6 +65,7 @@ pub struct Table {
     pub(super) useless_checkpoints: Vec<Path>,
     /// The error that opening the table returns if it is damaged.
     pub(super) damaged: Option<Error>,
+    pub(super) newest_positions: NewestPositions,
 }
 
 impl Table {
@@ -95,6 +96,7 @@ impl Table {
             leftovers: Vec::new(),
             useless_checkpoints: Vec::new(),
             damaged: None,
+            newest_positions: NewestPositions::default(),
         })
     }
 
@@ -126,8 +128,39 @@ impl Table {
         self.delta.verify_deltatable_existence().await
     }
 
+    /// Takes over the state that this run has loaded before. A table opened for writing is also updated to the newest
+    /// version. Returns `false` if the table has to be loaded.
+    async fn load_opened(&mut self) -> bool {
+        let Some(opened) = &self.lake.opened else { return false };
+        let Some(state) = opened.get(self.spec) else { return false };
+        let version = state.version();
+        self.delta.state = Some(state);
+        if self.staging.is_none() || (self.delta.update_state().await.is_ok() && self.version() == Some(version)) {
+            return true;
+        }
+        // Another run has committed. Loading the table checks the new log entries.
+        opened.forget(self.spec);
+        self.delta.state = None;
+        false
+    }
+
+    /// Keeps the current state for the next time that this run opens the table.
+    pub(super) fn note_opened(&self) {
+        let Some(opened) = &self.lake.opened else { return };
+        if let Some(state) = self.delta.state.clone().filter(|_| self.useless_checkpoints.is_empty()) {
+            opened.keep(self.spec, state);
+        }
+    }
+
+    /// Makes this run load the table again when it opens it next.
+    pub(super) fn forget_opened(&self) {
+        if let Some(opened) = &self.lake.opened {
+            opened.forget(self.spec);
+        }
+    }
+
     async fn load(&mut self) -> Result<()> {
-        if self.load_opened().await? {
+        if self.load_opened().await {
             return Ok(());
         }
         let name = self.spec.name;
@@ -252,38 +285,6 @@ impl Table {
         Err(self.lake.belongs_to(&owner, instance))
     }
 
-    /// Returns the watermark: the time up to which the rows are complete, by Clerk's clock. `None` if the table has not
-    /// been written yet, or has been repaired since its last full sync.
-    ///
-    /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
-    pub async fn watermark(&self) -> Result<Option<DateTime<Utc>>> {
-        // The watermark of a repaired table is 0, which means none: see [`super::repair`].
-        let written = self.position(WATERMARK).await?.filter(|millis| *millis > 0);
-        Ok(written.and_then(DateTime::from_timestamp_millis))
-    }
-
-    /// Returns the number of rows that Clerk has but the table does not, because they cannot be decoded.
-    ///
-    /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
-    pub async fn unreadable(&self) -> Result<u64> {
-        Ok(self.position(UNREADABLE).await?.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0))
-    }
-
-    /// Returns the table's position called `name`: the version of a Delta `txn` action that a commit has set with
-    /// [`CommitDetails::with_position`](super::CommitDetails::with_position). `None` if no commit has set it.
-    ///
-    /// # Errors
-    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
-    pub async fn position(&self, name: &str) -> Result<Option<i64>> {
-        let Ok(state) = self.delta.snapshot() else { return Ok(None) };
-        let version = state.transaction_version(self.log_store().as_ref(), name).await;
-        version.map_err(|error| {
-            store_error(&format!("the recorded position of {} cannot be read", self.spec.name), &error)
-        })
-    }
-
     /// Returns the table for DataFusion, at the version that it is open at. Scanning a damaged table returns an error.
     ///
     /// # Errors
@@ -365,7 +366,9 @@ fn store_and_log(
     let prefix = lake.table_prefix(spec.name);
     let merging = staging.map(|staging| join(staging, &Path::from("merged")));
     let store = StagedStore::new(Arc::clone(&root), prefix.clone(), merging);
-    let store = Arc::new(store.on_disk(location.directory().is_some()).seen_by_run(location.run_store.clone()));
+    let store = Arc::new(
+        store.on_disk(location.directory().is_some() && lake.has_fsync).seen_by_run(location.run_store.clone()),
+    );
     let url = location.url_of(&prefix)?;
     let log_store = default_logstore(Arc::clone(&store) as _, root, &url, &StorageConfig::default());
     Ok((store, DeltaTable::new(log_store)))

@@ -20,7 +20,8 @@ impl Task<'_, Derivation> {
     pub(super) async fn sync_derived(&self, mut table: Table, tally: &mut Tally) -> Result<()> {
         self.run.sync.progress.started(self.resource.name, None);
         let users = self.users_for_derived(tally).await?;
-        let context = self.run.lake.context();
+        let size = self.run.lake.table(&USERS.table).await?.bytes();
+        let context = self.run.lake.context_for_size(size);
         context
             .register_table(USERS.table.name, users)
             .map_err(|error| Error::bug(format!("cannot register the users table: {error}")))?;

@@ -235,3 +235,32 @@ fn no_source_file_is_too_long() {
         assert!(lines <= MAX_LINES, "{} has {lines} lines: split it into a folder", path.display());
     }
 }
+
+/// Returns the name of the type that a line of code declares; `None` if it declares none, or one inside a function.
+fn declared_type(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("pub").map_or(line, |rest| rest.split_once(' ').map_or(rest, |(_, rest)| rest));
+    let (keyword, rest) = line.split_once(' ')?;
+    let is_type = ["struct", "enum", "trait", "type", "union"].contains(&keyword);
+    is_type.then(|| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
+}
+
+#[test]
+fn no_two_types_share_a_name() {
+    let mut files_by_type: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.ends_with("tests.rs")) {
+        for name in text.lines().filter_map(declared_type) {
+            files_by_type.entry(name.to_owned()).or_default().insert(path.clone());
+        }
+    }
+    assert!(files_by_type.len() > 200, "{} types", files_by_type.len());
+    files_by_type.retain(|_, files| files.len() > 1);
+    assert!(files_by_type.is_empty(), "{files_by_type:#?}");
+}
+
+#[test]
+fn declared_types_are_found() {
+    assert_eq!(declared_type("pub(super) struct Slice<'a> {"), Some("Slice"));
+    assert_eq!(declared_type("enum State {"), Some("State"));
+    assert_eq!(declared_type("    struct Line {"), None);
+    assert_eq!(declared_type("pub fn context() {"), None);
+}

@@ -27,8 +27,10 @@ pub(super) struct Snapshots {
 impl Snapshots {
     pub(super) async fn open(run: &Run<'_>, sources: &Sources, ledger: &Table, days: &Table) -> Result<Self> {
         let lake = run.lake.clone();
-        let (context, mut existing) = (lake.context(), Vec::new());
-        for table in [&sources.users, &sources.sessions, ledger, days] {
+        let tables = [&sources.users, &sources.sessions, ledger, days];
+        let bytes = tables.iter().map(|table| table.bytes()).sum();
+        let (context, mut existing) = (lake.context_for_size(bytes), Vec::new());
+        for table in tables {
             if table.exists() {
                 let (name, provider) = (table.spec().name, table.provider().await?);
                 context.register_table(name, provider).map_err(|error| query::failed(&error))?;

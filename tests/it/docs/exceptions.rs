@@ -16,6 +16,10 @@ use Reason::{Because, Interop};
 /// The examples that are not run. An entry that ends with `…` stands for all that begin like it.
 pub const NOT_RUN: &[(&str, Reason)] = &[
     ("cargo …", Because("builds, installs or tests the project itself")),
+    ("pip …", Because("installs Python packages: .ci/wheel builds and installs the wheel")),
+    ("maturin …", Because("builds the wheel, as .ci/wheel does")),
+    (".ci/wheel", Because("builds a release program")),
+    (".ci/screenshot", Because("needs a release program and Chromium")),
     (".ci/run", Because("runs the tests itself")),
     ("aws …", Because("needs an AWS account")),
     ("ballista-scheduler …", Because("needs a cluster: tests/ballista starts one")),
