@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 /// What the user must do about an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ErrorKind {
     /// Wrong arguments or settings: correct them and run again.
     Settings,
@@ -30,21 +31,6 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the process exit code for this kind.
-    #[must_use]
-    pub const fn exit_code(self) -> u8 {
-        match self {
-            Self::Settings => 2,
-            Self::KeyRefused => 3,
-            Self::Unreachable => 4,
-            Self::Answer | Self::Damaged => 5,
-            Self::Conflict => 6,
-            Self::Query => 7,
-            Self::Interrupted => 130,
-            Self::Bug => 70,
-        }
-    }
-
     /// Returns how severe this kind is. If several resources fail in one run, the run reports the most severe kind.
     #[must_use]
     pub const fn severity(self) -> u8 {

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clerk_lake::Error;
+use clerk_lake::{Error, ErrorKind};
 
 /// The standard output and standard error of the process.
 pub struct Terminal {
@@ -56,7 +56,7 @@ impl Terminal {
     pub fn fail(&mut self, error: &Error) -> ExitCode {
         self.flush();
         print_error(&mut self.err, error);
-        ExitCode::from(error.kind().exit_code())
+        ExitCode::from(exit_code(error.kind()))
     }
 
     /// Prints a message of clap and returns its exit code. Help and version go to standard output with 0, usage errors
@@ -64,6 +64,21 @@ impl Terminal {
     pub fn usage(usage: &clap::Error) -> ExitCode {
         let _ = usage.print();
         ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
+    }
+}
+
+/// Returns the exit code of the process for this kind of error.
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Settings => 2,
+        ErrorKind::KeyRefused => 3,
+        ErrorKind::Unreachable => 4,
+        ErrorKind::Answer | ErrorKind::Damaged => 5,
+        ErrorKind::Conflict => 6,
+        ErrorKind::Query => 7,
+        ErrorKind::Interrupted => 130,
+        // A bug, or a kind that this program does not know.
+        _ => 70,
     }
 }
 

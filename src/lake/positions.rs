@@ -5,31 +5,51 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 
-/// The positions that the newest commit of a table records, and the table version that they were read at.
+/// How many of the newest log entries are searched for a position.
+const MAX_ENTRIES: u64 = 4;
+
+/// The positions that the newest commits of a table record.
 ///
-/// A sync records nearly all positions in each commit, so that one small file has them. Searching the log for one
-/// position reads the last checkpoint and all later entries.
+/// A sync records nearly all positions in each commit, but a compaction records none. Searching the log for one position
+/// reads the last checkpoint and all later entries; these few small files are read faster.
 #[derive(Debug, Default)]
-pub(super) struct NewestPositions(Mutex<Option<(u64, HashMap<String, i64>)>>);
+pub(super) struct NewestPositions(Mutex<Recorded>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    /// The table version that the positions belong to.
+    version: u64,
+    /// How many log entries have been read, from this version backwards. An entry that is missing counts as the last.
+    entries: u64,
+    positions: HashMap<String, i64>,
+}
 
 impl NewestPositions {
-    /// Returns whether the log entry of `version` has been read.
-    pub(super) fn are_of(&self, version: u64) -> bool {
-        self.lock().as_ref().is_some_and(|(of, _)| *of == version)
+    /// Returns the position called `name` if the entries that have been read record it. Otherwise, returns the version
+    /// of the entry to read next; `None` if all have been read.
+    pub(super) fn find(&self, version: u64, name: &str) -> Result<i64, Option<u64>> {
+        let mut recorded = self.lock();
+        if recorded.version != version {
+            *recorded = Recorded { version, ..Recorded::default() };
+        }
+        let next = (recorded.entries < MAX_ENTRIES).then(|| version.checked_sub(recorded.entries)).flatten();
+        recorded.positions.get(name).copied().ok_or(next)
     }
 
-    /// Returns the position called `name` if the entry that was read records it.
-    pub(super) fn get(&self, name: &str) -> Option<i64> {
-        self.lock().as_ref().and_then(|(_, positions)| positions.get(name).copied())
+    /// Adds the positions of the log entry of `version`, the next one; `None` if there is no such entry.
+    pub(super) fn add(&self, version: u64, entry: Option<&[u8]>) {
+        let mut recorded = self.lock();
+        if recorded.version.checked_sub(recorded.entries) != Some(version) {
+            return;
+        }
+        recorded.entries = if entry.is_some() { recorded.entries + 1 } else { MAX_ENTRIES };
+        for (name, position) in entry.map(positions_of).unwrap_or_default() {
+            recorded.positions.entry(name).or_insert(position);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(u64, HashMap<String, i64>)>> {
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps the positions of the log entry of `version`.
-    pub(super) fn set(&self, version: u64, entry: &[u8]) {
-        *self.lock() = Some((version, positions_of(entry)));
     }
 }
 
@@ -60,5 +80,29 @@ mod tests {
             {\"add\":{\"path\":\"x\"}}\n{\"txn\":{\"appId\":\"b\",\"version\":-1,\"lastUpdated\":3}}\n";
         assert_eq!(positions_of(entry), HashMap::from([("a".to_owned(), 7), ("b".to_owned(), -1)]));
         assert_eq!(positions_of(b"no log entry"), HashMap::new());
+    }
+
+    #[test]
+    fn the_newest_entry_that_records_a_position_wins_and_few_entries_are_read() {
+        let newest = NewestPositions::default();
+        let entry = |name: &str, version: i64| format!("{{\"txn\":{{\"appId\":\"{name}\",\"version\":{version}}}}}");
+        assert_eq!(newest.find(9, "a"), Err(Some(9)));
+        newest.add(9, Some(b"{}"));
+        newest.add(8, Some(entry("a", 2).as_bytes()));
+        assert_eq!(newest.find(9, "a"), Ok(2));
+        assert_eq!(newest.find(9, "b"), Err(Some(7)));
+        newest.add(7, Some(entry("a", 1).as_bytes()));
+        newest.add(6, Some(b"{}"));
+        assert_eq!((newest.find(9, "a"), newest.find(9, "b")), (Ok(2), Err(None)));
+        assert_eq!(newest.find(10, "a"), Err(Some(10)));
+        newest.add(10, None);
+        assert_eq!(newest.find(10, "a"), Err(None));
+    }
+
+    #[test]
+    fn nothing_is_read_before_the_first_version() {
+        let newest = NewestPositions::default();
+        newest.add(0, Some(b"{}"));
+        assert_eq!(newest.find(0, "a"), Err(None));
     }
 }

@@ -34,18 +34,20 @@ impl Table {
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn position(&self, name: &str) -> Result<Option<i64>> {
         let Ok(state) = self.delta.snapshot() else { return Ok(None) };
-        let newest = state.version();
-        if !self.newest_positions.are_of(newest) {
-            let mut entries = std::pin::pin!(self.entries(std::iter::once(newest)));
-            let entry = entries.try_next().await?.and_then(|(_, entry)| entry);
-            self.newest_positions.set(newest, &entry.unwrap_or_default());
-        }
-        if let Some(position) = self.newest_positions.get(name) {
-            return Ok(Some(position));
+        loop {
+            match self.newest_positions.find(state.version(), name) {
+                Ok(position) => return Ok(Some(position)),
+                Err(None) => break,
+                Err(Some(version)) => {
+                    let mut entries = std::pin::pin!(self.entries(std::iter::once(version)));
+                    let entry = entries.try_next().await?.and_then(|(_, entry)| entry);
+                    self.newest_positions.add(version, entry.as_deref());
+                }
+            }
         }
         let version = state.transaction_version(self.log_store().as_ref(), name).await;
         version.map_err(|error| {
-            store_error(&format!("the recorded position of {} cannot be read", self.spec.name), &error)
+            store_error(&format!("the positions recorded in the log of {} cannot be read", self.spec.name), &error)
         })
     }
 }

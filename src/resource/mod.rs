@@ -141,6 +141,15 @@ impl Resource {
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.into_iter().find(|resource| resource.name == name)
     }
+
+    /// Returns the other tables that a sync of this resource reads.
+    pub(crate) fn tables_read(&self) -> Vec<&'static TableSpec> {
+        match self.reading {
+            Reading::PerUser(_) | Reading::Derived(_) => vec![&USERS.table],
+            Reading::Ledger => vec![&USERS.table, &SESSIONS.table, &ACTIVITY_DAYS],
+            Reading::Cursor(_) | Reading::Offset(_) => Vec::new(),
+        }
+    }
 }
 
 /// The field types of every kind of row: the fields of Clerk's objects that have a column.

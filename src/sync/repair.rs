@@ -4,8 +4,7 @@ use super::options::Extent;
 use super::run::Run;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
-use crate::resource::{ACTIVITY_DAYS, REJECTED_ROWS, Reading, Resource, SESSIONS, USERS};
-use crate::table::TableSpec;
+use crate::resource::{ACTIVITY_DAYS, REJECTED_ROWS, Reading, Resource};
 
 impl Run<'_> {
     /// Repairs the tables of `resource` if this run reads all its rows. Readable rows are kept; lost rows are read
@@ -33,12 +32,8 @@ impl Run<'_> {
         if !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug | ErrorKind::Conflict) {
             return None;
         }
-        let read_too: &[&'static TableSpec] = match resource.reading {
-            Reading::PerUser(_) | Reading::Derived(_) => &[&USERS.table],
-            Reading::Ledger => &[&USERS.table, &SESSIONS.table, &ACTIVITY_DAYS],
-            Reading::Cursor(_) | Reading::Offset(_) => &[],
-        };
-        for spec in [&resource.table, &REJECTED_ROWS].into_iter().chain(read_too.iter().copied()) {
+        let tables = [&resource.table, &REJECTED_ROWS].into_iter().chain(resource.tables_read());
+        for spec in tables {
             // Loads the current state of the table, not this run's cached view.
             let table = self.sync.lake.table_to_query(spec, None).await.ok()?;
             if let Some(damage) = table.damage().await {

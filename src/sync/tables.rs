@@ -10,7 +10,7 @@ use super::tally::Tally;
 use crate::api::ApiError;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{CommitDetails, CommitOutcome, Table};
-use crate::resource::{self, ACTIVITY_DAYS, Reading, Resource, SESSIONS, USERS};
+use crate::resource::{self, ACTIVITY_DAYS, Reading, Resource};
 use crate::table::TableSpec;
 
 /// How often a table is opened again because another run commits while it is swept.
@@ -34,12 +34,7 @@ impl Run<'_> {
         if is_from_clerk || !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Query | ErrorKind::Bug) {
             return None;
         }
-        let read_too = match resource.reading {
-            Reading::PerUser(_) | Reading::Derived(_) => vec![&USERS.table],
-            Reading::Ledger => vec![&USERS.table, &SESSIONS.table, &ACTIVITY_DAYS],
-            Reading::Cursor(_) | Reading::Offset(_) => Vec::new(),
-        };
-        for spec in std::iter::once(&resource.table).chain(read_too) {
+        for spec in std::iter::once(&resource.table).chain(resource.tables_read()) {
             let Some(base) = lock(&self.bases).get(spec.name).copied() else { continue };
             // Loads the current version of the table, not this run's cached view.
             let now = self.sync.lake.table(spec).await.ok()?.version();
@@ -93,7 +88,7 @@ impl Run<'_> {
         lock(&self.bases).insert(table.spec().name, table.version());
     }
 
-    /// Opens a table for writing, and removes the leftovers of crashed runs from it.
+    /// Opens a table for writing, and removes the orphan files of crashed runs from it.
     pub(super) async fn open(&self, spec: &'static TableSpec) -> Result<Table> {
         let mut tries = 0;
         loop {
@@ -105,7 +100,7 @@ impl Run<'_> {
                 Err(error) => return Err(error),
                 Ok(swept) => {
                     if swept > 0 {
-                        tracing::info!(table = spec.name, files = swept, "removed the leftovers of an interrupted run");
+                        tracing::info!(table = spec.name, files = swept, "removed orphan files of an interrupted run");
                     }
                     self.check_instance_of(&table).await?;
                     self.note_base(&table);
