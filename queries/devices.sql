@@ -1,5 +1,5 @@
 -- title: Devices
--- description: All sessions seen so far, by device, browser and country of their latest activity. The most frequent combinations are listed and all others are in one row; unknown values are (unknown), and impersonated sessions are counted.
+-- description: All sessions seen so far, by device, browser and country of their latest activity. Each of the most frequent combinations has a row, and one more row has all others. Unknown values are shown as (unknown); impersonated sessions are counted.
 -- chart: table
 -- parameter: combinations = 30 (1 to 1000)
 -- section: Sessions

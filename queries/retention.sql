@@ -1,5 +1,5 @@
 -- title: Retention
--- description: Share of the users who signed up in a week (Monday to Sunday, UTC) that was active in each later week; week 0 is the cohort itself. From the activity ledger: deleted users are not counted, a week that is not over has no share, and one that is not complete is a lower bound.
+-- description: Of the users who signed up in a week (Monday to Sunday, UTC), the share that was active in each later week; week 0 is the whole cohort. From the activity ledger: deleted users are not counted, weeks that are not over have no share, and weeks that are not complete are lower bounds.
 -- chart: heatmap
 -- parameter: lookback_weeks = 12 (1 to 52)
 -- section: Growth

@@ -55,7 +55,7 @@
 //!    ▼
 //! sync              after users and sessions: users by day, and the activity ledger
 //!    ▼
-//! query             SQL over snapshots (DataFusion): the tables, the built-in queries, files beside the lake
+//! query             SQL over snapshots (DataFusion): the tables, the built-in queries, and other files
 //!    ▼
 //! report            the metrics, as HTML or in a terminal
 //! ```

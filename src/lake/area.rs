@@ -177,8 +177,8 @@ impl RunArea {
         };
         // A failure does no harm: the next run removes the marker.
         let _ = self.root.delete(&marker).await;
-        Err(Error::settings(format!("the store cannot keep two runs apart: {why}"))
-            .with_hint("use one with conditional writes, such as S3, MinIO or R2; do not set AWS_CONDITIONAL_PUT"))
+        Err(Error::settings(format!("the store cannot protect the lake from concurrent runs: {why}"))
+            .with_hint("use a store with conditional writes, such as S3, MinIO or R2; do not set AWS_CONDITIONAL_PUT"))
     }
 
     /// Removes the areas of runs that are certainly dead, and resume points that are too old. Also proves that the

@@ -59,7 +59,7 @@ impl Lake {
             Ok(Claim { instance: owner }) if owner == instance => Ok(()),
             Ok(Claim { instance: owner }) => Err(self.belongs_to(&owner, instance)),
             Err(error) => Err(Error::settings(format!("{}/{FILE} is malformed: {error}", self.location())).with_hint(
-                "this file names the Clerk instance that the lake belongs to; delete it, and the next sync writes it",
+                "this file names the Clerk instance that the lake belongs to; delete it, and the next sync rewrites it",
             )),
         }
     }

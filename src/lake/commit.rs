@@ -147,7 +147,7 @@ impl Table {
         }
         if gone < diff.outdated.len() as u64 {
             let (wanted, name) = (diff.outdated.len(), self.spec.name);
-            return Err(Error::bug(format!("{wanted} rows of {name} are outdated, but only {gone} were found")));
+            return Err(Error::bug(format!("{wanted} rows of {name} were to be replaced, but only {gone} were found")));
         }
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Table {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Unreachable, format!("the table {} cannot be read after a commit", self.spec.name))
-            .with_hint("run again: nothing half-done was written"))
+            .with_hint("run again: no partial data was written"))
     }
 
     /// Commits `adds` and `others`: the removals and the change data files. A table's first commit has no `others`.

@@ -22,7 +22,7 @@ const KNOWN_FAILURES: [KnownFailure; 7] = [
         patterns: &["no space left", "storage full", "quota exceeded", "file too large"],
         kind: ErrorKind::Unreachable,
         message: None,
-        hint: "make room in the store, then run again: nothing half-done was written",
+        hint: "free space in the store, then run again: no partial data was written",
     },
     KnownFailure {
         patterns: &["nosuchbucket"],
@@ -103,7 +103,7 @@ pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static))
             Error::new(known.kind, format!("{what}: {message}")).with_hint(known.hint)
         }
         None => Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail)))
-            .with_hint("run again: nothing half-done was written"),
+            .with_hint("run again: no partial data was written"),
     }
 }
 

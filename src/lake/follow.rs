@@ -73,10 +73,10 @@ impl Table {
         if version > newest {
             let text = format!("{name} is at version {newest}: there is no version {version} yet");
             return Err(Error::new(ErrorKind::Query, text)
-                .with_hint(format!("if the lake was created again, restart the feed: {}", reload_hint(newest))));
+                .with_hint(format!("if the lake was recreated, {}", reload_hint(newest))));
         }
         if !self.records_changes() {
-            return Err(Error::new(ErrorKind::Query, format!("the changes of {name} are not recorded"))
+            return Err(Error::new(ErrorKind::Query, format!("the change data feed of {name} is off"))
                 .with_hint("sync with --change-data-feed: changes are recorded from the next commit on"));
         }
         match self.feed_begins() {
@@ -84,7 +84,7 @@ impl Table {
             Some(begins) if begins <= version.saturating_add(1) => Ok(newest),
             Some(begins) => Err(Error::new(
                 ErrorKind::Query,
-                format!("the changes of {name} are recorded since version {begins}, not since {version}"),
+                format!("the change data feed of {name} begins at version {begins}, not at {version}"),
             )
             .with_hint(reload_hint(newest))),
             None => {
@@ -116,7 +116,8 @@ impl Table {
             match action {
                 Action::CommitInfo(info) => at = info.in_commit_timestamp.or(info.timestamp),
                 Action::Metadata(metadata) if !is_on(metadata.configuration()) => {
-                    let text = format!("version {version} switched off the change data feed of {name} for some time");
+                    let text =
+                        format!("the change data feed of {name} was off for some time, from version {version} on");
                     return Err(Error::new(ErrorKind::Query, text).with_hint(reload_hint(newest)));
                 }
                 Action::Cdc(file) => changes.push(file),

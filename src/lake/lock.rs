@@ -68,7 +68,7 @@ fn try_lock(staged: &FilePath, run: &str) -> std::io::Result<File> {
 /// Checks that `link` refuses to replace an existing file. Commits rely on this.
 fn prove_links(area: &FilePath, link: impl Fn(&FilePath, &FilePath) -> std::io::Result<()>) -> Result<(), String> {
     let (file, name) = (area.join("probe"), area.join("probe.link"));
-    let failed = |error: std::io::Error| format!("it has no hard links ({error})");
+    let failed = |error: std::io::Error| format!("it does not support hard links ({error})");
     let proof =
         File::create(&file).and_then(|_| link(&file, &name)).map_err(failed).and_then(|()| match link(&file, &name) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -177,19 +177,22 @@ fn remove_dead(staged: &FilePath) {
 }
 
 fn cannot_keep_apart(directory: &FilePath, why: &str) -> Error {
-    Error::settings(format!("the file system of {} cannot keep two runs apart: {why}", directory.display()))
-        .with_hint("use a local disk or a share with hard links and file locks, or an object store")
+    Error::settings(format!(
+        "the file system of {} cannot protect the lake from concurrent runs: {why}",
+        directory.display()
+    ))
+    .with_hint("use a local disk or a share with hard links and file locks, or an object store")
 }
 
 fn cannot_write(directory: &FilePath, error: &std::io::Error) -> Error {
     use std::io::ErrorKind;
     if error.kind() == ErrorKind::Unsupported || error.to_string().contains("No locks available") {
-        return cannot_keep_apart(directory, &format!("it has no file locks ({error})"));
+        return cannot_keep_apart(directory, &format!("it does not support file locks ({error})"));
     }
     let message = format!("the lake {} cannot be written: {error}", directory.display());
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            Error::new(crate::error::ErrorKind::Unreachable, message).with_hint("make room on the disk, then run again")
+            Error::new(crate::error::ErrorKind::Unreachable, message).with_hint("free disk space, then run again")
         }
         _ => Error::settings(message).with_hint("choose another --lake, or give this user write permission there"),
     }
@@ -205,7 +208,7 @@ mod tests {
     fn a_file_system_without_hard_links_is_refused() {
         let area = tempfile::tempdir().unwrap();
         let refused = prove_links(area.path(), |_, _| Err(IoError::from(IoErrorKind::Unsupported))).unwrap_err();
-        assert!(refused.contains("no hard links"), "{refused}");
+        assert!(refused.contains("does not support hard links"), "{refused}");
         let error = cannot_keep_apart(area.path(), &refused);
         assert_eq!(error.kind(), crate::ErrorKind::Settings);
         assert!(prove_links(area.path(), |_, _| Ok(())).is_err(), "links that replace a file do not isolate runs");
@@ -217,6 +220,6 @@ mod tests {
     fn a_file_system_without_file_locks_is_refused() {
         let error = cannot_write(FilePath::new("/share"), &IoError::from(IoErrorKind::Unsupported));
         assert_eq!(error.kind(), crate::ErrorKind::Settings);
-        assert!(error.message().contains("/share") && error.message().contains("no file locks"), "{error}");
+        assert!(error.message().contains("/share") && error.message().contains("does not support file locks"), "{error}");
     }
 }

@@ -111,7 +111,7 @@ impl Table {
         let newest = self.version();
         let not_kept = |why: &str| {
             Error::new(ErrorKind::Query, format!("that version of {name} is no longer kept{why}"))
-                .with_hint("old versions are kept for as long as --history says; for example, sync with --history 30d")
+                .with_hint("--history sets how long old versions are kept: for example, sync with --history 30d")
         };
         let version = match at {
             At::Version(version) => Some(version).filter(|version| Some(*version) <= newest),

@@ -209,7 +209,6 @@ fn draw(source: CardSource<'_>, panels: Vec<Panel>, newest: Vec<String>) -> Mark
         return Markup::default();
     }
     let panels: Vec<Panel> = panels.into_iter().map(|panel| panel.cut(detail.positions)).collect();
-    let named_ends = panels.iter().any(|panel| panel.series.len() > 1);
     let only_one = panels.len() == 1 && panels[0].series.len() == 1;
     html! {
         div.panels {
@@ -225,7 +224,7 @@ fn draw(source: CardSource<'_>, panels: Vec<Panel>, newest: Vec<String>) -> Mark
                             p.unit aria-hidden="true" { (UntrustedText(unit)) }
                         }
                     }
-                    (svg::draw(panel, Style { title: &metric.query.title, id: &id, named_ends, hover: detail.hover }))
+                    (svg::draw(panel, Style { title: &metric.query.title, id: &id, hover: detail.hover }))
                 }
             }
         }
@@ -238,7 +237,7 @@ fn draw(source: CardSource<'_>, panels: Vec<Panel>, newest: Vec<String>) -> Mark
 fn notes(panels: &[Panel]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     for panel in panels {
-        let total = panel.total.as_ref().map(|total| format!("The bars above zero add up to: {total}."));
+        let total = panel.total.as_ref().map(|total| format!("The bars above zero add up to “{total}”."));
         for note in total.into_iter().chain(panel.extent()).chain(panel.notes.iter().cloned()) {
             if !notes.contains(&note) {
                 notes.push(note);

@@ -88,7 +88,10 @@ impl Heat {
         Some(heat.limited(first.is_ordered())).filter(|heat| !heat.lines.is_empty() && !heat.columns.is_empty())
     }
 
+    /// Removes the last columns if they have no numbers, and limits the number of lines and columns.
     fn limited(mut self, is_ordered: bool) -> Self {
+        let used = self.lines.iter().filter_map(|line| line.cells.iter().rposition(Option::is_some)).max();
+        self.keep_columns(used.map_or(0, |last| last + 1));
         let (lines, columns) = (self.lines.len(), self.columns.len());
         if lines > MAX {
             if is_ordered {
@@ -99,13 +102,17 @@ impl Heat {
             self.notes.push(format!("Shows the {which} {MAX} of {lines} rows."));
         }
         if columns > MAX {
-            self.columns.truncate(MAX);
-            self.lines.iter_mut().for_each(|line| line.cells.truncate(MAX));
+            self.keep_columns(MAX);
             self.notes.push(format!("Shows the first {MAX} of {columns} columns."));
         }
         let cells = self.lines.iter().flat_map(|line| line.cells.iter().flatten());
         self.max = cells.map(|(value, _)| *value).fold(0.0, f64::max);
         self
+    }
+
+    fn keep_columns(&mut self, count: usize) {
+        self.columns.truncate(count);
+        self.lines.iter_mut().for_each(|line| line.cells.truncate(count));
     }
 
     /// Whether any number is a lower bound.
@@ -224,6 +231,15 @@ mod tests {
         assert_eq!(heat.lines[1].cells, [Some((1.0, false)), None]);
         assert!(heat.share);
         assert_eq!(heat.lines.iter().map(|line| line.in_progress).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn columns_after_the_last_number_are_removed() {
+        let mut rows = retention();
+        rows.columns[4].values[2] = ResultValue::Null;
+        let heat = Heat::of(&rows, "2026-11-19".parse().expect("a date")).expect("a grid");
+        assert_eq!(heat.columns, ["0"]);
+        assert!(heat.lines.iter().all(|line| line.cells.len() == 1));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::panel::Panel;
 pub(super) fn legend(panel: &Panel, only_one: bool) -> Markup {
     let (lines, color) = (panel.is_lines(), panel.series.first().map_or(0, |series| series.color));
     let (lower, progress) = (panel.has_lower_bounds(), panel.axis.has_progress());
-    let upper = (0..panel.axis.len()).any(|at| panel.series.iter().any(|series| series.upper_bound(at).is_some()));
+    let upper = !panel.bounds().is_empty();
     if only_one && !lower && !progress {
         return Markup::default();
     }
@@ -26,7 +26,7 @@ pub(super) fn legend(panel: &Panel, only_one: bool) -> Markup {
                 (item(describe::lower_bound(panel.share), &lower_key(lines, color)))
             }
             @if upper {
-                (item("up to the upper bound", &html! { line class={ "most c" (color) } x1="13" x2="13" y2="12" {} }))
+                (item("range to upper bound", &html! { line class={ "most c" (color) } x1="13" x2="13" y2="12" {} }))
             }
         }
     }

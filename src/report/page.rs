@@ -77,8 +77,8 @@ fn document(report: &Report, detail: Detail) -> Markup {
                 }
                 footer {
                     p {
-                        "Each metric is a query of the clerk-lake queries. The report contains the results of the "
-                        "queries and no other data of the tables."
+                        "Each metric is the result of a built-in query, or of one of your own queries. The report "
+                        "contains these results and no other data from the tables."
                     }
                 }
             }
@@ -133,7 +133,7 @@ fn section(report: &Report, section: &Section<'_>, number: usize, ids: &[String]
     }
 }
 
-/// Returns the number of single numbers in a row, so that all rows are about equally full.
+/// Returns the number of columns for `count` single numbers, so that all rows are about equally full.
 fn columns(count: usize) -> usize {
     let rows = count.div_ceil(MAX_TILES).max(1);
     count.div_ceil(rows).max(1)
@@ -183,12 +183,12 @@ fn header(report: &Report, title: &str) -> Markup {
             }
             @if failures > 0 {
                 p.failure {
-                    @if failures == 1 { "1 metric failed. Its place on the page shows the reason." }
-                    @else { (count(failures)) " metrics failed. Their places on the page show the reasons." }
+                    @if failures == 1 { "1 metric failed. Its place on the page shows the error." }
+                    @else { (count(failures)) " metrics failed. Their places on the page show the errors." }
                 }
             }
             @if report.metrics.iter().any(has_lower_bounds) {
-                p { "A lower bound (≥ or “at least”) means that syncs have not seen all activity of that time." }
+                p { "A lower bound (≥ or “at least”) means that syncs may have missed some activity of that period." }
             }
         }
     }
@@ -219,8 +219,8 @@ fn freshness(report: &Report) -> Markup {
             h2 #freshness { "Freshness" }
             article.metric {
                 p.about {
-                    "Each table is complete up to its watermark, which is a time of Clerk's clock. "
-                    "The age is the time from the watermark to the report."
+                    "Each table is complete up to its watermark, a time by Clerk's clock. "
+                    "The age is the time between the watermark and the report."
                 }
                 div.scroll role="region" aria-labelledby="freshness" tabindex="0" {
                     table {

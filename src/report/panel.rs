@@ -23,6 +23,10 @@ const MAX_NAMES: usize = 20;
 /// Series whose largest values differ by more than this factor do not share an axis.
 const MAX_SCALE_RATIO: f64 = 20.0;
 
+/// An upper bound is drawn if its distance from the lower bound is at least this share of the largest number. Shorter
+/// ranges are invisible.
+const MIN_BOUND: f64 = 0.01;
+
 /// The horizontal axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Axis {
@@ -51,6 +55,19 @@ pub(super) struct Series {
     pub upper: Vec<Option<f64>>,
     /// Index of the color.
     pub color: usize,
+}
+
+/// A lower bound and its upper bound, to be drawn as a range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Bound {
+    /// Index of the series.
+    pub series: usize,
+    /// Index of the position.
+    pub at: usize,
+    /// The lower bound.
+    pub lower: f64,
+    /// The upper bound.
+    pub upper: f64,
 }
 
 /// Series over one axis.
@@ -223,6 +240,20 @@ impl Panel {
         (0..self.axis.len()).any(|at| self.is_lower(at))
     }
 
+    /// Returns the ranges from lower to upper bounds that are drawn. Stacks and bars with names draw none.
+    pub(super) fn bounds(&self) -> Vec<Bound> {
+        if self.is_stack() || self.axis.is_categorical() {
+            return Vec::new();
+        }
+        let least = self.series.iter().map(Series::max).fold(0.0, f64::max) * MIN_BOUND;
+        let bound = |series: usize, at: usize| {
+            let own = &self.series[series];
+            let (lower, upper) = own.values[at].zip(own.upper_bound(at))?;
+            (upper > lower && upper - lower >= least).then_some(Bound { series, at, lower, upper })
+        };
+        (0..self.series.len()).flat_map(|series| (0..self.axis.len()).filter_map(move |at| bound(series, at))).collect()
+    }
+
     /// Whether `series` is readable on the scale of this panel.
     pub(super) fn has_scale_of(&self, series: &Series) -> bool {
         let (own, max) = (series.max(), self.series.iter().map(Series::max).fold(0.0, f64::max));
@@ -288,5 +319,34 @@ impl Panel {
             }
         }
         self.series.push(others);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Axis, Panel, Series};
+    use crate::query::Chart;
+    use crate::report::metric::Kind;
+
+    #[test]
+    fn an_upper_bound_is_drawn_only_if_its_distance_is_visible() {
+        let drawn = |chart: Chart, upper: f64| {
+            let axis = Axis {
+                name: "Date".to_owned(),
+                kind: Kind::Date,
+                positions: vec![0.0, 1.0],
+                labels: vec![String::new(); 2],
+                in_progress: vec![false; 2],
+            };
+            let series = Series {
+                values: vec![Some(400.0), Some(300.0)],
+                lower: vec![false, true],
+                upper: vec![Some(400.0), Some(upper)],
+                ..Series::named("DAU".to_owned(), 2)
+            };
+            Panel::new(chart, axis, vec![series], false).bounds().len()
+        };
+        assert_eq!([300.0, 301.0, 340.0].map(|upper| drawn(Chart::Line, upper)), [0, 0, 1]);
+        assert_eq!([Chart::Bar, Chart::Stacked].map(|chart| drawn(chart, 340.0)), [1, 0]);
     }
 }

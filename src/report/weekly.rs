@@ -58,6 +58,9 @@ pub(super) fn prepare(chart: Chart, rows: &ResultRows) -> PreparedChart<'_> {
     let Some(rules) = rules(rows) else { return unchanged(Chart::Line) };
     let (weekly, is_cut) = by_week(rows, &rules);
     let mut note = "Summed by week, Monday to Sunday.".to_owned();
+    if rules.iter().any(|(_, rule)| *rule == Rule::Last) {
+        note.push_str(" Running totals are shown as of the end of each week.");
+    }
     if is_cut {
         note.push_str(" The first days are omitted because they are not a full week.");
     }
@@ -267,6 +270,8 @@ mod tests {
         rows.columns.push(ResultColumn::new("complete", Kind::Boolean, complete));
         let prepared = prepare(Chart::Stacked, &rows);
         assert_eq!(prepared.chart, Chart::Stacked);
+        let note = prepared.note.unwrap_or_default();
+        assert!(note.contains("Running totals are shown as of the end of each week."), "{note}");
         assert_eq!(integers(&prepared.rows, 1).last(), Some(&89.0));
         assert_eq!(integers(&prepared.rows, 2).last(), Some(&f64::from(1000 + (0..90).sum::<i32>())));
         let complete = &prepared.rows.columns[3].values;

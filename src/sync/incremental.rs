@@ -135,7 +135,7 @@ impl Task<'_, CursorList> {
 
     /// Reads all rows, because the lists of changes do not explain the count.
     async fn reconcile(&self, table: Table, tally: &mut Tally, why: &str) -> Result<Option<DateTime<Utc>>> {
-        self.run.sync.progress.note(&format!("{}: reading all to reconcile ({why})", self.resource.name));
+        self.run.sync.progress.note(&format!("{}: reading all rows to find deletions ({why})", self.resource.name));
         self.from(WholeList::Cursor(self.list)).sync_whole(table, tally).await
     }
 

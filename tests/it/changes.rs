@@ -335,12 +335,12 @@ async fn changes_are_recorded_from_the_commit_that_enables_the_feed_until_it_is_
     world.keeping.change_data_feed = Some(false);
     sync(&world).await;
     assert!(!users(&world).await.records_changes());
-    assert!(changes_error(&world, begins).await.message().contains("not recorded"));
+    assert!(changes_error(&world, begins).await.message().contains("is off"));
     world.keeping.change_data_feed = Some(true);
     sync(&world).await;
     let again = users(&world).await.feed_begins().expect("the feed is enabled again");
     let error = changes_error(&world, begins).await;
-    assert!(error.message().contains(&format!("since version {again}, not since {begins}")), "{error}");
+    assert!(error.message().contains(&format!("begins at version {again}, not at {begins}")), "{error}");
     let newest = users(&world).await.version().expect("a version");
     assert!(changes_error(&world, newest + 1).await.message().contains("there is no version"));
     assert!(follower::changes(&world.lake(), &users(&world).await, newest).await.is_empty());
@@ -384,7 +384,7 @@ async fn the_feed_can_be_enabled_on_a_lake_of_an_earlier_version() {
     }
     expected::assert_resource_equals(&world, "users", "followed").await;
     let error = changes_error(&world, 0).await;
-    assert!(error.message().contains("are recorded since version"), "{error}");
+    assert!(error.message().contains("change data feed of clerk_user begins at version"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -250,7 +250,7 @@ async fn a_full_disk_fails_the_sync_and_keeps_the_existing_rows() {
         }
     });
     disk.fill(32 * 1024);
-    fails(&world, world.command(&users), 4, &["No space left", "  help: make room"]).await;
+    fails(&world, world.command(&users), 4, &["No space left", "  help: free "]).await;
     assert!(!world.path().join("_staged").exists(), "staged files were not removed");
     assert_eq!(world.number("SELECT count(*) FROM clerk_user").await, 50);
     assert_eq!(plain_row_count(&world.path(), "clerk_user"), 50);

@@ -25,9 +25,10 @@ pub(super) fn draw(panel: &Panel, style: Style<'_>) -> Markup {
         @for at in 0..panel.axis.len() {
             @if stacked { (stack(&frame, at)) } @else { (side_by_side(&frame, at)) }
         }
+        (bounds(&frame))
         (frame.hover(style))
     };
-    plot(panel, style, kind, Frame::height(), &content)
+    plot(panel, style, kind, frame.height(), &content)
 }
 
 fn extent(panel: &Panel) -> (f64, f64) {
@@ -70,12 +71,18 @@ fn side_by_side(frame: &Frame<'_>, at: usize) -> Markup {
                 @if series.is_lower(at) && !frame.panel.axis.is_in_progress(at) {
                     (rect(frame, "hatch", (left, width), (value, 0.0)))
                 }
-                @if let Some(upper) = series.upper_bound(at).filter(|upper| *upper > value) {
-                    @let x = percent(left + width / 2.0);
-                    line class={ "most c" (series.color) } x1=(x) x2=(x) y1=(pixels(frame.y(upper)))
-                        y2=(pixels(frame.y(value))) {}
-                }
             }
+        }
+    }
+}
+
+/// Renders the ranges from lower bounds to upper bounds, each above the middle of its bar.
+fn bounds(frame: &Frame<'_>) -> Markup {
+    html! {
+        @for bound in frame.panel.bounds() {
+            @let (left, width) = slot(frame, bound.at);
+            @let width = width / float_of(frame.panel.series.len());
+            (frame.bound(bound, left + width * (float_of(bound.series) + 0.5)))
         }
     }
 }

@@ -19,11 +19,11 @@ const WIDTH: f64 = 1000.0;
 pub(super) fn draw(panel: &Panel, style: Style<'_>) -> Markup {
     let (least, most) = values(panel).fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     let frame = Frame::new(panel, least, most, false);
-    let kind = if style.named_ends { "lines several" } else { "lines" };
+    let kind = if panel.series.len() > 1 { "lines several" } else { "lines" };
     let content = html! {
         (frame.draw())
         (strip(&frame))
-        @for series in &panel.series { (bounds(&frame, series)) }
+        (bounds(&frame))
         svg y=(TOP) width="100%" height=(HEIGHT) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {
             @for series in &panel.series {
                 path class={ "l c" (series.color) " d" (series.color) } d=(path(&frame, series)) {}
@@ -33,7 +33,7 @@ pub(super) fn draw(panel: &Panel, style: Style<'_>) -> Markup {
         (names(&frame))
         (frame.hover(style))
     };
-    plot(panel, style, kind, Frame::height(), &content)
+    plot(panel, style, kind, frame.height(), &content)
 }
 
 /// Returns the path of a line. It ends before a period in progress, which would look like a decline.
@@ -75,15 +75,9 @@ fn strip(frame: &Frame<'_>) -> Markup {
 }
 
 /// Renders the ranges from lower bounds to upper bounds.
-fn bounds(frame: &Frame<'_>, series: &Series) -> Markup {
+fn bounds(frame: &Frame<'_>) -> Markup {
     html! {
-        @for (at, value) in series.values.iter().enumerate() {
-            @if let Some((value, upper)) = value.zip(series.upper_bound(at)) {
-                @let x = percent(frame.x(at));
-                line class={ "most c" (series.color) } x1=(x) x2=(x) y1=(pixels(frame.y(value)))
-                    y2=(pixels(frame.y(upper))) {}
-            }
-        }
+        @for bound in frame.panel.bounds() { (frame.bound(bound, frame.x(bound.at))) }
     }
 }
 

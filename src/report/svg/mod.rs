@@ -13,7 +13,7 @@ use maud::{Markup, html};
 use super::describe;
 use super::format::number;
 use super::html::UntrustedText;
-use super::panel::Panel;
+use super::panel::{Bound, Panel};
 use super::scale::{Scale, Slots, labels};
 
 /// Space above the highest grid line.
@@ -21,6 +21,9 @@ const TOP: f64 = 12.0;
 
 /// Space below the lowest grid line, for the labels of the horizontal axis.
 const BOTTOM: f64 = 30.0;
+
+/// Space below these labels, for the name of a horizontal axis of numbers.
+const AXIS_NAME: f64 = 20.0;
 
 /// Height of the vertical axis.
 const HEIGHT: f64 = 216.0;
@@ -35,8 +38,6 @@ pub(super) struct Style<'a> {
     pub title: &'a str,
     /// Prefix of the ids.
     pub id: &'a str,
-    /// Whether a chart of the metric has names at the ends of its lines. All its charts then leave space for them.
-    pub named_ends: bool,
     /// Whether the chart shows its numbers on hover.
     pub hover: bool,
 }
@@ -97,9 +98,14 @@ impl<'a> Frame<'a> {
         Self { panel, scale: Scale::new(low, high, LINES, integers), slots: Slots::new(&panel.axis, bars) }
     }
 
-    /// Height of the whole chart.
-    const fn height() -> f64 {
-        TOP + HEIGHT + BOTTOM
+    /// Returns the height of the whole chart.
+    fn height(&self) -> f64 {
+        TOP + HEIGHT + BOTTOM + if self.is_named() { AXIS_NAME } else { 0.0 }
+    }
+
+    /// Whether the horizontal axis needs its name. Dates explain themselves.
+    fn is_named(&self) -> bool {
+        !self.panel.axis.is_time()
     }
 
     /// Returns the vertical position of a number, in pixels from the top.
@@ -133,6 +139,18 @@ impl<'a> Frame<'a> {
                     (label)
                 }
             }
+            @if self.is_named() {
+                text.x x="50%" y=(pixels(TOP + HEIGHT + BOTTOM + 12.0)) { (UntrustedText(&self.panel.axis.name)) }
+            }
+        }
+    }
+
+    /// Renders the range from a lower bound to its upper bound at the horizontal position `x`.
+    fn bound(&self, bound: Bound, x: f64) -> Markup {
+        let (x, color) = (percent(x), self.panel.series.get(bound.series).map_or(0, |series| series.color));
+        html! {
+            line class={ "most c" (color) } x1=(x) x2=(x) y1=(pixels(self.y(bound.upper)))
+                y2=(pixels(self.y(bound.lower))) {}
         }
     }
 

@@ -114,12 +114,13 @@ async fn a_store_without_conditional_writes_is_refused() {
     assert_refused(
         &cloud,
         cloud.command(&SYNC),
-        &["cannot keep two runs apart", "  help: use one with conditional writes"],
+        &["cannot protect the lake from concurrent runs", "  help: use a store with conditional writes"],
     )
     .await;
     let mut switched_off = cloud.command(&SYNC);
     switched_off.env("AWS_CONDITIONAL_PUT", "disabled");
-    assert_refused(&cloud, switched_off, &["cannot keep two runs apart", "AWS_CONDITIONAL_PUT"]).await;
+    assert_refused(&cloud, switched_off, &["cannot protect the lake from concurrent runs", "AWS_CONDITIONAL_PUT"])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
