@@ -220,6 +220,9 @@ mod tests {
     fn a_file_system_without_file_locks_is_refused() {
         let error = cannot_write(FilePath::new("/share"), &IoError::from(IoErrorKind::Unsupported));
         assert_eq!(error.kind(), crate::ErrorKind::Settings);
-        assert!(error.message().contains("/share") && error.message().contains("does not support file locks"), "{error}");
+        assert!(
+            error.message().contains("/share") && error.message().contains("does not support file locks"),
+            "{error}"
+        );
     }
 }
