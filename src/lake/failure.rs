@@ -103,7 +103,8 @@ pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static))
             Error::new(known.kind, format!("{what}: {message}")).with_hint(known.hint)
         }
         None => Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail)))
-            .with_hint("run again: no partial data was written"),
+            .with_hint("run again: no partial data was written")
+            .transient(),
     }
 }
 
