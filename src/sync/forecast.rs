@@ -240,7 +240,7 @@ impl Forecast<'_> {
         let read = table.position(SESSIONS_READ).await?.and_then(DateTime::from_timestamp_millis);
         let is_due = read.is_none_or(|read| self.server_time.watermark - read >= refresh);
         let Some(since) = since.filter(|_| !is_due) else {
-            return Ok(Cost { mode, rows: total, requests: pages(total) + 1, why: "reads all sessions".to_owned() });
+            return Ok(Cost { mode, rows: total, requests: pages(total), why: "reads all sessions".to_owned() });
         };
         let users = USER_LIST.count_rows(&self.client).await?;
         let new = self.count_since("last_sign_in_at", since - MARGIN, users).await?;
