@@ -53,6 +53,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    is_transient: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -60,13 +61,21 @@ impl Error {
     /// Creates an error of `kind` with the message `message`.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, source: None }
+        Self { kind, message: message.into(), hint: None, is_transient: false, source: None }
     }
 
     /// Adds a hint: one sentence that says what to do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Marks the error as one that may not occur if the same is tried again at once. Not for errors of requests: those
+    /// have been retried for as long as that can help.
+    #[must_use]
+    pub fn transient(mut self) -> Self {
+        self.is_transient = true;
         self
     }
 
@@ -114,6 +123,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Returns whether the same may succeed if it is tried again at once.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.is_transient
     }
 
     /// Returns the message, which says what happened.

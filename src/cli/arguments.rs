@@ -8,30 +8,60 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clerk_lake::api::{DEFAULT_API_URL, Lanes, RateLimit};
 use clerk_lake::lake::{At, MaintenanceOptions};
 use clerk_lake::query::Since;
 
+use super::simulate::SimulateArguments;
 use super::values::{at, days, parameter, period, resources, seconds, share, since, timestamp};
 
 /// The help heading of the flags that every command accepts.
 const GLOBAL_OPTIONS: &str = "Global options";
 
-/// Copy a Clerk application's users, organizations and sessions into Delta tables on local disk or S3, and query them
-/// with SQL.
+/// What a newcomer tries first.
+const EXAMPLES: &str = "\
+Examples:
+  clerk-lake demo                              try it, without a key
+  CLERK_SECRET_KEY=sk_live_… clerk-lake sync   copy your instance
+  clerk-lake query --name active_users         run a built-in query";
+
+/// Copy users, organizations and sessions from Clerk into Delta tables
+///
+/// The tables are on local disk or S3. Query them with SQL, or read the metrics as a report.
 #[derive(Debug, Parser)]
-#[command(name = "clerk-lake", version, about, propagate_version = true, max_term_width = 100)]
+#[command(name = "clerk-lake", version, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Path or `s3://bucket/prefix` of the lake; repeatable for query and report
+    /// Use the lake at this path or `s3://bucket/prefix`
+    ///
+    /// Repeatable for query and report.
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_LAKE", default_value = "./clerk-lake-data", value_name = "URL")]
     pub lake: Vec<String>,
-    /// Settings file; overrides ~/.config/clerk-lake/config.toml [default: clerk-lake.toml, if it exists]
+    /// Read settings from this file [default: clerk-lake.toml]
+    ///
+    /// The default is read if it exists. Settings that the file does not have come from
+    /// ~/.config/clerk-lake/config.toml.
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Log more to stderr (-vv also logs retried requests)
     #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Print no messages but errors
+    ///
+    /// Data that a command is asked for, such as rows or JSON, are still printed.
+    #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Color messages, help and reports
+    ///
+    /// `auto` colors what goes to a terminal, unless `NO_COLOR` is set.
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_COLOR", default_value = "auto", value_name = "WHEN")]
+    pub color: ColorChoice,
+    /// Do not show how far a sync is
+    #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_NO_PROGRESS", value_parser = BoolishValueParser::new())]
+    pub no_progress: bool,
+    /// The flags of this command line that another command needs to find the same lake.
+    #[arg(skip)]
+    pub locating_flags: String,
     /// The command to run
     #[command(subcommand)]
     pub command: Command,
@@ -57,18 +87,26 @@ pub enum Command {
     Simulate(SimulateArguments),
     /// Run a sync and a report on simulated data, without a key or network
     Demo(DemoArguments),
+    /// Print a script that completes commands and flags in a shell
+    Completions(CompletionsArguments),
+    /// Print the manual pages of all commands
+    Man,
 }
 
 /// Arguments of `sync`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct SyncArguments {
     /// Sync only this resource; repeatable [default: all]
     #[arg(long, env = "CLERK_LAKE_RESOURCE", value_delimiter = ',', value_name = "NAME", value_parser = resources())]
     pub resource: Vec<String>,
+    /// Say what a sync would do and cost, and write nothing
+    #[arg(long, env = "CLERK_LAKE_PLAN", value_parser = BoolishValueParser::new())]
+    pub plan: bool,
     /// Do a full sync: read everything, not only what changed
     #[arg(long, env = "CLERK_LAKE_FULL", value_parser = BoolishValueParser::new(), conflicts_with = "since")]
     pub full: bool,
-    /// Number of lanes that read a long list in parallel: 1 to 16, or auto
+    /// Read a long list in this many lanes at a time: 1 to 16, or auto
     ///
     /// `auto` adds lanes for as long as another one makes the sync faster.
     #[arg(long, env = "CLERK_LAKE_LANES", default_value = "auto", value_name = "N")]
@@ -81,7 +119,7 @@ pub struct SyncArguments {
     /// A date such as 2026-11-24 (it starts at midnight UTC) or a timestamp such as 2026-11-24T08:00:00Z.
     #[arg(long, env = "CLERK_LAKE_SINCE", value_name = "TIME", value_parser = timestamp)]
     pub since: Option<DateTime<Utc>>,
-    /// Days in `clerk_daily_active_users`, today included: 1 to 90
+    /// Count daily active users of this many days, today included: 1 to 90
     #[arg(
         long,
         env = "CLERK_LAKE_DAU_LOOKBACK_DAYS",
@@ -111,27 +149,27 @@ pub struct SyncArguments {
     /// A duration such as 12h or 7d. 0 turns this off.
     #[arg(long, env = "CLERK_LAKE_VERIFY_EVERY", default_value = "7d", value_name = "TIME", value_parser = period)]
     pub verify_every: TimeDelta,
-    /// Largest share of a table's rows that a sync may delete: 0 to 1
+    /// Refuse to delete more than this share of a table's rows: 0 to 1
     ///
     /// A sync may always delete up to 50 rows.
     #[arg(long, env = "CLERK_LAKE_MAX_SHRINK", default_value_t = 0.2, value_name = "SHARE", value_parser = share)]
     pub max_shrink: f64,
-    /// Largest share of a list's rows that may be rejected: 0 to 1
+    /// Refuse a list if more than this share cannot be read: 0 to 1
     #[arg(long, env = "CLERK_LAKE_MAX_REJECTED", default_value_t = 0.01, value_name = "SHARE", value_parser = share)]
     pub max_rejected: f64,
-    /// Base URL of Clerk's Backend API
+    /// Send requests to Clerk's Backend API at this URL
     #[arg(long, env = "CLERK_LAKE_API_URL", default_value = DEFAULT_API_URL, value_name = "URL")]
     pub api_url: String,
-    /// Share of the instance's request budget to use: over 0, up to 1
+    /// Use this share of the instance's request budget: over 0, up to 1
     #[arg(long, env = "CLERK_LAKE_QUOTA_SHARE", default_value_t = 0.5, value_name = "SHARE")]
     pub quota_share: f64,
-    /// Requests per 10 s that the instance allows: a number, auto, or off
+    /// Assume that the instance allows N requests per 10 s, or auto, or off
     ///
     /// `auto` uses the limit for the kind of key, or the one in Clerk's response headers. With `off`, only a 429
     /// response slows requests down.
     #[arg(long, env = "CLERK_LAKE_RATE_LIMIT", default_value = "auto", value_name = "N")]
     pub rate_limit: RateLimit,
-    /// Seconds to keep retrying a request that fails
+    /// Retry a request that fails for this long
     ///
     /// A sync that gets no response at all for this long also stops.
     #[arg(long, env = "CLERK_LAKE_RETRY_BUDGET", default_value = "120", value_name = "SECONDS", value_parser = seconds)]
@@ -199,7 +237,7 @@ pub enum Format {
 /// Arguments of `query`.
 #[derive(Debug, Args)]
 pub struct QueryArguments {
-    /// SQL to run; separate several statements with `;`
+    /// Run this SQL; separate several statements with `;`
     #[arg(value_name = "SQL", conflicts_with_all = ["name", "file", "list"])]
     pub sql: Option<String>,
     /// Run a built-in query, or one from --queries, by its name
@@ -236,7 +274,9 @@ pub struct QueryArguments {
     /// Set a parameter of the query, see --list; repeatable
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
     pub param: Vec<(String, i64)>,
-    /// Print rows in this format [default: by the extension of --output, else table]
+    /// Print rows in this format
+    ///
+    /// By default, the extension of --output decides, or else it is a table.
     #[arg(long, env = "CLERK_LAKE_FORMAT", value_enum)]
     pub format: Option<Format>,
     /// Write the rows to this file; - for standard output
@@ -249,7 +289,9 @@ pub struct QueryArguments {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArguments {
-    /// Write the page to this file; - for standard output [default: clerk-lake-report.html]
+    /// Write the page to this file; - for standard output
+    ///
+    /// The default is clerk-lake-report.html.
     #[arg(long, visible_alias = "output", env = "CLERK_LAKE_OUT", value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Show the report in the terminal; write a page only with --out
@@ -313,74 +355,23 @@ pub struct SchemaArguments {
     pub json: bool,
 }
 
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// Write the script for this shell
+    pub shell: clap_complete::Shell,
+}
+
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArguments {
-    /// Number of users who sign up in the simulated instance, approximately
+    /// Simulate about this many users
     #[arg(long, default_value_t = 2000)]
     pub users: usize,
-    /// Number of simulated days, each with a sync: 1 to 90
+    /// Simulate this many days, each with a sync: 1 to 90
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=90))]
     pub days: u32,
     /// Write to this directory; replaces the tables of an earlier demo
     #[arg(long, default_value = "./clerk-lake-demo", value_name = "DIRECTORY")]
     pub directory: PathBuf,
-}
-
-/// Arguments of `simulate`.
-#[derive(Debug, Args)]
-pub struct SimulateArguments {
-    /// Listen on this address
-    #[arg(long, default_value = "127.0.0.1:8787")]
-    pub address: std::net::SocketAddr,
-    /// Number of users
-    #[arg(long, default_value_t = 1000)]
-    pub users: usize,
-    /// Number of organizations
-    #[arg(long, default_value_t = 50)]
-    pub organizations: usize,
-    /// Random seed of the simulated data
-    #[arg(long, default_value_t = 42)]
-    pub seed: u64,
-    /// Secret key that the simulator accepts
-    #[arg(long, env = "CLERK_LAKE_SIMULATED_KEY", default_value = "sk_live_simulated")]
-    pub simulated_key: String,
-    /// Id of the simulated instance
-    #[arg(long, default_value = "ins_simulated")]
-    pub instance: String,
-    /// Allow this many requests per 10 s; answer further ones with 429
-    #[arg(long, value_name = "REQUESTS")]
-    pub limit: Option<u32>,
-    /// Wait this many milliseconds before each response
-    #[arg(long, default_value_t = 0, value_name = "MS")]
-    pub latency: u64,
-    /// Add microseconds per row that an offset skips: deep offsets are slow
-    #[arg(long, default_value_t = 0, value_name = "US")]
-    pub offset_cost: u64,
-    /// Let a request time out if its offset skips more rows than this
-    #[arg(long, value_name = "ROWS")]
-    pub offset_limit: Option<usize>,
-    /// Refuse to list sessions without a user id, as live instances do
-    #[arg(long)]
-    pub no_plain_sessions: bool,
-    /// Answer organization lists with this HTTP status
-    ///
-    /// An instance without organizations does so.
-    #[arg(long, value_name = "STATUS")]
-    pub organizations_status: Option<u16>,
-    /// Silently limit pages to this many rows
-    #[arg(long, value_name = "ROWS")]
-    pub clamp: Option<usize>,
-    /// Inject these kinds of faults in turn; `all` for every kind
-    #[arg(long, value_delimiter = ',', value_name = "KIND")]
-    pub fault: Vec<String>,
-    /// Inject a fault into every Nth request
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    pub fault_every: u64,
-    /// Change the data before every Nth list request
-    #[arg(long, value_name = "N")]
-    pub change_every: Option<u64>,
-    /// Number of changes to make each time
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub changes: usize,
 }

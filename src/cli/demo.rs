@@ -20,8 +20,11 @@ use clerk_lake::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::DemoArguments;
+use super::console;
+use super::invocation::shell_word;
 use super::progress::count;
-use super::sync::{finish, print};
+use super::summary::{LEGEND, print_rows};
+use super::sync::finish;
 use super::terminal::{Terminal, check_write};
 
 /// The id of the simulated instance. A directory is replaced only if its tables come from this instance.
@@ -62,8 +65,10 @@ pub async fn run(terminal: &mut Terminal, arguments: &DemoArguments, stop: Cance
     }
     let summary = instance.sync(now, &lake, stop).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    print_line(terminal, &format!("{} syncs in {seconds:.1} s. The last one:\n", instance.syncs))?;
-    print(terminal, &summary, false)?;
+    print_line(terminal, &format!("{} syncs in {seconds:.1} s. The last one ({LEGEND}):\n", instance.syncs))?;
+    if !console::is_quiet() {
+        check_write(print_rows(&summary, terminal.out()))?;
+    }
     finish(&summary)?;
     chart(terminal, &lake, now).await?;
     report(terminal, &lake, &arguments.directory.join(REPORT)).await?;
@@ -186,8 +191,8 @@ fn days(batch: &RecordBatch) -> Vec<(String, i64)> {
 }
 
 fn next_steps(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
-    let lake = lake.location();
-    let program = std::env::args().next().unwrap_or_else(|| "clerk-lake".to_owned());
+    let lake = shell_word(&lake.location().to_string());
+    let program = shell_word(&std::env::args().next().unwrap_or_else(|| "clerk-lake".to_owned()));
     print_line(
         terminal,
         &format!(
@@ -206,6 +211,9 @@ fn next_steps(terminal: &mut Terminal, lake: &Lake) -> Result<()> {
 }
 
 fn print_line(terminal: &mut Terminal, text: &str) -> Result<()> {
+    if console::is_quiet() {
+        return Ok(());
+    }
     check_write(writeln!(terminal.out(), "{text}"))?;
     terminal.flush();
     Ok(())

@@ -6,11 +6,15 @@ use clerk_lake::Result;
 use clerk_lake::lake::{self, Lake, Repair};
 use clerk_lake::resource;
 
+use super::console;
 use super::progress::count;
 use super::terminal::{Terminal, check_write};
 
 pub async fn run(terminal: &mut Terminal, lake: &Lake, repair: bool) -> Result<()> {
     let (tables, failure) = lake::maintain(lake, &resource::TABLES, repair).await?;
+    if console::is_quiet() {
+        return failure.map_or(Ok(()), Err);
+    }
     let out = terminal.out();
     if tables.is_empty() && failure.is_none() {
         check_write(writeln!(out, "{} has no tables yet: run clerk-lake sync", lake.location()))?;

@@ -2,7 +2,10 @@
 
 mod arguments;
 mod config;
+mod console;
 mod demo;
+mod documents;
+mod invocation;
 mod maintain;
 mod output;
 mod progress;
@@ -10,37 +13,40 @@ mod query;
 mod query_context;
 mod report;
 mod schema;
+mod settings_file;
 mod shell;
 mod simulate;
 mod status;
+mod suggest;
+mod summary;
 mod sync;
 mod terminal;
 mod values;
 
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches};
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use arguments::{Cli, Command};
+use console::Console;
 use terminal::Terminal;
 
 /// Runs the command given by the arguments and returns its exit code.
 pub fn run() -> ExitCode {
     let mut terminal = Terminal::new();
-    let cli = match parse(&mut terminal) {
+    let cli = match invocation::parse(&mut terminal) {
         Ok(Ok(cli)) => cli,
         Ok(Err(usage)) => return Terminal::usage(&usage),
         Err(error) => return terminal.fail(&error),
     };
-    log_to_stderr(cli.verbose);
+    console::set(Console { is_quiet: cli.quiet, color: cli.color, hides_progress: cli.no_progress });
+    if let Err(error) = log_to_stderr(&cli) {
+        return terminal.fail(&error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return terminal.fail(&Error::bug(format!("cannot start the async runtime: {error}"))),
@@ -95,7 +101,10 @@ async fn dispatch(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) ->
     match cli.command {
         Command::Sync(arguments) => {
             let lake = single_lake(&lakes)?.keeping(arguments.keep.into());
-            Box::pin(sync::run(terminal, lake, &arguments, stop)).await
+            if arguments.plan {
+                return Box::pin(sync::plan(terminal, lake, &arguments, stop)).await;
+            }
+            Box::pin(sync::run(terminal, lake, &arguments, &cli.locating_flags, stop)).await
         }
         Command::Query(arguments) => Box::pin(query::run(terminal, all_lakes(&lakes)?, arguments)).await,
         Command::Report(arguments) => Box::pin(report::run(terminal, &all_lakes(&lakes)?, &arguments)).await,
@@ -107,6 +116,8 @@ async fn dispatch(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) ->
         Command::Schema(arguments) => schema::run(terminal, &arguments),
         Command::Simulate(arguments) => simulate::run(terminal, &arguments).await,
         Command::Demo(arguments) => Box::pin(demo::run(terminal, &arguments, stop)).await,
+        Command::Completions(arguments) => documents::completions(terminal, arguments.shell),
+        Command::Man => documents::man(terminal),
     }
 }
 
@@ -127,81 +138,30 @@ fn single_lake(lakes: &[String]) -> Result<Lake> {
     }
 }
 
-/// Parses the command line. Values from the settings files are the defaults of the flags.
-fn parse(terminal: &mut Terminal) -> Result<std::result::Result<Cli, clap::Error>> {
-    let file = config_file();
-    let settings = config::with_files(Cli::command(), file.as_deref())?;
-    let mut matches = match settings.command.try_get_matches() {
-        Ok(matches) => matches,
-        Err(usage) => return Ok(Err(usage)),
-    };
-    let name = matches.subcommand_name().unwrap_or_default().to_owned();
-    let source = |id: &str| {
-        let (_, of_command) = matches.subcommand()?;
-        of_command.try_contains_id(id).is_ok_and(|is_there| is_there).then(|| of_command.value_source(id)).flatten()
-    };
-    let is_default = |id: &str| source(id) == Some(ValueSource::DefaultValue);
-    if settings.sets_api_url && is_default("api_url") {
-        return Err(untrusted_api_url());
-    }
-    if settings.sets_lake && is_default("lake") && !matches!(name.as_str(), "schema" | "simulate" | "demo") {
-        let of_command = matches.subcommand().map(|(_, of_command)| of_command);
-        let lakes = of_command.and_then(|of_command| of_command.get_many::<String>("lake"));
-        let lakes: Vec<_> = lakes.into_iter().flatten().map(String::as_str).collect();
-        let _ = writeln!(terminal.err(), "lake: {}, from {}", lakes.join(", "), config::DEFAULT_FILE);
-    }
-    Ok(Cli::from_arg_matches_mut(&mut matches))
-}
-
-/// `api_url` is refused from the settings file of the working directory: that file may come from someone else, who must
-/// not be able to redirect the secret key.
-fn untrusted_api_url() -> Error {
-    let own =
-        config::user_file().map_or_else(|| "your own settings file".to_owned(), |path| path.display().to_string());
-    Error::settings(format!(
-        "api_url is not accepted from {} in the working directory, because it decides where the secret key is sent",
-        config::DEFAULT_FILE
-    ))
-    .with_hint(format!(
-        "use --api-url, set CLERK_LAKE_API_URL, move the setting to {own}, or name the file explicitly: --config {}",
-        config::DEFAULT_FILE
-    ))
-}
-
-/// Returns the settings file given by `--config` or `CLERK_LAKE_CONFIG`.
+/// Logs to standard error: what `CLERK_LAKE_LOG` says, or else as much as `--verbose` and `--quiet` ask for.
 ///
-/// It is needed before the command line is parsed, because it provides the defaults.
-fn config_file() -> Option<PathBuf> {
-    let mut arguments = std::env::args_os().skip(1);
-    while let Some(argument) = arguments.next() {
-        let text = argument.to_string_lossy();
-        if text == "--config" {
-            return arguments.next().map(PathBuf::from);
-        }
-        if let Some(path) = text.strip_prefix("--config=") {
-            return Some(PathBuf::from(path));
-        }
-    }
-    config::environment("CLERK_LAKE_CONFIG").map(PathBuf::from)
-}
-
-fn log_to_stderr(verbose: u8) {
-    let default = match verbose {
+/// # Errors
+/// [`Settings`](ErrorKind::Settings) if `CLERK_LAKE_LOG` is not a filter.
+fn log_to_stderr(cli: &Cli) -> Result<()> {
+    let default = match cli.verbose {
+        _ if cli.quiet => "off,clerk_lake=error",
         0 => "off,clerk_lake=warn",
         1 => "warn,clerk_lake=info,deltalake_core=off",
         2 => "warn,clerk_lake=debug",
         _ => "info,clerk_lake=trace",
     };
-    let filter = EnvFilter::try_new(config::environment("CLERK_LAKE_LOG").unwrap_or_default())
-        .ok()
-        .filter(|_| config::environment("CLERK_LAKE_LOG").is_some())
-        .unwrap_or_else(|| EnvFilter::new(default));
+    let filter = config::environment("CLERK_LAKE_LOG").unwrap_or_else(|| default.to_owned());
+    let filter = EnvFilter::try_new(&filter).map_err(|error| {
+        Error::settings(format!("CLERK_LAKE_LOG={filter} is not a log filter: {error}"))
+            .with_hint("a filter is a level (error, warn, info, debug or trace), or a list such as clerk_lake=debug")
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(Terminal::stderr_is_terminal())
+        .with_ansi(console::colors_stderr())
         .with_target(false)
         .init();
+    Ok(())
 }
 
 /// Signals that ask the program to stop: SIGINT (Ctrl-C), or SIGTERM from a scheduler.

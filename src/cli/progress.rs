@@ -5,9 +5,8 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use clerk_lake::ErrorKind;
 use clerk_lake::api::Client;
-use clerk_lake::sync::{Progress, ResourceStatus, ResourceSummary};
+use clerk_lake::sync::{Progress, ResourceSummary};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::terminal::Terminal;
@@ -102,12 +101,14 @@ impl Progress for ProgressBars {
 /// Plain lines, for a log.
 pub struct ProgressLines {
     last: Mutex<Instant>,
+    /// Whether lines say how far the run is. Notes and warnings are printed in any case.
+    shows_rows: bool,
 }
 
 impl ProgressLines {
     /// Creates it. The first interval starts now.
-    pub fn new() -> Self {
-        Self { last: Mutex::new(Instant::now()) }
+    pub fn new(shows_rows: bool) -> Self {
+        Self { last: Mutex::new(Instant::now()), shows_rows }
     }
 }
 
@@ -116,7 +117,7 @@ impl Progress for ProgressLines {
 
     fn advanced(&self, resource: &str, rows: u64) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= LOG_INTERVAL {
+        if self.shows_rows && last.elapsed() >= LOG_INTERVAL {
             *last = Instant::now();
             log_line(&format!("{resource}: {rows} rows so far"));
         }
@@ -135,37 +136,6 @@ impl Progress for ProgressLines {
 
 fn log_line(text: &str) {
     let _ = writeln!(Terminal::new().err(), "{text}");
-}
-
-/// Returns the line of the summary for one resource.
-pub fn outcome(summary: &ResourceSummary) -> String {
-    let name = &summary.name;
-    let why = summary.error.as_deref().unwrap_or_default();
-    let stopped = summary.failure.as_ref().is_some_and(|error| error.kind() == ErrorKind::Interrupted);
-    match summary.status {
-        ResourceStatus::Failed if stopped && summary.requests == 0 => format!("{name:<20} not started"),
-        ResourceStatus::Failed if stopped => format!("{name:<20} stopped"),
-        ResourceStatus::Failed => format!("{name:<20} failed   {why}"),
-        ResourceStatus::Skipped if summary.requests == 0 => format!("{name:<20} skipped  {why}"),
-        ResourceStatus::Skipped => format!("{name:<20} skipped  not available on this instance"),
-        ResourceStatus::Ok => {
-            let rejected = match summary.rows_rejected {
-                0 => String::new(),
-                rows => format!("  {} rejected", count(rows)),
-            };
-            #[expect(clippy::cast_precision_loss, reason = "approximate seconds are enough")]
-            let seconds = summary.elapsed_ms as f64 / 1000.0;
-            format!(
-                "{name:<20} ok       {:>10} rows  +{} ~{} -{}{rejected}  {} {}  {seconds:.1} s",
-                count(summary.rows_total),
-                count(summary.rows_inserted),
-                count(summary.rows_updated),
-                count(summary.rows_deleted),
-                count(summary.requests),
-                if summary.requests == 1 { "request" } else { "requests" },
-            )
-        }
-    }
 }
 
 /// Formats a number with thousands separators.

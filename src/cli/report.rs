@@ -1,6 +1,6 @@
 //! `clerk-lake report`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use clerk_lake::clock::Clock;
@@ -9,12 +9,10 @@ use clerk_lake::query::{Engine, Queries};
 use clerk_lake::report::{Report, collect};
 use clerk_lake::{Error, ErrorKind, Result};
 
-use super::config;
-
-use super::arguments;
 use super::output::OutputFile;
 use super::query_context::queries;
 use super::terminal::{Terminal, check_write};
+use super::{arguments, config, console};
 
 /// The file of the page if `--out` is not given.
 const DEFAULT_FILE: &str = "clerk-lake-report.html";
@@ -27,7 +25,7 @@ pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments:
     let engine = Engine::parse(&arguments.engine)?;
     let report = Box::pin(make(lakes, &engine, &queries, &arguments.param)).await?;
     if arguments.terminal {
-        let text = report.terminal(width(), has_colors());
+        let text = report.terminal(width(), console::colors_stdout());
         check_write(terminal.out().write_all(text.as_bytes()))?;
     }
     let file = arguments.out.as_deref().or((!arguments.terminal).then_some(Path::new(DEFAULT_FILE)));
@@ -36,7 +34,9 @@ pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments:
         Some(file) => {
             let bytes = write(&report, file)?;
             terminal.flush();
-            let _ = writeln!(terminal.err(), "wrote {} ({} kB)", file.display(), bytes.div_ceil(1000));
+            if !console::is_quiet() {
+                let _ = writeln!(terminal.err(), "wrote {} ({} kB)", file.display(), bytes.div_ceil(1000));
+            }
         }
         None => {}
     }
@@ -73,6 +73,9 @@ pub fn write(report: &Report, file: &Path) -> Result<usize> {
 
 /// Prints which queries failed, with their hints.
 pub fn warn(terminal: &mut Terminal, report: &Report) {
+    if console::is_quiet() {
+        return;
+    }
     let failures = report.failures();
     let mut hints: Vec<&str> = failures.iter().filter_map(|(_, error)| error.hint()).collect();
     hints.sort_unstable();
@@ -90,11 +93,4 @@ fn width() -> usize {
     let configured = config::environment("COLUMNS").and_then(|text| text.trim().parse().ok());
     let detected = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
     configured.or_else(detected).unwrap_or(DEFAULT_WIDTH)
-}
-
-/// Whether standard output supports colors and `NO_COLOR` does not turn them off (<https://no-color.org>).
-fn has_colors() -> bool {
-    let disabled = config::environment("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = config::environment("TERM").is_some_and(|kind| kind == "dumb");
-    io::stdout().is_terminal() && !disabled && !dumb
 }

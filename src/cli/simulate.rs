@@ -3,11 +3,70 @@
 use std::io::Write;
 use std::time::Duration;
 
+use clap::Args;
 use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RequestLimit, Simulator, SimulatorConfig};
 use clerk_lake::{Error, Result};
 
-use super::arguments::SimulateArguments;
+use super::suggest::nearest;
 use super::terminal::{Terminal, check_write};
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArguments {
+    /// Listen on this address
+    #[arg(long, default_value = "127.0.0.1:8787")]
+    pub address: std::net::SocketAddr,
+    /// Simulate this many users
+    #[arg(long, default_value_t = 1000)]
+    pub users: usize,
+    /// Simulate this many organizations
+    #[arg(long, default_value_t = 50)]
+    pub organizations: usize,
+    /// Draw the simulated data from this random seed
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Accept this secret key
+    #[arg(long, env = "CLERK_LAKE_SIMULATED_KEY", default_value = "sk_live_simulated")]
+    pub simulated_key: String,
+    /// Give the simulated instance this id
+    #[arg(long, default_value = "ins_simulated")]
+    pub instance: String,
+    /// Allow this many requests per 10 s; answer further ones with 429
+    #[arg(long, value_name = "REQUESTS")]
+    pub limit: Option<u32>,
+    /// Wait this many milliseconds before each response
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub latency: u64,
+    /// Add microseconds per row that an offset skips: deep offsets are slow
+    #[arg(long, default_value_t = 0, value_name = "US")]
+    pub offset_cost: u64,
+    /// Let a request time out if its offset skips more rows than this
+    #[arg(long, value_name = "ROWS")]
+    pub offset_limit: Option<usize>,
+    /// Refuse to list sessions without a user id, as live instances do
+    #[arg(long)]
+    pub no_plain_sessions: bool,
+    /// Answer organization lists with this HTTP status
+    ///
+    /// An instance without organizations does so.
+    #[arg(long, value_name = "STATUS")]
+    pub organizations_status: Option<u16>,
+    /// Silently limit pages to this many rows
+    #[arg(long, value_name = "ROWS")]
+    pub clamp: Option<usize>,
+    /// Inject these kinds of faults in turn; `all` for every kind
+    #[arg(long, value_delimiter = ',', value_name = "KIND")]
+    pub fault: Vec<String>,
+    /// Inject a fault into every Nth request
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub fault_every: u64,
+    /// Change the data before every Nth list request
+    #[arg(long, value_name = "N")]
+    pub change_every: Option<u64>,
+    /// Make this many changes each time
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub changes: usize,
+}
 
 pub async fn run(terminal: &mut Terminal, arguments: &SimulateArguments) -> Result<()> {
     let config = SimulatorConfig {
@@ -63,13 +122,18 @@ fn faults(arguments: &SimulateArguments) -> Result<Faults> {
         if name == "all" {
             kinds.extend(FaultKind::ALL);
         } else {
-            kinds.push(name.parse::<FaultKind>().map_err(|_| {
-                let known: Vec<_> = FaultKind::ALL.iter().map(ToString::to_string).collect();
-                Error::settings(format!("there is no fault called {name:?}"))
-                    .with_hint(format!("the faults are: all, {}", known.join(", ")))
-            })?);
+            kinds.push(name.parse::<FaultKind>().map_err(|_| unknown_fault(name))?);
         }
     }
     let every = if kinds.is_empty() { 0 } else { arguments.fault_every };
     Ok(Faults { every, kinds, ..Faults::default() })
+}
+
+fn unknown_fault(name: &str) -> Error {
+    let known: Vec<_> = FaultKind::ALL.iter().map(ToString::to_string).collect();
+    let error = Error::settings(format!("there is no fault called {name:?}"));
+    match nearest(name, known.iter().map(String::as_str).chain(["all"])) {
+        Some(meant) => error.with_hint(format!("did you mean {meant}?")),
+        None => error.with_hint(format!("the faults are: all, {}", known.join(", "))),
+    }
 }

@@ -32,11 +32,6 @@ impl Terminal {
         (&mut self.out, &mut self.err)
     }
 
-    /// Whether standard error is a terminal.
-    pub fn stderr_is_terminal() -> bool {
-        io::stderr().is_terminal()
-    }
-
     /// Whether standard input and standard output are terminals.
     pub fn is_interactive() -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()

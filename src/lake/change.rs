@@ -100,12 +100,14 @@ impl CommitOutcome {
                     base.map(|base| format!(" (at version {base})")).unwrap_or_default()
                 ),
             )
-            .with_hint("no row is lost or duplicated: run again, and let only one run at a time write to a lake")),
+            .with_hint("no row is lost or duplicated: run again, and let only one run at a time write to a lake")
+            .transient()),
             Self::Unknown { error } => Err(Error::new(
                 ErrorKind::Unreachable,
                 format!("the store did not say whether the commit to {table} happened; its files were kept ({error})"),
             )
-            .with_hint("run again: the next run checks whether it happened")),
+            .with_hint("run again: the next run checks whether it happened")
+            .transient()),
         }
     }
 }

@@ -211,7 +211,8 @@ impl Table {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Unreachable, format!("the table {} cannot be read after a commit", self.spec.name))
-            .with_hint("run again: no partial data was written"))
+            .with_hint("run again: no partial data was written")
+            .transient())
     }
 
     /// Commits `adds` and `others`: the removals and the change data files. A table's first commit has no `others`.

@@ -102,8 +102,14 @@ pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static))
             let message = known.message.map_or_else(|| without_markup(&detail), Cow::Borrowed);
             Error::new(known.kind, format!("{what}: {message}")).with_hint(known.hint)
         }
+        None if is_missing_file(error) => {
+            Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail))).with_hint(
+                "check that nothing else deletes files in the lake, such as a lifecycle rule; then run again",
+            )
+        }
         None => Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail)))
-            .with_hint("run again: no partial data was written"),
+            .with_hint("run again: no partial data was written")
+            .transient(),
     }
 }
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use deltalake::kernel::Add;
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::area::RunArea;
-use super::layout::{RESUME_POINT, join};
+use super::layout::{RESUME_POINT, STAGED, join};
 use super::staged_rows::StagedRows;
 use super::table::Table;
 use super::{Lake, store_error};
@@ -66,6 +66,11 @@ impl ResumePoint {
         let rows = staged.iter().map(|staged| staged.rows).sum();
         let segments = staged.iter().map(segment).collect();
         Self { source, watermark, position, rows, set_aside, refused_share: None, segments }
+    }
+
+    fn is_usable(&self, watermark: Option<DateTime<Utc>>, source: &Value, max_shrink: f64) -> bool {
+        let is_new = watermark.is_none_or(|watermark| self.watermark >= watermark);
+        self.source == *source && is_new && self.refused_share.is_none_or(|share| share <= max_shrink)
     }
 }
 
@@ -123,6 +128,28 @@ impl Table {
         Ok(found.iter().any(|(_, checkpoint)| checkpoint.refused_share.is_some()))
     }
 
+    /// Returns the resume point that [`Table::resume_listing`] would use, and changes nothing. Cannot tell whether the
+    /// run that wrote it is still alive.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
+    pub async fn find_resume_point(&self, source: &Value, max_shrink: f64) -> Result<Option<ResumePoint>> {
+        let watermark = self.watermark().await?;
+        let location = self.lake.location();
+        let staged = join(&location.prefix, &Path::from(STAGED));
+        let listed = location.root.list_with_delimiter(Some(&staged)).await;
+        let runs = listed.map_err(|error| store_error("cannot list the staged files", &error))?.common_prefixes;
+        let mut found: Option<ResumePoint> = None;
+        for run in runs {
+            let Some(point) = read(&self.lake, &join(&run, &Path::from(self.spec.name))).await else { continue };
+            let is_longer = found.as_ref().is_none_or(|found| point.rows > found.rows);
+            if is_longer && point.is_usable(watermark, source, max_shrink) {
+                found = Some(point);
+            }
+        }
+        Ok(found)
+    }
+
     /// Returns the usable resume points of dead runs with their directories, the one with the most rows first.
     async fn usable_checkpoints(
         &self,
@@ -134,9 +161,7 @@ impl Table {
         let mut found = Vec::new();
         for place in area.dead_areas(self.spec.name).await? {
             let Some(checkpoint) = read(&self.lake, &place).await else { continue };
-            let is_new = watermark.is_none_or(|watermark| checkpoint.watermark >= watermark);
-            let is_allowed = checkpoint.refused_share.is_none_or(|share| share <= max_shrink);
-            if checkpoint.source == *source && is_new && is_allowed {
+            if checkpoint.is_usable(watermark, source, max_shrink) {
                 found.push((place, checkpoint));
             }
         }

@@ -67,7 +67,8 @@ impl Task<'_, Derivation> {
 pub(super) fn as_read_error(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Query => {
-            Error::new(ErrorKind::Unreachable, error.message()).with_hint("run again: no partial result was written")
+            let error = Error::new(ErrorKind::Unreachable, error.message()).transient();
+            error.with_hint("run again: no partial result was written")
         }
         _ => error,
     }

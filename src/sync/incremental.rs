@@ -35,7 +35,7 @@ const PASSES: u32 = 3;
 pub(super) const UNSEEN_DELETIONS: &str = "rowsDeletedUnseen";
 
 /// If more than 1/`FULL_READ_DIVISOR` of the table changed, reading all rows costs fewer requests.
-const FULL_READ_DIVISOR: u64 = 2;
+pub(super) const FULL_READ_DIVISOR: u64 = 2;
 
 /// The server's count of rows, taken while changes were read, and the slice that was verified.
 struct ServerCount {

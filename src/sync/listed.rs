@@ -11,7 +11,7 @@ use super::run::Run;
 use super::staging::Staging;
 use super::tally::Tally;
 use super::task::Task;
-use crate::api::{ApiError, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan, ScanPosition};
+use crate::api::{ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan, ScanPosition};
 use crate::error::{Error, Result};
 use crate::lake::{Counts, Coverage, ResumePoint, Table};
 use crate::resource::{CursorList, Decode, OffsetList, PageRows, Resource};
@@ -268,15 +268,22 @@ impl Task<'_, CursorList> {
 
     /// Returns the server's count of rows.
     pub(super) async fn count(&self) -> Result<u64, ListingFailure> {
+        Ok(self.list.count_rows(&self.client).await?)
+    }
+}
+
+impl CursorList {
+    /// Returns the server's count of rows.
+    pub(super) async fn count_rows(&self, client: &Client) -> Result<u64, ApiError> {
         #[derive(Deserialize)]
         struct CountBody {
             total_count: serde_json::Number,
         }
-        let count = self.client.get(self.list.count, &[], |body| {
+        let count = client.get(self.count, &[], |body| {
             let body = serde_json::from_slice::<CountBody>(body).map_err(|_| "not a count of users".to_owned())?;
             as_whole_number(&body.total_count).ok_or_else(|| "the count of users is not an integer".to_owned())
         });
-        Ok(count.await?)
+        count.await
     }
 }
 
@@ -367,4 +374,5 @@ fn too_short(resource: &Resource, read: u64, count: u64) -> Error {
         resource.name
     ))
     .with_hint("run again; if the error persists, report it: a list that may be incomplete is never committed")
+    .transient()
 }

@@ -22,6 +22,7 @@ mod clean;
 mod deletions;
 mod derived;
 mod failure;
+mod forecast;
 mod incremental;
 mod ledger;
 mod listed;
@@ -50,10 +51,12 @@ use std::sync::Arc;
 
 use crate::api::Client;
 use crate::clock::Clock;
+use crate::error::ErrorKind;
 use crate::lake::Lake;
-use crate::resource;
+use crate::resource::{self, Reading, Resource};
 use run::Run;
 
+pub use forecast::{ResourcePlan, SyncPlan};
 pub use odd_fields::{NulledField, NulledFields};
 pub use options::{Extent, SyncOptions};
 pub use progress::{Progress, Silent};
@@ -88,10 +91,39 @@ impl SyncJob {
         selected.retain(|resource| self.options.resources.iter().any(|wanted| wanted.name == resource.name));
         let run = Run::begin(self).await;
         let began = run.is_ok();
+        let instance = run.as_ref().ok().and_then(|run| run.instance.clone());
         let resources = match run {
             Ok(run) => run.sync_all(&selected).await,
             Err(error) => selected.iter().map(|it| ResourceSummary::not_begun(it.name, error.clone())).collect(),
         };
-        Summary::new(started_at, self.clock.now(), self.lake.location().to_string(), resources, began)
+        Summary::new(started_at, self.clock.now(), self.lake.location().to_string(), instance, resources, began)
+    }
+
+    /// Runs the sync as [`run`](Self::run) does. If resources fail with a [transient](crate::Error::is_transient) error, such
+    /// as a conflict with another run, syncs them and the tables computed from them once more. Returns one summary of
+    /// both tries.
+    pub async fn run_with_second_try(&self) -> Summary {
+        let first = self.run().await;
+        let error_of = |name: &str| {
+            let resource = first.resources.iter().find(|resource| resource.name == name)?;
+            resource.failure.as_ref().filter(|error| error.is_transient())
+        };
+        let is_stopped = first.worst().is_some_and(|error| {
+            self.stop.is_cancelled() || matches!(error.kind(), ErrorKind::KeyRefused | ErrorKind::Interrupted)
+        });
+        let failed: Vec<_> = first.resources.iter().filter(|it| error_of(&it.name).is_some()).collect();
+        if failed.is_empty() || is_stopped || !first.began {
+            return first;
+        }
+        for resource in &failed {
+            let why = resource.error.as_deref().unwrap_or_default();
+            self.progress.note(&format!("{}: {why}; trying once more", resource.name));
+        }
+        let is_computed = |it: &Resource| matches!(it.reading, Reading::Derived(_) | Reading::Ledger);
+        let mut resources = self.options.resources.clone();
+        resources.retain(|it| is_computed(it) || error_of(it.name).is_some());
+        let options = SyncOptions { resources, fresh: false, ..self.options.clone() };
+        let second = Self { options, ..self.clone() }.run().await;
+        first.with_second_try(second)
     }
 }

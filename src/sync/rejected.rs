@@ -51,6 +51,7 @@ impl Run<'_> {
             }
         }
         Err(Error::new(ErrorKind::Conflict, "other runs kept changing clerk_rejected_row")
-            .with_hint("run again, and let only one run at a time write to a lake"))
+            .with_hint("run again, and let only one run at a time write to a lake")
+            .transient())
     }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::options::SyncOptions;
 use super::run::Run;
-use crate::api::API_VERSION;
+use crate::api::{API_VERSION, Client};
 use crate::lake::{ResumePoint, StagedRows, columns_of};
 use crate::resource::{Reading, Resource};
 
@@ -32,21 +33,26 @@ impl Finished {
 impl Run<'_> {
     /// Returns what must be the same for another run to resume a listing of `resource` from this run's rows.
     pub(super) fn source_of(&self, resource: &Resource) -> Value {
-        // An instance has one id, whatever the address.
-        let instance = self.instance.as_deref().unwrap_or_else(|| self.client.address());
-        let lookback = match resource.reading {
-            Reading::PerUser(_) => Some(self.sync.options.session_lookback_days),
-            Reading::Cursor(_) | Reading::Offset(_) | Reading::Derived(_) | Reading::Ledger => None,
-        };
-        serde_json::json!({
-            "instance": instance,
-            "key": self.client.key_fingerprint(),
-            "api_version": API_VERSION,
-            "program": env!("CARGO_PKG_VERSION"),
-            "decoder": DECODER,
-            "columns": columns_of(&resource.table),
-            "lookback": lookback,
-            "layout": 2,
-        })
+        source(&self.client, self.instance.as_deref(), &self.sync.options, resource)
     }
+}
+
+/// Returns what must be the same for a run to resume a listing of `resource` that another run has staged.
+pub(super) fn source(client: &Client, instance: Option<&str>, options: &SyncOptions, resource: &Resource) -> Value {
+    // An instance has one id, whatever the address.
+    let instance = instance.unwrap_or_else(|| client.address());
+    let lookback = match resource.reading {
+        Reading::PerUser(_) => Some(options.session_lookback_days),
+        Reading::Cursor(_) | Reading::Offset(_) | Reading::Derived(_) | Reading::Ledger => None,
+    };
+    serde_json::json!({
+        "instance": instance,
+        "key": client.key_fingerprint(),
+        "api_version": API_VERSION,
+        "program": env!("CARGO_PKG_VERSION"),
+        "decoder": DECODER,
+        "columns": columns_of(&resource.table),
+        "lookback": lookback,
+        "layout": 2,
+    })
 }

@@ -14,7 +14,7 @@ use crate::lake::{Lake, RunArea};
 use crate::resource;
 
 /// Retry budget of the first request: a wrong address should be reported at once, not after minutes.
-const FIRST_REQUEST_BUDGET: Duration = Duration::from_secs(20);
+pub(super) const FIRST_REQUEST_BUDGET: Duration = Duration::from_secs(20);
 
 /// How far Clerk's clock may be ahead of this machine's clock to be trusted: a watermark that is too late hides
 /// changes.
@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
 
 /// Returns the time at Clerk. `None` if its responses carry no date or an implausible one: a date far from this
 /// machine's clock may come from a proxy, and a watermark that is too late would hide changes.
-fn clerk_time(sync: &SyncJob, client: &Client) -> Option<DateTime<Utc>> {
+pub(super) fn clerk_time(sync: &SyncJob, client: &Client) -> Option<DateTime<Utc>> {
     const FALLBACK: &str = "using the latest change of any user as the watermark";
     let Some(clerk) = client.server_start() else {
         sync.progress.warn(&format!("Clerk's responses carry no Date header: {FALLBACK}"));

@@ -89,6 +89,8 @@ pub struct Summary {
     pub finished_at: String,
     /// The location of the lake.
     pub lake: String,
+    /// The Clerk instance; `None` if the key may not read it, or if Clerk did not answer.
+    pub instance: Option<String>,
     /// One entry for each selected resource.
     pub resources: Vec<ResourceSummary>,
     /// Whether the run reached its first resource. If not, all resources failed for the same reason.
@@ -127,6 +129,20 @@ impl ResourceSummary {
         }
     }
 
+    /// Returns this summary with the counts of the `first` try added.
+    fn after(mut self, first: &Self) -> Self {
+        self.rows_read += first.rows_read;
+        self.rows_inserted += first.rows_inserted;
+        self.rows_updated += first.rows_updated;
+        self.rows_deleted += first.rows_deleted;
+        self.requests += first.requests;
+        self.retries += first.retries;
+        self.throttled += first.throttled;
+        self.bytes += first.bytes;
+        self.elapsed_ms += first.elapsed_ms;
+        self
+    }
+
     /// Creates the summary of a resource that was not started.
     pub(super) fn not_begun(name: &str, error: Error) -> Self {
         Self::new(name, Tally::default(), Traffic::default(), Duration::ZERO, Some(error))
@@ -138,16 +154,27 @@ impl Summary {
         started_at: DateTime<Utc>,
         finished_at: DateTime<Utc>,
         lake: String,
+        instance: Option<String>,
         resources: Vec<ResourceSummary>,
         began: bool,
     ) -> Self {
-        let failed = resources.iter().filter(|resource| resource.status == ResourceStatus::Failed).count();
-        let status = match failed {
-            0 => Status::Ok,
-            _ if failed == resources.len() => Status::Failed,
-            _ => Status::Partial,
-        };
-        Self { status, started_at: rfc3339(started_at), finished_at: rfc3339(finished_at), lake, resources, began }
+        let (started_at, finished_at) = (rfc3339(started_at), rfc3339(finished_at));
+        Self { status: status_of(&resources), started_at, finished_at, lake, instance, resources, began }
+    }
+
+    /// Adds a second try of some of the resources. Its outcome replaces that of the first; the counts are added.
+    pub(super) fn with_second_try(mut self, second: Self) -> Self {
+        if !second.began {
+            return self;
+        }
+        self.finished_at = second.finished_at;
+        for resource in second.resources {
+            if let Some(first) = self.resources.iter_mut().find(|first| first.name == resource.name) {
+                *first = resource.after(first);
+            }
+        }
+        self.status = status_of(&self.resources);
+        self
     }
 
     /// Returns the most severe failure of the run. Its exit code is the run's exit code.
@@ -157,6 +184,14 @@ impl Summary {
             .iter()
             .filter_map(|resource| resource.failure.as_ref())
             .max_by_key(|error| error.kind().severity())
+    }
+}
+
+fn status_of(resources: &[ResourceSummary]) -> Status {
+    match resources.iter().filter(|resource| resource.status == ResourceStatus::Failed).count() {
+        0 => Status::Ok,
+        failed if failed == resources.len() => Status::Failed,
+        _ => Status::Partial,
     }
 }
 

@@ -75,7 +75,7 @@ impl VerifiedSlice {
 }
 
 /// Returns how many of `rows` rows are due after `elapsed`, if all are to be read within `every`.
-fn slice(rows: u64, elapsed: TimeDelta, every: TimeDelta) -> u64 {
+pub(super) fn slice(rows: u64, elapsed: TimeDelta, every: TimeDelta) -> u64 {
     let (elapsed, every) = (elapsed.num_seconds().max(0), every.num_seconds().max(1));
     let due = u128::from(rows) * u128::from(elapsed.unsigned_abs()) / u128::from(every.unsigned_abs());
     u64::try_from(due).unwrap_or(rows).min(rows)

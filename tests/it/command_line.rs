@@ -26,11 +26,14 @@ const FEW: &str = "SELECT email_verified, last_active_at, make_array(username, e
 /// The commands of the transcript, in the order in which they run, all on one lake.
 const COMMANDS: &[&[&str]] = &[
     &["status"],
+    &["sync", "--plan"],
     &["sync"],
+    &["sync", "--plan"],
     &["sync"],
     &["sync", "--full"],
     &["sync", "--resource", "users", "--resource", "organizations"],
     &["sync", "--json"],
+    &["sync", "--quiet"],
     &["sync", "--dau-lookback-days", "91"],
     &["query", "SELECT count(*) AS users FROM clerk_user"],
     &["query", FEW],
@@ -198,7 +201,10 @@ async fn sync_json_prints_one_document_with_exactly_the_documented_keys() {
     world.simulator.set(|config| config.organizations_status = Some(403));
     let done = succeeds(&world, &["sync", "--json"]).await;
     let document: Value = serde_json::from_slice(&done.stdout).expect("one JSON document and nothing else");
-    assert_eq!(keys(&document), BTreeSet::from(["status", "started_at", "finished_at", "lake", "resources"]));
+    assert_eq!(
+        keys(&document),
+        BTreeSet::from(["status", "started_at", "finished_at", "lake", "instance", "resources"])
+    );
     let resource_keys = "name status mode rows_read rows_inserted rows_updated rows_deleted rows_total rows_rejected \
         fields_nulled requests retries throttled bytes elapsed_ms watermark version error";
     let resource_keys: BTreeSet<_> = resource_keys.split_whitespace().collect();
@@ -239,7 +245,8 @@ async fn data_go_to_stdout_and_messages_to_stderr() {
     let done = succeeds(&world, &["sync", "-vv"]).await;
     let names: Vec<_> =
         stdout(&done).lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
-    assert_eq!(names, ["users", "organizations", "sessions", "daily_active_users", "user_activity"]);
+    let resources = ["users", "organizations", "sessions", "daily_active_users", "user_activity"];
+    assert_eq!(names, [&["Synced", ""][..], &resources, &["", "Rows:", "Next:"]].concat());
     assert!(stderr(&done).contains("warning: organizations skipped"), "{}", stderr(&done));
     for arguments in [
         &["query", "SELECT id FROM clerk_user", "--format", "csv"][..],

@@ -9,7 +9,7 @@ mod examples;
 mod exceptions;
 mod mentions;
 mod sandbox;
-mod settings;
+pub mod settings;
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};

@@ -377,16 +377,35 @@ async fn an_invalid_settings_file_is_refused_with_the_reason() {
     let world = small().await;
     let help = "  help: its keys are the flags' names with underscores";
     for (text, messages) in [
-        ("nonsense = 1", ["there is no setting called nonsense", help]),
+        ("nonsense = 1", ["line 1, column 1: there is no setting called nonsense", help]),
         ("clerk_secret_key = \"sk_live_x\"", ["clerk_secret_key does not belong in a file that is shared", help]),
         ("dau_lookback_days = { of = 7 }", ["dau_lookback_days is neither a value nor a list of values", help]),
-        ("[sync]\ndau_lookback_days = 7", ["sync is neither a value nor a list of values", help]),
+        (
+            "lake = \"x\"\n\n  max_shrnk = 1",
+            ["line 3, column 3: there is no setting called max_shrnk", "did you mean max_shrink?"],
+        ),
+        (
+            "[sync]\nmax_shrnk = 1",
+            ["line 2, column 1: there is no setting called max_shrnk of sync", "did you mean max_shrink?"],
+        ),
+        (
+            "[query]\nmax_shrink = 1",
+            ["there is no setting called max_shrink of query", "it is a setting of sync: put it under [sync]"],
+        ),
+        ("\n[snyc]\nlanes = 1", ["line 2, column 2: there is no command called snyc", "did you mean [sync]?"]),
+        ("sql = \"SELECT 1\"", ["there is no setting called sql", help]),
         (
             "dau_lookback_days = ",
-            ["the settings file clerk-lake.toml: line 1: ", "  help: a setting is a line such as"],
+            ["the settings file clerk-lake.toml, line 1, column ", "  help: a setting is a line such as"],
         ),
-        ("dau_lookback_days = \"x\"", ["invalid value 'x' for '--dau-lookback-days", "from 1 to 90"]),
-        ("dau_lookback_days = 91", ["invalid value '91' for '--dau-lookback-days", "from 1 to 90"]),
+        (
+            "dau_lookback_days = \"x\"",
+            ["line 1, column 21: invalid value 'x' for '--dau-lookback-days", "from 1 to 90"],
+        ),
+        ("dau_lookback_days = 91", ["line 1, column 21: invalid value '91' for '--dau-lookback-days", "from 1 to 90"]),
+        ("# é\n[sync]\ndau_lookback_days = 91", ["line 3, column 21: invalid value '91' for", "from 1 to 90"]),
+        ("resource = [\"user\"]", ["line 1, column 12: invalid value 'user' for '--resource", "did you mean users?"]),
+        ("lanes = \"sk_live_x\"", ["line 1, column 9: invalid value for '--lanes'", "  help: "]),
         ("json = \"perhaps\"", ["invalid value 'perhaps' for '--json'", "was not a boolean"]),
     ] {
         std::fs::write(world.directory.path().join("clerk-lake.toml"), text).expect("the settings file");

@@ -26,6 +26,7 @@ mod late;
 mod ledger;
 mod leftovers;
 mod maintenance;
+mod manners;
 mod outcomes;
 mod parquet_readers;
 mod queries;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::errors::small;
-use crate::support::{World, output, stderr};
+use crate::support::{World, output, stderr, stdout};
 
 /// Returns a sync command whose API URL can only come from a settings file.
 fn without_address(world: &World, arguments: &[&str]) -> Command {
@@ -90,4 +90,101 @@ async fn the_key_is_sent_over_plain_http_only_to_this_machine() {
     command.env("HTTP_PROXY", "http://127.0.0.1:9").env("http_proxy", "http://127.0.0.1:9");
     let done = output(command).await;
     assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_under_its_command_overrides_one_for_all_commands() {
+    let world = small().await;
+    let days = async |text: &str| {
+        write(&world.directory.path().join("clerk-lake.toml"), text);
+        let done = world.run(&["sync", "--resource", "daily_active_users"]).await;
+        assert_eq!(done.status.code(), Some(0), "{text}: {}", stderr(&done));
+        world.number("SELECT count(*) FROM clerk_daily_active_users").await
+    };
+    assert_eq!(days("dau_lookback_days = 7\n[sync]\ndau_lookback_days = 5\n").await, 5);
+    assert_eq!(days("sync.dau_lookback_days = 6\n[query]\nformat = \"json\"\n[upkeep]\nhistory = \"1d\"\n").await, 6);
+    let rows = world.run(&["query", "SELECT 1 AS one"]).await;
+    assert_eq!(stdout(&rows), "[{\"one\":1}]\n", "{}", stderr(&rows));
+    assert!(stderr(&rows).contains("format: json, from clerk-lake.toml"), "{}", stderr(&rows));
+    // The same key means another thing for another command.
+    write(&world.directory.path().join("clerk-lake.toml"), "[schema]\nformat = \"sql\"\n");
+    let schema = world.run(&["schema"]).await;
+    assert!(stdout(&schema).contains("CREATE TABLE"), "{}", stderr(&schema));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_excludes_an_argument_gives_way_to_it() {
+    let world = small().await;
+    succeeds_with(&world, &["sync", "--resource", "users"]).await;
+    write(&world.directory.path().join("clerk-lake.toml"), "list = true\nverbose = 1\n");
+    let rows = succeeds_with(&world, &["query", "--quiet", "SELECT 1 AS one", "--format", "csv"]).await;
+    assert_eq!(stdout(&rows), "one\n1\n");
+    let list = succeeds_with(&world, &["query"]).await;
+    assert!(stdout(&list).contains("active_users"), "{}", stdout(&list));
+    assert!(
+        stderr(&list).contains("list: true"),
+        "what the file in the working directory sets is said: {}",
+        stderr(&list)
+    );
+}
+
+async fn succeeds_with(world: &World, arguments: &[&str]) -> std::process::Output {
+    let done = world.run(arguments).await;
+    assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", stderr(&done));
+    done
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_need_no_settings_work_with_a_broken_file() {
+    let world = small().await;
+    for text in
+        ["lake = \n[[[", "nonsense = 1\n", "json = \"perhaps\"\nusers = \"many\"\n[report]\nout = 7\nlanes = 1\n"]
+    {
+        write(&world.directory.path().join("clerk-lake.toml"), text);
+        for arguments in [
+            &["--help"][..],
+            &["--version"],
+            &["help", "sync"],
+            &["sync", "--help"],
+            &["schema"],
+            &["completions", "bash"],
+            &["man"],
+            &["demo", "--users", "20", "--days", "1"],
+        ] {
+            succeeds_with(&world, arguments).await;
+        }
+        let warned = succeeds_with(&world, &["schema"]).await;
+        assert!(
+            stderr(&warned).contains("warning: settings are ignored: the settings file clerk-lake.toml"),
+            "{text}: {}",
+            stderr(&warned)
+        );
+        let refused = world.run(&["query", "SELECT 1"]).await;
+        let is_refused = refused.status.code() == Some(2);
+        assert!(is_refused && stderr(&refused).contains("clerk-lake.toml, line "), "{text}: {}", stderr(&refused));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_counts_as_unset() {
+    let world = small().await;
+    let mut variables = std::collections::BTreeSet::new();
+    for command in crate::docs::settings::commands() {
+        let help = stdout(&succeeds_with(&world, &[&command, "--help"]).await);
+        variables.extend(crate::docs::settings::Setting::all_of(&help).into_iter().filter_map(|it| it.variable));
+    }
+    assert!(variables.len() > 25, "{variables:?}");
+    variables.retain(|name| name != "CLERK_LAKE_API_URL" && name != "CLERK_LAKE_LAKE");
+    variables.extend(["CLERK_LAKE_NOW", "CLERK_LAKE_LOG", "CLERK_SECRET_KEY_FILE", "NO_COLOR"].map(str::to_owned));
+    let lake = world.path().to_string_lossy().into_owned();
+    for arguments in
+        [&["sync"][..], &["query", "SELECT 1"], &["status"], &["maintain"], &["schema"], &["report", "--terminal"]]
+    {
+        let lake = ["--lake", &lake];
+        let arguments = [arguments, if arguments == ["schema"] { &[] } else { &lake }].concat();
+        let mut command = world.command(&arguments);
+        command.envs(variables.iter().map(|name| (name, ""))).env("CLERK_LAKE_LAKE", "");
+        let done = output(command).await;
+        assert_eq!(done.status.code(), Some(0), "{arguments:?}: {}", stderr(&done));
+    }
 }

@@ -347,7 +347,7 @@ fn decode_ids(body: &[u8]) -> Result<Decoded<()>, String> {
 }
 
 /// Returns whether Clerk requires a user in the request, as opposed to refusing the key or a failure on the way.
-fn refuses_unfiltered(error: &ApiError) -> bool {
+pub(super) fn refuses_unfiltered(error: &ApiError) -> bool {
     let kind = Error::from(error.clone()).kind();
     kind == ErrorKind::Answer && error.is_clerks() && error.status.is_some_and(|status| (400..500).contains(&status))
 }
@@ -368,4 +368,5 @@ fn too_short(staging: &Staging<'_>) -> Error {
         staging.total.unwrap_or_default()
     ))
     .with_hint("run again; if the error persists, report it: a list that may be incomplete is never committed")
+    .transient()
 }
