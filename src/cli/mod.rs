@@ -3,6 +3,7 @@
 mod arguments;
 mod config;
 mod demo;
+mod harmless;
 mod maintain;
 mod output;
 mod progress;

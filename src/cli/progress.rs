@@ -10,6 +10,7 @@ use clerk_lake::api::Client;
 use clerk_lake::sync::{Progress, ResourceStatus, ResourceSummary};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
+use super::harmless::harmless_lines;
 use super::terminal::Terminal;
 
 /// The interval between progress lines if standard error is not a terminal.
@@ -52,7 +53,7 @@ impl ProgressBars {
     }
 
     fn print_line(&self, text: &str) {
-        let _ = self.all.println(text);
+        let _ = self.all.println(harmless_lines(text));
     }
 }
 
