@@ -47,12 +47,13 @@ impl Encoder for Csv<'_> {
         let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
         let columns: Vec<_> = columns.collect::<Result<_, _>>().map_err(|error| Error::bug(error.to_string()))?;
         let is_only = columns.len() == 1;
+        let nulls: Vec<_> = batch.columns().iter().map(|column| column.logical_nulls()).collect();
         let (mut line, mut text) = (String::new(), String::new());
         for row in 0..batch.num_rows() {
             line.clear();
-            for (index, (array, column)) in batch.columns().iter().zip(&columns).enumerate() {
+            for (index, (column, nulls)) in columns.iter().zip(&nulls).enumerate() {
                 separate(index, &mut line);
-                if array.is_null(row) {
+                if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
                     // Many readers skip an empty line, and would lose the row.
                     line.push_str(if is_only { "\"\"" } else { "" });
                     continue;
@@ -87,7 +88,7 @@ fn separate(index: usize, line: &mut String) {
 
 /// Appends a field of CSV (RFC 4180) to `line`.
 fn push_field(text: &str, line: &mut String) {
-    if text.is_empty() || text.contains([',', '"', '\n', '\r']) {
+    if text.is_empty() || text.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
         line.extend(["\"", &text.replace('"', "\"\""), "\""]);
     } else {
         line.push_str(text);
@@ -209,6 +210,19 @@ mod tests {
         csv.write(&batch).and_then(|()| csv.finish()).expect("rows");
         let text = String::from_utf8(bytes).expect("text");
         assert_eq!(text, "\"a, b\",n\n,1\n\"\",\n\"a\"\"b,c\nd\",3\n\u{1b},\n");
+    }
+
+    #[test]
+    fn null_is_null_in_every_type() {
+        let values: ArrayRef = Arc::new(StringArray::from(vec![None, Some("a")]));
+        let keys = arrow::array::Int32Array::from(vec![0, 1]);
+        let dictionary: ArrayRef = Arc::new(arrow::array::DictionaryArray::new(keys, values));
+        let nothing: ArrayRef = Arc::new(arrow::array::NullArray::new(2));
+        let batch = RecordBatch::try_from_iter([("d", dictionary), ("n", nothing)]).expect("a batch");
+        let mut bytes = Vec::new();
+        let mut csv = Box::new(Csv::new(&batch.schema(), Box::new(&mut bytes)));
+        csv.write(&batch).and_then(|()| csv.finish()).expect("rows");
+        assert_eq!(bytes, b"d,n\n,\na,\n");
     }
 
     #[test]

@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(found("SELECT c"), ["client_id", "created_at", "case", "cast", "count"]);
         assert_eq!(found("SELECT c| FROM clerk_user"), ["created_at", "case", "cast", "count"]);
         assert_eq!(found("SELECT 1 FROM clerk_user WHERE em"), ["email"]);
-        assert_eq!(found("SELECT 1 FROM clerk_user u WH"), ["WHERE"]);
+        assert_eq!(found("SELECT 1 FROM clerk_user u WHER"), ["WHERE"]);
         assert_eq!(found("SELECT 1 FROM clerk_user u JOIN clerk_session s ON cli"), ["client_id"]);
         assert_eq!(found("sel"), ["select"]);
         assert_eq!(found("SELECT 1; SEL"), ["SELECT"]);

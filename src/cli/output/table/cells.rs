@@ -1,6 +1,7 @@
 //! The cells of a table: values as text of one line.
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -28,11 +29,14 @@ pub fn values(batch: &RecordBatch, clean: impl Fn(&str) -> String) -> Result<Vec
     let options = FormatOptions::default().with_display_error(true).with_null("NULL");
     let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
     let columns: Vec<_> = columns.collect::<Result<_, _>>().map_err(|error| not_shown(&error))?;
-    let cell = |row: usize, (column, formatter): (&dyn Array, &ArrayFormatter<'_>)| {
-        (!column.is_null(row)).then(|| clean(&formatter.value(row).to_string()))
+    // Also those of a dictionary's values, and of a column that is NULL alone.
+    let nulls: Vec<_> = batch.columns().iter().map(|column| column.logical_nulls()).collect();
+    let cell = |row: usize, (formatter, nulls): (&ArrayFormatter<'_>, &Option<NullBuffer>)| {
+        let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        (!is_null).then(|| clean(&formatter.value(row).to_string()))
     };
-    let arrays = || batch.columns().iter().map(AsRef::as_ref).zip(&columns);
-    Ok((0..batch.num_rows()).map(|row| arrays().map(|column| cell(row, column)).collect()).collect())
+    let row = |row| columns.iter().zip(&nulls).map(|column| cell(row, column)).collect();
+    Ok((0..batch.num_rows()).map(row).collect())
 }
 
 fn not_shown(error: &ArrowError) -> Error {

@@ -2,7 +2,7 @@
 //! the middle are left out.
 
 /// The width to which a text may be cut so that another column has room.
-const CUT_WIDTH: usize = 16;
+const CUT_WIDTH: usize = 12;
 
 /// The columns that the frame of a cell takes: `| ` before it and a space after it.
 const FRAME: usize = 3;
