@@ -249,6 +249,9 @@ pub struct QueryArguments {
     /// Show each row of a table as a block, one column per line
     #[arg(long)]
     pub expanded: bool,
+    /// Put ' before texts in CSV that a spreadsheet would run as formulas
+    #[arg(long, env = "CLERK_LAKE_ESCAPE_FORMULAS", value_parser = BoolishValueParser::new())]
+    pub escape_formulas: bool,
     /// Do not page long output of the shell with $PAGER
     #[arg(long, env = "CLERK_LAKE_NO_PAGER", value_parser = BoolishValueParser::new())]
     pub no_pager: bool,

@@ -52,6 +52,7 @@ fn display(arguments: &QueryArguments) -> Display {
         is_expanded: arguments.expanded,
         has_styles: Terminal::stdout_has_styles(),
         is_terminal,
+        escapes_formulas: arguments.escape_formulas,
         began: None,
     };
     let is_paged = is_shell(arguments) && !arguments.no_pager;

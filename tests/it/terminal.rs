@@ -49,13 +49,11 @@ fn shell(world: &World) -> Command {
 async fn session(command: Command, columns: u16, lines: &[&str]) -> String {
     let lines: Vec<_> = lines.iter().map(|line| (*line).to_owned()).collect();
     on_terminal(command, columns, move |terminal| {
-        for line in lines {
-            terminal.wait_for(PROMPT);
+        for (line, number) in lines.iter().zip(1..) {
+            terminal.wait_for_prompt(PROMPT, number);
             terminal.press(&format!("{line}{ENTER}"));
-            // The editor has taken the line: what follows is the answer.
-            terminal.wait_for("\n");
         }
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, lines.len() + 1);
         terminal.press(CTRL_D);
         assert_eq!(terminal.exit_code(), 0);
         terminal.screen()
@@ -160,22 +158,23 @@ async fn nothing_that_is_printed_steers_a_terminal() {
 async fn ctrl_c_cancels_the_statement_or_discards_the_input_and_ctrl_d_leaves() {
     let world = synced().await;
     let screen = on_terminal(shell(&world), 100, |terminal| {
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, 1);
         terminal.press(&format!("SELECT 'half a{ENTER}"));
         terminal.wait_for("\n");
         terminal.press(CTRL_C);
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, 2);
         let endless =
             "SELECT sum(a.value * b.value % 7) AS n FROM generate_series(1,9000000) a, generate_series(1,9000000) b;";
         terminal.press(&format!("{endless}{ENTER}"));
         terminal.wait_for("\n");
+        // The editor gives the terminal back before the statement runs: until then, Ctrl-C would be a typed key.
         std::thread::sleep(std::time::Duration::from_millis(300));
         terminal.press(CTRL_C);
         terminal.wait_for("cancelled");
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, 3);
         terminal.press(&format!("SELECT 6 * 7 AS answer;{ENTER}"));
         terminal.wait_for("|     42 |");
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, 4);
         terminal.press(CTRL_D);
         assert_eq!(terminal.exit_code(), 0);
         terminal.screen()
@@ -188,20 +187,20 @@ async fn ctrl_c_cancels_the_statement_or_discards_the_input_and_ctrl_d_leaves() 
 async fn a_statement_of_several_lines_is_completed_and_comes_back_as_a_whole() {
     let world = synced().await;
     on_terminal(shell(&world), 100, |terminal| {
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, 1);
         terminal.press(&format!("SELECT count(*) AS users{ENTER}FROM clerk_us{TAB}"));
         terminal.wait_for("clerk_user");
         terminal.press(&format!("{ENTER}WHERE username IS NULL OR tru{TAB}{ENTER};{ENTER}"));
         terminal.wait_for("|    50 |");
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, 2);
         terminal.press(UP);
         terminal.wait_for("username IS NULL OR true");
         terminal.press(ENTER);
         terminal.wait_for("|    50 |");
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, 3);
         terminal.press(&format!("\\d clerk_activity_d{TAB}{ENTER}"));
         terminal.wait_for("The UTC day");
-        terminal.wait_for(PROMPT);
+        terminal.wait_for_prompt(PROMPT, 4);
         terminal.press(&format!("exit{ENTER}"));
         assert_eq!(terminal.exit_code(), 0);
     })

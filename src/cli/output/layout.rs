@@ -1,10 +1,10 @@
-//! How tables are laid out, and the line below them.
+//! How tables and other text are laid out, and the line below a table.
 
 use std::time::Instant;
 
 use crate::cli::progress::count;
 
-/// How a table is laid out.
+/// How a table is laid out, and what else text on a terminal or in CSV needs.
 #[derive(Clone, Debug, Default)]
 pub struct TableLayout {
     /// The width of the terminal in columns; `None` if the table may be as wide as it needs.
@@ -17,6 +17,8 @@ pub struct TableLayout {
     pub has_styles: bool,
     /// Whether the rows go to a terminal, so that control characters are escaped in every format.
     pub is_terminal: bool,
+    /// Whether texts in CSV that a spreadsheet would run as formulas begin with an apostrophe.
+    pub escapes_formulas: bool,
     /// When the query began, if the line below the table shows the time.
     pub began: Option<Instant>,
 }
@@ -24,7 +26,7 @@ pub struct TableLayout {
 impl TableLayout {
     /// Returns the layout of a table in a file: all rows and columns, and no time.
     pub fn of_file(&self) -> Self {
-        Self { is_expanded: self.is_expanded, ..Self::default() }
+        Self { is_expanded: self.is_expanded, escapes_formulas: self.escapes_formulas, ..Self::default() }
     }
 
     /// Returns NULL as it is shown.

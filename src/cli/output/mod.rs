@@ -214,7 +214,7 @@ fn encoder<'a>(
         Format::Table if table::PlanText::is_plan(schema) => Box::new(table::PlanText::new(out)),
         Format::Table if layout.is_expanded => Box::new(table::ExpandedTable::new(schema, layout.clone(), out)),
         Format::Table => Box::new(table::TextTable::new(schema, layout.clone(), out)),
-        Format::Csv => Box::new(text::Csv::new(schema, out)),
+        Format::Csv => Box::new(text::Csv::new(schema, layout.escapes_formulas, out)),
         Format::Json => Box::new(text::Json::new(out)),
         Format::Ndjson => Box::new(text::Ndjson::new(out)),
         Format::Parquet => Box::new(binary::Parquet::new(schema, out)?),

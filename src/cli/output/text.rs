@@ -18,19 +18,22 @@ use crate::cli::terminal::check_rows;
 pub struct Csv<'a> {
     out: Out<'a>,
     schema: SchemaRef,
+    /// Whether texts that a spreadsheet would run as formulas begin with an apostrophe.
+    escapes_formulas: bool,
     has_written: bool,
 }
 
 impl<'a> Csv<'a> {
-    pub fn new(schema: &SchemaRef, out: Out<'a>) -> Self {
-        Self { out, schema: SchemaRef::clone(schema), has_written: false }
+    pub fn new(schema: &SchemaRef, escapes_formulas: bool, out: Out<'a>) -> Self {
+        Self { out, schema: SchemaRef::clone(schema), escapes_formulas, has_written: false }
     }
 
     fn write_header(&mut self) -> Result<()> {
         let mut line = String::new();
         for (index, field) in self.schema.fields().iter().enumerate() {
             separate(index, &mut line);
-            push_field(field.name(), &mut line);
+            let mark = if self.escapes_formulas && is_formula(field.name()) { "'" } else { "" };
+            push_field(&format!("{mark}{}", field.name()), &mut line);
         }
         self.has_written = true;
         check_rows(writeln!(self.out, "{line}"))
@@ -47,6 +50,8 @@ impl Encoder for Csv<'_> {
         let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
         let columns: Vec<_> = columns.collect::<Result<_, _>>().map_err(|error| Error::bug(error.to_string()))?;
         let is_only = columns.len() == 1;
+        let schema = batch.schema();
+        let types: Vec<_> = schema.fields().iter().map(|field| field.data_type()).collect();
         let nulls: Vec<_> = batch.columns().iter().map(|column| column.logical_nulls()).collect();
         let (mut line, mut text) = (String::new(), String::new());
         for row in 0..batch.num_rows() {
@@ -60,6 +65,10 @@ impl Encoder for Csv<'_> {
                 }
                 text.clear();
                 column.value(row).write(&mut text).map_err(|error| not_encoded(&error))?;
+                // A negative number is no formula.
+                if self.escapes_formulas && !types[index].is_numeric() && is_formula(&text) {
+                    text.insert(0, '\'');
+                }
                 push_field(&text, &mut line);
             }
             line.push('\n');
@@ -78,6 +87,11 @@ impl Encoder for Csv<'_> {
         }
         check_rows(self.out.flush())
     }
+}
+
+/// Whether a spreadsheet runs `text` as a formula.
+fn is_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
 fn separate(index: usize, line: &mut String) {
@@ -206,7 +220,7 @@ mod tests {
         let numbers: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![Some(1), None, Some(3), None]));
         let batch = RecordBatch::try_from_iter([("a, b", texts), ("n", numbers)]).expect("a batch");
         let mut bytes = Vec::new();
-        let mut csv = Box::new(Csv::new(&batch.schema(), Box::new(&mut bytes)));
+        let mut csv = Box::new(Csv::new(&batch.schema(), false, Box::new(&mut bytes)));
         csv.write(&batch).and_then(|()| csv.finish()).expect("rows");
         let text = String::from_utf8(bytes).expect("text");
         assert_eq!(text, "\"a, b\",n\n,1\n\"\",\n\"a\"\"b,c\nd\",3\n\u{1b},\n");
@@ -220,9 +234,22 @@ mod tests {
         let nothing: ArrayRef = Arc::new(arrow::array::NullArray::new(2));
         let batch = RecordBatch::try_from_iter([("d", dictionary), ("n", nothing)]).expect("a batch");
         let mut bytes = Vec::new();
-        let mut csv = Box::new(Csv::new(&batch.schema(), Box::new(&mut bytes)));
+        let mut csv = Box::new(Csv::new(&batch.schema(), false, Box::new(&mut bytes)));
         csv.write(&batch).and_then(|()| csv.finish()).expect("rows");
         assert_eq!(bytes, b"d,n\n,\na,\n");
+    }
+
+    #[test]
+    fn formulas_are_escaped_on_request_and_numbers_never() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["=1+1", "a=b", "@x"]));
+        let numbers: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![-1, 2, -3]));
+        let batch = RecordBatch::try_from_iter([("-t", texts), ("n", numbers)]).expect("a batch");
+        for (escapes, text) in [(true, "'-t,n\n'=1+1,-1\na=b,2\n'@x,-3\n"), (false, "-t,n\n=1+1,-1\na=b,2\n@x,-3\n")] {
+            let mut bytes = Vec::new();
+            let mut csv = Box::new(Csv::new(&batch.schema(), escapes, Box::new(&mut bytes)));
+            csv.write(&batch).and_then(|()| csv.finish()).expect("rows");
+            assert_eq!(String::from_utf8(bytes).expect("text"), text);
+        }
     }
 
     #[test]
@@ -230,7 +257,7 @@ mod tests {
         let texts: ArrayRef = Arc::new(StringArray::from(vec![None, Some("a")]));
         let batch = RecordBatch::try_from_iter([("a", texts)]).expect("a batch");
         let mut bytes = Vec::new();
-        let mut csv = Box::new(Csv::new(&batch.schema(), Box::new(&mut bytes)));
+        let mut csv = Box::new(Csv::new(&batch.schema(), false, Box::new(&mut bytes)));
         csv.write(&batch).and_then(|()| csv.finish()).expect("rows");
         assert_eq!(bytes, b"a\n\"\"\na\n");
     }

@@ -79,16 +79,37 @@ impl PseudoTerminal {
 
     /// Waits until the program has written `text` after what earlier calls waited for.
     pub fn wait_for(&mut self, text: &str) {
+        let seen = self.seen;
+        let end = |bytes: &[u8]| {
+            let at = bytes[seen..].windows(text.len()).position(|window| window == text.as_bytes())?;
+            Some(seen + at + text.len())
+        };
+        self.seen = self.wait_until(&format!("{text:?}"), end);
+    }
+
+    /// Waits until the screen shows `prompt` for the time with this `number`, with nothing typed after it. An editor
+    /// writes its prompt again while a line is typed, so the bytes alone do not tell.
+    pub fn wait_for_prompt(&mut self, prompt: &str, number: usize) {
+        let columns = self.columns;
+        let is_shown = |bytes: &[u8]| {
+            let screen = screen_of(bytes, columns);
+            let count = screen.lines().filter(|line| line.starts_with(prompt.trim_end())).count();
+            let is_last = screen.lines().last() == Some(prompt.trim_end());
+            (count == number && is_last).then_some(bytes.len())
+        };
+        self.seen = self.wait_until(&format!("prompt {number}"), is_shown);
+    }
+
+    /// Waits until `find` finds something in the bytes received so far.
+    fn wait_until<T>(&self, what: &str, find: impl Fn(&[u8]) -> Option<T>) -> T {
         let begun = Instant::now();
         let mut received = self.received.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let bytes = &received.bytes[self.seen..];
-            if let Some(at) = bytes.windows(text.len()).position(|window| window == text.as_bytes()) {
-                self.seen += at + text.len();
-                return;
+            if let Some(found) = find(&received.bytes) {
+                return found;
             }
             let is_late = received.has_ended || begun.elapsed() > PATIENCE;
-            assert!(!is_late, "{text:?} does not come after:\n{}", String::from_utf8_lossy(&received.bytes));
+            assert!(!is_late, "{what} does not come:\n{}", String::from_utf8_lossy(&received.bytes));
             let waited = self.received.1.wait_timeout(received, Duration::from_millis(100));
             received = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -113,16 +134,17 @@ impl PseudoTerminal {
     /// Returns what a person sees.
     pub fn screen(&self) -> String {
         let received = self.received.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut parser = terminal_emulator(self.columns);
-        parser.process(&received.bytes);
-        let contents = parser.screen().contents();
-        contents.lines().map(|line| line.trim_end().to_owned() + "\n").collect::<String>().trim_end().to_owned() + "\n"
+        screen_of(&received.bytes, self.columns)
     }
 }
 
-fn terminal_emulator(columns: u16) -> vt100::Parser {
+/// Returns what a terminal shows after `bytes`, without empty lines at the end.
+fn screen_of(bytes: &[u8], columns: u16) -> String {
     let size = |size: u16| size.try_into().expect("a size");
-    vt100::Parser::new(size(ROWS), size(columns), 0)
+    let mut parser = vt100::Parser::new(size(ROWS), size(columns), 0);
+    parser.process(bytes);
+    let lines: String = parser.screen().contents().lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    lines.trim_end().to_owned() + "\n"
 }
 
 impl Drop for PseudoTerminal {
