@@ -274,11 +274,25 @@ pub struct QueryArguments {
     /// Set a parameter of the query, see --list; repeatable
     #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
     pub param: Vec<(String, i64)>,
-    /// Print rows in this format
+    /// Print rows in this format [default: table on a terminal, else csv]
     ///
-    /// By default, the extension of --output decides, or else it is a table.
+    /// With --output, the extension of the file decides.
     #[arg(long, env = "CLERK_LAKE_FORMAT", value_enum)]
     pub format: Option<Format>,
+    /// Show at most this many rows of a table; 0 for all
+    ///
+    /// The rows in the middle are left out. Files, and all other formats, have all rows.
+    #[arg(long, env = "CLERK_LAKE_MAX_ROWS", default_value_t = 40, value_name = "N")]
+    pub max_rows: usize,
+    /// Show each row of a table as a block, one column per line
+    #[arg(long)]
+    pub expanded: bool,
+    /// Put ' before texts in CSV that a spreadsheet would run as formulas
+    #[arg(long, env = "CLERK_LAKE_ESCAPE_FORMULAS", value_parser = BoolishValueParser::new())]
+    pub escape_formulas: bool,
+    /// Do not page long output of the shell with $PAGER
+    #[arg(long, env = "CLERK_LAKE_NO_PAGER", value_parser = BoolishValueParser::new())]
+    pub no_pager: bool,
     /// Write the rows to this file; - for standard output
     ///
     /// The file appears, or is replaced, only when all rows are written.

@@ -5,6 +5,7 @@ mod config;
 mod console;
 mod demo;
 mod documents;
+mod harmless;
 mod invocation;
 mod maintain;
 mod output;

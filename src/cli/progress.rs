@@ -9,6 +9,7 @@ use clerk_lake::api::Client;
 use clerk_lake::sync::{Progress, ResourceSummary};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
+use super::harmless::harmless_lines;
 use super::terminal::Terminal;
 
 /// The interval between progress lines if standard error is not a terminal.
@@ -51,7 +52,7 @@ impl ProgressBars {
     }
 
     fn print_line(&self, text: &str) {
-        let _ = self.all.println(text);
+        let _ = self.all.println(harmless_lines(text));
     }
 }
 

@@ -8,10 +8,11 @@ use clerk_lake::query::{self, Engine, Queries};
 use clerk_lake::{Error, Result};
 
 use super::arguments::{Format, QueryArguments};
-use super::output::Target;
+use super::output::{Pager, TableLayout, Target};
 use super::query_context::{QueryContext, queries};
-use super::shell::{Interrupts, LineEditor, Shell, describe};
-use super::terminal::{Terminal, check_write};
+use super::shell::{Display, Interrupts, LineEditor, Shell, TextOrigin, describe};
+use super::terminal::{Terminal, check_write, is_reader_gone};
+use super::{config, console};
 
 pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: QueryArguments) -> Result<()> {
     let queries = queries(arguments.queries.as_deref())?;
@@ -19,22 +20,44 @@ pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: QueryArgu
         return list(terminal, &queries, arguments.format);
     }
     let target = Target::of(arguments.format, arguments.output.as_deref())?;
+    let display = display(&arguments);
     let engine = Engine::parse(&arguments.engine)?;
+    let origin = if arguments.sql.is_some() { TextOrigin::Argument } else { TextOrigin::File };
     let text = text(&arguments).await?;
     let context =
         QueryContext::new(lakes, arguments.at, engine, queries).with_changes_since(arguments.changes_since)?;
     let context = if arguments.name.is_none() && text.is_none() { context.with_snapshot_renewal() } else { context };
     let (out, err) = terminal.streams();
-    let shell = Shell::new(context, target, arguments.param, out, err);
+    let shell = Shell::new(context, target, display, arguments.param, out, err);
     let outcome = match (arguments.name, text) {
         (Some(name), _) => Box::pin(shell.run_named(&name)).await,
-        (None, Some(text)) => Box::pin(shell.run_all(text)).await,
+        (None, Some(text)) => Box::pin(shell.run_all(text, origin)).await,
         (None, None) => {
             let mut editor = LineEditor::start();
             Box::pin(shell.repl(&mut editor, Interrupts::listen())).await
         }
     };
-    outcome.and(terminal.try_flush())
+    match outcome {
+        Err(error) if is_reader_gone(&error) => Ok(()),
+        outcome => outcome.and(terminal.try_flush()),
+    }
+}
+
+/// Returns how results are shown: on a terminal, tables fit into its width.
+fn display(arguments: &QueryArguments) -> Display {
+    let is_terminal = Terminal::stdout_is_terminal();
+    let layout = TableLayout {
+        width: Terminal::stdout_width(),
+        max_rows: arguments.max_rows,
+        is_expanded: arguments.expanded,
+        has_styles: console::colors_stdout(),
+        is_terminal,
+        escapes_formulas: arguments.escape_formulas,
+        began: None,
+    };
+    let is_paged = is_shell(arguments) && !arguments.no_pager;
+    let pager = is_paged.then(|| Pager::command(config::environment("PAGER"))).flatten();
+    Display { layout, shows_timing: is_terminal, pager }
 }
 
 /// Whether these arguments open a shell: no query is given, and standard input and output are terminals.

@@ -12,7 +12,7 @@ use clerk_lake::query::{Engine, Parameters, Queries, Query, Since, Snapshot, con
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::dataframe::DataFrame;
 
-use super::output::{Sink, Target};
+use super::output::{Sink, TableLayout, Target};
 
 /// The age at which a shell reopens its snapshot.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_mins(1);
@@ -133,7 +133,8 @@ impl QueryContext {
         }
     }
 
-    /// Runs `query` and writes its rows to `target`. Returns the number of rows. `out` is standard output.
+    /// Runs `query` and writes its rows to `target`, below those that a file already has if it `continues`. Returns the
+    /// number of rows. `out` is standard output.
     ///
     /// # Errors
     /// As [`Snapshot::answers`]. Also if the query fails while it runs, or if its rows cannot be written.
@@ -141,13 +142,14 @@ impl QueryContext {
         &mut self,
         query: &Query,
         parameters: &Parameters,
-        target: &Target,
+        (target, layout): (&Target, &TableLayout),
+        continues: bool,
         out: &mut (dyn Write + Send),
     ) -> Result<u64> {
         let mut retries_left = 1;
         loop {
             let frames = Box::pin(self.plan(query, parameters)).await?;
-            let mut sink = Sink::open(target, &mut *out)?;
+            let mut sink = Sink::open(target, layout, continues, &mut *out)?;
             match Box::pin(sink.print(frames)).await {
                 Err(error) if error.kind() == ErrorKind::Conflict && self.at.is_some() => return Err(version_removed()),
                 // A sync has replaced files of this snapshot. The query can run again if nothing has been printed.

@@ -56,8 +56,7 @@ pub async fn make(lakes: &[Lake], engine: &Engine, queries: &Queries, parameters
 /// Writes the page to `file` atomically. Returns its size in bytes.
 ///
 /// # Errors
-/// [`Settings`](ErrorKind::Settings) if the file cannot be created; [`Unreachable`](ErrorKind::Unreachable) if it
-/// cannot be written completely.
+/// [`Settings`](ErrorKind::Settings) if the file cannot be created or written.
 pub fn write(report: &Report, file: &Path) -> Result<usize> {
     let page = report.html();
     let output = OutputFile::create(file)?;

@@ -5,16 +5,25 @@ use std::process::ExitCode;
 
 use clerk_lake::{Error, ErrorKind};
 
-/// The standard output and standard error of the process.
+use super::config;
+use super::harmless::{HarmlessWriter, harmless_lines};
+
+/// The width of a terminal that does not say how wide it is.
+const DEFAULT_WIDTH: usize = 80;
+
+/// The standard output and standard error of the process. What goes to a terminal is harmless: see
+/// [`harmless`](super::harmless).
 pub struct Terminal {
-    out: io::BufWriter<io::Stdout>,
-    err: io::Stderr,
+    out: io::BufWriter<HarmlessWriter<io::Stdout>>,
+    err: HarmlessWriter<io::Stderr>,
 }
 
 impl Terminal {
     /// Returns the streams of this process. Standard output is buffered.
     pub fn new() -> Self {
-        Self { out: io::BufWriter::new(io::stdout()), err: io::stderr() }
+        let out = HarmlessWriter::new(io::stdout(), io::stdout().is_terminal());
+        let err = HarmlessWriter::new(io::stderr(), io::stderr().is_terminal());
+        Self { out: io::BufWriter::new(out), err }
     }
 
     /// Returns standard output, for data.
@@ -30,6 +39,20 @@ impl Terminal {
     /// Returns standard output and standard error.
     pub fn streams(&mut self) -> (&mut (dyn Write + Send), &mut (dyn Write + Send)) {
         (&mut self.out, &mut self.err)
+    }
+
+    /// Whether standard output is a terminal.
+    pub fn stdout_is_terminal() -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Returns the width of the terminal on standard output in columns; `None` if standard output is no terminal.
+    pub fn stdout_width() -> Option<usize> {
+        let detected = || terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0));
+        let configured = || config::environment("COLUMNS").and_then(|text| text.trim().parse().ok());
+        let is_known = |width: &usize| *width > 0;
+        let width = || detected().filter(is_known).or_else(configured).filter(is_known).unwrap_or(DEFAULT_WIDTH);
+        Self::stdout_is_terminal().then(width)
     }
 
     /// Whether standard input and standard output are terminals.
@@ -80,19 +103,41 @@ fn exit_code(kind: ErrorKind) -> u8 {
 /// Prints an error with its hint to `err`.
 pub fn print_error(err: &mut dyn Write, error: &Error) {
     if !error.message().is_empty() {
-        let _ = writeln!(err, "error: {error}");
+        let _ = writeln!(err, "error: {}", harmless_lines(error.message()));
     }
     if let Some(hint) = error.hint() {
-        let _ = writeln!(err, "  help: {hint}");
+        let _ = writeln!(err, "  help: {}", harmless_lines(hint));
     }
 }
 
 /// Converts the result of a write to standard output. A broken pipe, as with `| head`, is not an error: the program
 /// ends quietly.
 pub fn check_write(result: io::Result<()>) -> clerk_lake::Result<()> {
+    check_rows(result).or_else(|error| if is_reader_gone(&error) { Ok(()) } else { Err(error) })
+}
+
+/// Converts the result of writing rows. Unlike [`check_write`], a broken pipe is an error: it stops the query. See
+/// [`is_reader_gone`].
+pub fn check_rows(result: io::Result<()>) -> clerk_lake::Result<()> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Error::new(clerk_lake::ErrorKind::Unreachable, format!("cannot write the output: {error}"))),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(reader_gone()),
+        Err(error) => Err(Error::new(ErrorKind::Settings, format!("cannot write the output: {error}"))
+            .with_hint("free disk space, or write somewhere else")),
         Ok(()) => Ok(()),
     }
+}
+
+/// The cause of the error that stops a query nobody reads.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader of the output has gone")]
+struct ReaderGone;
+
+/// Returns the error for output that nobody reads.
+pub fn reader_gone() -> Error {
+    Error::new(ErrorKind::Interrupted, "").with_source(ReaderGone)
+}
+
+/// Whether `error` only says that nobody reads the output. The program then ends quietly.
+pub fn is_reader_gone(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<ReaderGone>)
 }

@@ -43,4 +43,5 @@ mod shell;
 mod staged_rows;
 mod store_faults;
 mod support;
+mod terminal;
 mod unexpected_types;

@@ -130,7 +130,53 @@ async fn the_format_is_inferred_from_the_extension_unless_given() {
     fails(&world, &["query", sql, "--output", "a.xlsx"], 2, &["a.xlsx", "  help: add --format"]).await;
     fails(&world, &["query", sql, "--output", "nowhere/a.csv"], 2, &["nowhere/a.csv cannot be written"]).await;
     fails(&world, &["query", "SELECT 1; SELECT 2", "--output", "a.csv"], 2, &["2 statements"]).await;
-    fails(&world, &["query", "\\run users\nSELECT 2", "--format", "parquet"], 2, &["2 statements"]).await;
+    write(&world, "two.sql", "\\run users\nSELECT 2");
+    fails(&world, &["query", "--file", "two.sql", "--format", "parquet"], 2, &["2 statements"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_columns_of_one_name_are_refused_where_only_one_could_be_read() {
+    let world = synced().await;
+    let sql = "SELECT a.value, b.value FROM generate_series(1, 2) a CROSS JOIN generate_series(1, 2) b";
+    for format in ["json", "ndjson", "parquet", "arrow"] {
+        let help = "  help: give one of them another name: value AS value_2";
+        fails(&world, &["query", sql, "--format", format], 7, &["two columns of the result are called", help]).await;
+    }
+    assert_eq!(csv(&world, sql).await.lines().next(), Some("value,value"));
+    let table = stdout(&succeeds(&world, &["query", sql, "--format", "table"]).await);
+    assert!(table.contains("| value | value |") && table.ends_with("\n4 rows\n"), "{table}");
+    let nested = "SELECT named_struct('a', 1, 'a', 2) AS s";
+    fails(&world, &["query", nested, "--format", "json"], 7, &["two columns"]).await;
+    write(&world, "kept.json", "as it was");
+    fails(&world, &["query", sql, "--output", "kept.json"], 7, &["two columns"]).await;
+    assert_eq!(content(&world, "kept.json"), b"as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_shown_line_by_line() {
+    let world = synced().await;
+    let plan = stdout(&succeeds(&world, &["query", "EXPLAIN SELECT id FROM clerk_user", "--format", "table"]).await);
+    let mut lines = plan.lines();
+    assert_eq!(lines.next(), Some("logical_plan"), "{plan}");
+    assert!(plan.contains("\nphysical_plan\n  ") && plan.contains("TableScan"), "{plan}");
+    assert!(lines.all(|line| line.starts_with("  ") || line.ends_with("_plan")), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_shows_at_most_as_many_rows_as_asked_for() {
+    let world = synced().await;
+    let sql = "SELECT value AS n FROM generate_series(1, 1000)";
+    let table = async |arguments: &[&str]| {
+        stdout(&succeeds(&world, &[&["query", sql, "--format", "table"][..], arguments].concat()).await)
+    };
+    let text = table(&[]).await;
+    assert_eq!(text.lines().count(), 3 + 41 + 2, "{text}");
+    assert!(text.contains("|   20 |\n|    … |\n|  981 |\n") && text.ends_with("\n1,000 rows (40 shown)\n"), "{text}");
+    assert!(table(&["--max-rows", "3"]).await.contains("|    2 |\n|    … |\n| 1000 |\n"));
+    assert_eq!(table(&["--max-rows", "0"]).await.lines().count(), 3 + 1000 + 2);
+    succeeds(&world, &["query", sql, "--output", "rows.txt"]).await;
+    assert_eq!(String::from_utf8(content(&world, "rows.txt")).expect("text"), table(&["--max-rows", "0"]).await);
+    assert_eq!(csv(&world, sql).await.lines().count(), 1001);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,8 +35,9 @@ async fn statements_from_standard_input_run_in_order() {
     assert_eq!(printed(&world, "SELECT 1 AS a", &["--format", "ndjson"]).await, "{\"a\":1}\n");
     let by_argument = world.run(&["query", "SELECT 1 AS a; SELECT 2 AS a;", "--format", "csv"]).await;
     assert_eq!(stdout(&by_argument), "a\n1\na\n2\n");
-    let table = printed(&world, "SELECT 1 AS a; SELECT 2 AS a", &[]).await;
-    assert_eq!(table, "+---+\n| a |\n+---+\n| 1 |\n+---+\n+---+\n| a |\n+---+\n| 2 |\n+---+\n");
+    let table = printed(&world, "SELECT 1 AS a; SELECT 2 AS a", &["--format", "table"]).await;
+    let one = |value| format!("+---+\n| a |\n+---+\n| {value} |\n+---+\n1 row\n");
+    assert_eq!(table, one(1) + &one(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,9 +65,13 @@ async fn commands_list_tables_columns_and_queries() {
     let columns = printed(&world, "\\d clerk_user\n", &[]).await;
     assert!(columns.starts_with("The users of the instance, as they are now.\n"), "{columns}");
     assert!(
-        columns.lines().any(|line| line.starts_with("email  text") && line.contains("Primary e-mail")),
+        columns
+            .lines()
+            .any(|line| line.starts_with("email ") && line.contains("  text  ") && line.contains("Primary e-mail")),
         "{columns}"
     );
+    assert!(columns.contains("\nemail_addresses               list of struct  "), "{columns}");
+    assert!(columns.contains("\n  email_address               text\n"), "{columns}");
     let query = printed(&world, "\\d daily_active_users", &[]).await;
     assert!(query.contains("lookback_days=30") && query.contains("\ndaily_active_users  bigint"), "{query}");
     let queries = printed(&world, "\\queries\n", &[]).await;
@@ -93,6 +98,36 @@ async fn commands_run_queries_and_set_the_format_and_output() {
     assert!(stderr(&wrong).contains("the query has no parameter"), "{}", stderr(&wrong));
     let refreshed = printed(&world, "\\timing on\n\\refresh\nSELECT 1 AS a;", &["--format", "csv"]).await;
     assert_eq!(refreshed, "a\n1\n");
+    let block = printed(&world, "\\format table\n\\x on\nSELECT 1 AS one, NULL AS none;", &[]).await;
+    assert!(block.ends_with("\none  | 1\nnone | NULL\n1 row\n"), "{block}");
+    let expanded = ["query", "SELECT 1 AS one, NULL AS none", "--expanded", "--format", "table"];
+    assert_eq!(stdout(&world.run(&expanded).await), block);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_holds_all_results_sent_to_it() {
+    let world = synced().await;
+    let read = |file: &str| std::fs::read_to_string(world.directory.path().join(file)).expect("a file");
+    std::fs::write(world.directory.path().join("rows.csv"), "old\n").expect("a file");
+    let text = "\\o rows.csv\nSELECT 1 AS a;\nSELECT 2 AS a;\n\\o other.csv\nSELECT 3 AS a;";
+    assert_eq!(printed(&world, text, &[]).await, "");
+    assert_eq!((read("rows.csv"), read("other.csv")), ("a\n1\na\n2\n".to_owned(), "a\n3\n".to_owned()));
+    let second = query_input(&world, "\\o rows.json\nSELECT 1 AS a;\nSELECT 2 AS a;", &[]).await;
+    assert_eq!((second.status.code(), read("rows.json")), (Some(2), "[{\"a\":1}]\n".to_owned()));
+    assert!(stderr(&second).contains("rows.json already holds a result"), "{}", stderr(&second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sql_argument_cannot_hold_commands() {
+    let world = synced().await;
+    for sql in ["SELECT 1;\n\\o victim.csv\nSELECT 2", "\\o victim.csv\nSELECT 2", "\\d"] {
+        let refused = world.run(&["query", sql]).await;
+        assert_eq!((refused.status.code(), stdout(&refused)), (Some(2), String::new()), "{sql}");
+        assert!(stderr(&refused).contains("is a command of the shell"), "{}", stderr(&refused));
+    }
+    assert!(!world.directory.path().join("victim.csv").exists());
+    let text = stdout(&world.run(&["query", "SELECT '\n\\o ' || E'it\\'s; ' || $$so;$$ AS a"]).await);
+    assert_eq!(text, "a\n\"\n\\o it's; so;\"\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,10 +49,23 @@ impl OutputFile {
         Ok(output)
     }
 
+    /// Creates the file for `path`, with the content that it has now.
+    ///
+    /// # Errors
+    /// [`Settings`](clerk_lake::ErrorKind::Settings) if it cannot be created.
+    pub fn append(path: &Path) -> Result<Self> {
+        let mut output = Self::create(path)?;
+        if output.temporary.is_some() {
+            let mut before = File::open(&output.path).map_err(|error| write_error(&error))?;
+            io::copy(&mut before, &mut output.file).map_err(|error| write_error(&error))?;
+        }
+        Ok(output)
+    }
+
     /// Returns a writer to the file. It must be flushed before [`OutputFile::persist`].
     ///
     /// # Errors
-    /// [`Unreachable`](clerk_lake::ErrorKind::Unreachable) if the system refuses.
+    /// [`Settings`](clerk_lake::ErrorKind::Settings) if the system refuses.
     pub fn writer(&self) -> Result<BufWriter<File>> {
         let file = self.file.try_clone().map_err(|error| write_error(&error))?;
         Ok(BufWriter::with_capacity(256 * 1024, file))
@@ -61,7 +74,7 @@ impl OutputFile {
     /// Syncs the file to disk and renames it to its final path.
     ///
     /// # Errors
-    /// [`Unreachable`](clerk_lake::ErrorKind::Unreachable) if that fails.
+    /// [`Settings`](clerk_lake::ErrorKind::Settings) if that fails.
     pub fn persist(mut self) -> Result<()> {
         if let Some(temporary) = &self.temporary {
             let moved = self.file.sync_all().and_then(|()| fs::rename(temporary, &self.path));
@@ -139,6 +152,20 @@ mod tests {
             }
             assert_eq!(fs::read_to_string(&path).expect("a file"), if keeps { "new" } else { "old" });
             assert_eq!(names(folder.path()), ["rows.csv"]);
+        }
+    }
+
+    #[test]
+    fn a_file_can_be_continued() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rows.csv");
+        for (text, content) in [("a\n", "a\n"), ("b\n", "a\nb\n")] {
+            let file = if path.exists() { OutputFile::append(&path) } else { OutputFile::create(&path) };
+            let file = file.expect("a file");
+            let mut writer = file.writer().expect("a writer");
+            writer.write_all(text.as_bytes()).and_then(|()| writer.flush()).expect("bytes");
+            file.persist().expect("its place");
+            assert_eq!(fs::read_to_string(&path).expect("a file"), content);
         }
     }
 

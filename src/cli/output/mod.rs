@@ -2,24 +2,33 @@
 
 mod binary;
 mod file;
+mod layout;
+mod pager;
 mod plain;
 mod table;
 mod text;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use clerk_lake::query::failed;
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::dataframe::DataFrame;
-use futures::TryStreamExt;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::task::JoinSet;
 
 use super::arguments::Format;
-use super::terminal::check_write;
+use super::harmless::HarmlessWriter;
+use super::terminal::check_rows;
 pub use file::OutputFile;
+pub use layout::{TableLayout, counted, elapsed};
+pub use pager::Pager;
 
 /// The destination of encoded rows.
 type Out<'a> = Box<dyn Write + Send + 'a>;
@@ -54,7 +63,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Returns the target for `--format` and `--output`. A file named `-` is standard output.
+    /// Returns the target for `--format` and `--output`. A file named `-` is standard output. Its default format is a
+    /// table on a terminal, and CSV elsewhere.
     ///
     /// # Errors
     /// [`Settings`](ErrorKind::Settings) if the format cannot be inferred from the extension of the file, or if binary
@@ -63,7 +73,8 @@ impl Target {
         let file = output.filter(|file| *file != Path::new("-")).map(Path::to_path_buf);
         let format = match (format, &file) {
             (Some(format), _) => format,
-            (None, None) => Format::Table,
+            (None, None) if io::stdout().is_terminal() => Format::Table,
+            (None, None) => Format::Csv,
             (None, Some(file)) => format_of(file).ok_or_else(|| {
                 Error::settings(format!("cannot infer the format from the extension of {}", file.display()))
                     .with_hint("add --format, or use the extension .csv, .json, .ndjson, .parquet, .arrow or .txt")
@@ -80,6 +91,11 @@ impl Target {
                 .with_hint("write to a file with --output, or pipe the output to another program"));
         }
         Ok(())
+    }
+
+    /// Whether a file in this format can hold several results, one after the other.
+    pub fn can_append(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Csv | Format::Ndjson)
     }
 
     /// Whether the target can hold only one result.
@@ -103,6 +119,7 @@ trait Encoder {
 /// The destination of one result: standard output, or a file that appears when it is complete.
 pub struct Sink<'a> {
     format: Format,
+    layout: TableLayout,
     file: Option<OutputFile>,
     /// The destination of the encoded rows; `None` once the encoder owns it.
     out: Option<Out<'a>>,
@@ -116,13 +133,22 @@ impl<'a> Sink<'a> {
     ///
     /// # Errors
     /// [`Settings`](ErrorKind::Settings) if the file cannot be created.
-    pub fn open(target: &Target, out: &'a mut (dyn Write + Send)) -> Result<Self> {
-        let file = target.file.as_deref().map(OutputFile::create).transpose()?;
+    pub fn open(
+        target: &Target,
+        layout: &TableLayout,
+        continues: bool,
+        out: &'a mut (dyn Write + Send),
+    ) -> Result<Self> {
+        let create = if continues { OutputFile::append } else { OutputFile::create };
+        let file = target.file.as_deref().map(create).transpose()?;
+        let layout = if file.is_some() { layout.of_file() } else { layout.clone() };
         let out: Out<'a> = match &file {
             Some(file) => Box::new(file.writer()?),
+            // The cells of a table are harmless, and it may dim NULL.
+            None if layout.is_terminal && target.format != Format::Table => Box::new(HarmlessWriter::strict(out)),
             None => Box::new(out),
         };
-        Ok(Self { format: target.format, file, out: Some(out), schema: None, encoder: None, rows: 0 })
+        Ok(Self { format: target.format, layout, file, out: Some(out), schema: None, encoder: None, rows: 0 })
     }
 
     /// Whether the query can run again, because no output is visible yet. An incomplete file is never visible.
@@ -138,10 +164,14 @@ impl<'a> Sink<'a> {
     pub async fn print(&mut self, frames: Vec<DataFrame>) -> Result<()> {
         let are_several = frames.len() > 1;
         for frame in frames {
-            let mut batches = frame.execute_stream().await.map_err(|error| failed(&error))?;
+            let batches = frame.execute_stream().await.map_err(|error| failed(&error))?;
             let own = batches.schema();
+            if is_keyed_by_name(self.format) {
+                check_names(own.fields())?;
+            }
             let schema = self.schema.get_or_insert_with(|| if are_several { with_nulls(&own) } else { own });
             let schema = SchemaRef::clone(schema);
+            let mut batches = pin!(on_own_task(batches));
             while let Some(batch) = batches.try_next().await.map_err(|error| failed(&error))? {
                 self.write(&in_schema(batch, &schema)?)?;
             }
@@ -159,7 +189,7 @@ impl<'a> Sink<'a> {
         if self.encoder.is_none() {
             let schema = self.schema.clone().unwrap_or_else(|| SchemaRef::new(Schema::empty()));
             let out = self.out.take().ok_or_else(|| Error::bug("the output already has an encoder"))?;
-            self.encoder = Some(encoder(self.format, &schema, out, self.file.is_some())?);
+            self.encoder = Some(encoder(self.format, &schema, &self.layout, out, self.file.is_some())?);
         }
         self.encoder.as_deref_mut().ok_or_else(|| Error::bug("the encoder is missing"))
     }
@@ -178,10 +208,18 @@ impl<'a> Sink<'a> {
     }
 }
 
-fn encoder<'a>(format: Format, schema: &SchemaRef, out: Out<'a>, is_file: bool) -> Result<Box<dyn Encoder + 'a>> {
+fn encoder<'a>(
+    format: Format,
+    schema: &SchemaRef,
+    layout: &TableLayout,
+    out: Out<'a>,
+    is_file: bool,
+) -> Result<Box<dyn Encoder + 'a>> {
     let encoder: Box<dyn Encoder + 'a> = match format {
-        Format::Table => Box::new(table::TextTable::new(schema, out)),
-        Format::Csv => Box::new(text::Csv::new(schema, out)),
+        Format::Table if table::PlanText::is_plan(schema) => Box::new(table::PlanText::new(out)),
+        Format::Table if layout.is_expanded => Box::new(table::ExpandedTable::new(schema, layout.clone(), out)),
+        Format::Table => Box::new(table::TextTable::new(schema, layout.clone(), out)),
+        Format::Csv => Box::new(text::Csv::new(schema, layout.escapes_formulas, out)),
         Format::Json => Box::new(text::Json::new(out)),
         Format::Ndjson => Box::new(text::Ndjson::new(out)),
         Format::Parquet => Box::new(binary::Parquet::new(schema, out)?),
@@ -189,6 +227,56 @@ fn encoder<'a>(format: Format, schema: &SchemaRef, out: Out<'a>, is_file: bool) 
         Format::Arrow => Box::new(binary::ArrowStream::new(schema, out)?),
     };
     Ok(encoder)
+}
+
+/// Returns the same batches, read by a task of their own. A query that computes without a pause then delays neither an
+/// interrupt nor the end of a reader. The task is stopped when the result is dropped.
+fn on_own_task(mut batches: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch, DataFusionError>> {
+    let (sender, mut received) = tokio::sync::mpsc::channel(2);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        while let Some(batch) = batches.next().await {
+            if sender.send(batch).await.is_err() {
+                break;
+            }
+        }
+    });
+    async_stream::try_stream! {
+        while let Some(batch) = received.recv().await {
+            yield batch?;
+        }
+        // A task that panics also ends the channel.
+        if let Some(Err(error)) = task.join_next().await {
+            Err(DataFusionError::ExecutionJoin(Box::new(error)))?;
+        }
+    }
+}
+
+/// Whether readers of this format find a column by its name alone.
+fn is_keyed_by_name(format: Format) -> bool {
+    match format {
+        Format::Table | Format::Csv => false,
+        Format::Json | Format::Ndjson | Format::Parquet | Format::Arrow => true,
+    }
+}
+
+/// Refuses columns, or fields of a struct, of the same name: a reader would see only one of them.
+fn check_names(fields: &Fields) -> Result<()> {
+    for (index, field) in fields.iter().enumerate() {
+        let name = field.name();
+        if fields.iter().take(index).any(|before| before.name() == name) {
+            return Err(Error::new(ErrorKind::Query, format!("two columns of the result are called {name:?}"))
+                .with_hint(format!("give one of them another name: {name} AS {name}_2")));
+        }
+        let mut nested = field.data_type();
+        while let DataType::List(element) | DataType::LargeList(element) = nested {
+            nested = element.data_type();
+        }
+        if let DataType::Struct(parts) = nested {
+            check_names(parts)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns `schema` with all columns nullable. Of several results with the same columns, one may contain nulls although
@@ -207,14 +295,11 @@ fn in_schema(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     })
 }
 
-/// Converts the result of encoding rows. A broken pipe is not an error.
+/// Converts the result of encoding rows.
 fn check_encoding(result: Result<(), ArrowError>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(ArrowError::IoError(_, error)) => check_write(Err(error)),
-        Err(ArrowError::CsvError(text)) if text.contains("Broken pipe") => Ok(()),
-        // The CSV writer reports an I/O error only as its text.
-        Err(ArrowError::CsvError(text)) if text.contains("(os error ") => check_write(Err(std::io::Error::other(text))),
+        Err(ArrowError::IoError(_, error)) => check_rows(Err(error)),
         Err(error) => Err(Error::new(ErrorKind::Query, error.to_string())),
     }
 }

@@ -9,12 +9,14 @@ use crate::cli::arguments::Format;
 use crate::cli::values::parameter;
 
 /// All commands: usage and description.
-pub const COMMANDS: [(&str, &str); 9] = [
+pub const COMMANDS: [(&str, &str); 11] = [
     ("\\d [NAME]", "list tables and queries, or describe one"),
     ("\\queries", "list the built-in queries with their parameters (also \\l)"),
     ("\\run NAME [PARAMETER=NUMBER]...", "run a built-in query"),
     ("\\format [FORMAT]", "set the output format: table, csv, json or ndjson; alone: show it"),
-    ("\\o [FILE]", "write results to FILE, each replacing the last; alone: print them"),
+    ("\\x [on|off]", "show each row as a block, one column per line; alone: toggle"),
+    ("\\maxrows [N]", "show at most N rows of a table, 0 for all; alone: show the settings"),
+    ("\\o [FILE]", "write all further results to FILE; alone: print them again"),
     ("\\timing [on|off]", "show the duration of each query; alone: toggle"),
     ("\\refresh", "reopen the lake, to see the latest sync"),
     ("\\?", "show this list"),
@@ -43,6 +45,10 @@ pub enum MetaCommand {
     Output(Option<PathBuf>),
     /// Turn the display of durations on or off; `None` toggles it.
     Timing(Option<bool>),
+    /// Turn one block per row on or off; `None` toggles it.
+    Expanded(Option<bool>),
+    /// Set the largest number of rows of a table; `None` shows it.
+    MaxRows(Option<usize>),
     /// Reopen the lake.
     Refresh,
     /// List the commands.
@@ -69,9 +75,10 @@ impl MetaCommand {
             ("\\format", word) => format(word).map(Some).map(Self::Format),
             ("\\o", "") => Ok(Self::Output(None)),
             ("\\o", file) => Ok(Self::Output(Some(PathBuf::from(unquoted(file))))),
-            ("\\timing", "") => Ok(Self::Timing(None)),
-            ("\\timing", "on") => Ok(Self::Timing(Some(true))),
-            ("\\timing", "off") => Ok(Self::Timing(Some(false))),
+            ("\\timing", word) => switch(word).map(Self::Timing).ok_or_else(|| invalid(name)),
+            ("\\x", word) => switch(word).map(Self::Expanded).ok_or_else(|| invalid(name)),
+            ("\\maxrows", "") => Ok(Self::MaxRows(None)),
+            ("\\maxrows", word) => word.parse().map(|rows| Self::MaxRows(Some(rows))).map_err(|_| invalid(name)),
             ("\\refresh", "") => Ok(Self::Refresh),
             ("\\?" | "\\h" | "\\help", "") => Ok(Self::Help),
             ("\\q" | "\\quit", "") => Ok(Self::Quit),
@@ -94,6 +101,17 @@ fn format(word: &str) -> Result<Format> {
         Error::settings(format!("there is no format {word:?}"))
             .with_hint(format!("the formats are: {}", known.join(", ")))
     })
+}
+
+/// Parses `on`, `off`, or nothing, which toggles.
+#[expect(clippy::option_option, reason = "an invalid word is not the same as none")]
+fn switch(word: &str) -> Option<Option<bool>> {
+    match word {
+        "" => Some(None),
+        "on" => Some(Some(true)),
+        "off" => Some(Some(false)),
+        _ => None,
+    }
 }
 
 /// Returns `text` without surrounding quotes.
@@ -130,13 +148,17 @@ mod tests {
         assert_eq!(parsed("\\o my rows.csv"), MetaCommand::Output(Some(PathBuf::from("my rows.csv"))));
         assert_eq!(parsed("\\o"), MetaCommand::Output(None));
         assert_eq!(parsed("\\timing off"), MetaCommand::Timing(Some(false)));
+        assert_eq!(parsed("\\x"), MetaCommand::Expanded(None));
+        assert_eq!(parsed("\\maxrows 0"), MetaCommand::MaxRows(Some(0)));
         assert_eq!(parsed("\\q;"), MetaCommand::Quit);
     }
 
     #[test]
     fn an_invalid_command_gets_a_hint() {
         for (text, says) in [
-            ("\\x", "\\? lists"),
+            ("\\y", "\\? lists"),
+            ("\\x maybe", "\\x [on|off]"),
+            ("\\maxrows -1", "\\maxrows [N]"),
             ("\\timing soon", "\\timing [on|off]"),
             ("\\run", "\\run NAME"),
             ("\\format xml", "ndjson, parquet"),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 use clap::ValueEnum;
 use clerk_lake::query::{INSTANCE, Queries, Query, Snapshot, failed};
 use clerk_lake::table::TableSpec;
@@ -11,27 +11,34 @@ use datafusion::common::TableReference;
 
 use super::completion::CompletionWords;
 use crate::cli::arguments::Format;
-use crate::cli::schema::{fields, type_name};
+use crate::cli::harmless::harmless;
+use crate::cli::schema::type_name;
+use crate::cli::terminal::Terminal;
+use unicode_width::UnicodeWidthStr;
 
 /// The largest width of a line.
 const WIDTH: usize = 100;
 
-/// The smallest width of the second column, however long the names are.
+/// The smallest width of the last column, however long the names are.
 const MIN_TEXT_WIDTH: usize = 40;
+
+/// The columns before the text, and the lines of the text.
+type DescribedRow = (Vec<String>, Vec<String>);
 
 /// Lists the tables and queries. The outer result is an error of the lake, the inner one an error of the output.
 pub fn tables(snapshot: &Snapshot, queries: &Queries, out: &mut (dyn Write + Send)) -> Result<io::Result<()>> {
     let tables = snapshot.tables()?;
     let tables = tables.into_iter().map(|table| ("table", table.name, vec![table.meaning.to_owned()]));
     let queries = queries.iter().map(|query| ("query", query.name.as_str(), vec![query.title.clone()]));
-    let rows: Vec<_> = tables.chain(queries).map(|(what, name, text)| (format!("{what}  {name}"), text)).collect();
-    Ok(two_columns(&rows, out))
+    let row = |(what, name, text): (&str, &str, _)| (vec![what.to_owned(), name.to_owned()], text);
+    let rows: Vec<_> = tables.chain(queries).map(row).collect();
+    Ok(print(&rows, out))
 }
 
 /// Lists `queries` with their parameters.
 pub fn queries(queries: &Queries, out: &mut (dyn Write + Send)) -> io::Result<()> {
-    let rows: Vec<_> = queries.iter().map(|query| (query.name.clone(), about(query))).collect();
-    two_columns(&rows, out)
+    let rows: Vec<_> = queries.iter().map(|query| (vec![query.name.clone()], about(query))).collect();
+    print(&rows, out)
 }
 
 /// Returns the title, the parameters and the description of a query.
@@ -82,19 +89,31 @@ pub async fn columns(
         (None, Some(query)) => about(query),
         (None, None) => Vec::new(),
     };
-    let rows: Vec<_> = schema
-        .fields()
-        .iter()
-        .map(|field| {
-            let texts = match (meaning(table, field.name()), fields(field.data_type())) {
-                (meaning, Some(fields)) if meaning.is_empty() => vec![fields],
-                (meaning, fields) => std::iter::once(meaning).chain(fields).collect(),
-            };
-            (format!("{}  {}", field.name(), type_name(field.data_type())), texts)
-        })
-        .collect();
-    let above = about.iter().try_for_each(|line| writeln!(out, "{line}"));
-    Ok(above.and_then(|()| two_columns(&rows, out)))
+    let mut rows: Vec<DescribedRow> = Vec::new();
+    for field in schema.fields() {
+        let columns = vec![field.name().clone(), type_name(field.data_type())];
+        rows.push((columns, vec![meaning(table, field.name())]));
+        push_fields(field.data_type(), 1, &mut rows);
+    }
+    let above = about.iter().try_for_each(|line| writeln!(out, "{}", harmless(line)));
+    Ok(above.and_then(|()| print(&rows, out)))
+}
+
+/// Appends a row for each field of a struct, or of a list of structs, indented by `depth` levels.
+fn push_fields(data_type: &DataType, depth: usize, rows: &mut Vec<DescribedRow>) {
+    for field in fields_of(data_type).into_iter().flatten() {
+        let name = format!("{}{}", "  ".repeat(depth), field.name());
+        rows.push((vec![name, type_name(field.data_type())], vec![String::new()]));
+        push_fields(field.data_type(), depth + 1, rows);
+    }
+}
+
+fn fields_of(data_type: &DataType) -> Option<&Fields> {
+    match data_type {
+        DataType::List(element) | DataType::LargeList(element) => fields_of(element.data_type()),
+        DataType::Struct(fields) => Some(fields),
+        _ => None,
+    }
 }
 
 async fn schema_of(snapshot: &Snapshot, name: &str) -> Result<SchemaRef> {
@@ -123,8 +142,8 @@ pub async fn words(snapshot: &Snapshot, queries: Vec<String>) -> Result<Completi
     let mut words = CompletionWords { queries, ..CompletionWords::default() };
     for table in snapshot.tables()? {
         let schema = schema_of(snapshot, table.name).await?;
-        words.tables.push(table.name.to_owned());
-        words.columns.extend(schema.fields().iter().map(|field| field.name().clone()));
+        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+        words.tables.push((table.name.to_owned(), columns));
     }
     words.commands = super::COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next()).collect();
     let formats = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
@@ -132,15 +151,25 @@ pub async fn words(snapshot: &Snapshot, queries: Vec<String>) -> Result<Completi
     Ok(words)
 }
 
-/// Prints names in the first column and wrapped text in the second.
-fn two_columns(rows: &[(String, Vec<String>)], out: &mut (dyn Write + Send)) -> io::Result<()> {
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
-    let text_width = WIDTH.saturating_sub(width).max(MIN_TEXT_WIDTH);
-    for (name, texts) in rows {
-        let mut name = name.as_str();
-        for line in texts.iter().flat_map(|text| wrap(text, text_width)) {
-            writeln!(out, "{}", format!("{name:width$}{line}").trim_end())?;
-            name = "";
+/// Prints rows with aligned columns. The text in the last column is wrapped.
+fn print(rows: &[DescribedRow], out: &mut (dyn Write + Send)) -> io::Result<()> {
+    let widest =
+        |column: usize| rows.iter().filter_map(move |(names, _)| names.get(column)).map(|name| harmless(name).width());
+    let columns = rows.first().map_or(0, |(names, _)| names.len());
+    let widths: Vec<_> = (0..columns).map(|column| widest(column).max().unwrap_or(0) + 2).collect();
+    let before: usize = widths.iter().sum();
+    let width = Terminal::stdout_width().unwrap_or(WIDTH).min(WIDTH);
+    let text_width = width.saturating_sub(before).max(MIN_TEXT_WIDTH);
+    for (names, texts) in rows {
+        let padded = names.iter().zip(&widths).map(|(name, width)| {
+            let name = harmless(name);
+            let room = " ".repeat(width.saturating_sub(name.width()));
+            format!("{name}{room}")
+        });
+        let mut start: String = padded.collect();
+        for line in texts.iter().flat_map(|text| wrap(&harmless(text), text_width)) {
+            writeln!(out, "{}", format!("{start:before$}{line}").trim_end())?;
+            start.clear();
         }
     }
     Ok(())

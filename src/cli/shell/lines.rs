@@ -1,4 +1,4 @@
-//! The input of a shell: a line editor with history and completion.
+//! The input of a shell: an editor of whole statements with history and completion.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,32 @@ use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
-use rustyline::validate::Validator;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 use tokio::sync::oneshot;
 
 use super::completion::CompletionWords;
+use super::statements::is_complete;
 
 /// The number of statements in the history.
 const HISTORY_SIZE: usize = 2000;
 
-/// The result of reading a line.
+/// The result of reading a statement or command.
 #[derive(Debug)]
 pub enum InputLine {
-    /// A line, without its line end.
+    /// The text, which can have several lines.
     Text(String),
     /// Ctrl-C: the typed input is discarded.
     Interrupted,
     /// Ctrl-D, or the end of a file.
     End,
-    /// Lines cannot be read, with the reason.
+    /// Nothing can be read, with the reason.
     Failed(String),
 }
 
-/// A source of input lines for a shell.
+/// A source of input for a shell.
 pub trait LineSource {
-    /// Shows `prompt` and reads the next line.
+    /// Shows `prompt` and reads up to the end of a statement.
     async fn read_line(&mut self, prompt: &str) -> InputLine;
 
     /// Adds a statement or command to the history.
@@ -152,7 +153,7 @@ fn restrict_permissions(file: &Path) {
     let _ = file;
 }
 
-/// Completes names and keywords.
+/// Completes names and keywords, and tells whether a statement has ended.
 struct CompletionHelper(Arc<RwLock<CompletionWords>>);
 
 impl Completer for CompletionHelper {
@@ -160,7 +161,7 @@ impl Completer for CompletionHelper {
 
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let words = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let (start, found) = words.complete(line.get(..at).unwrap_or_default());
+        let (start, found) = words.complete(line.get(..at).unwrap_or_default(), line.get(at..).unwrap_or_default());
         let pair = |word: String| Pair { display: word.clone(), replacement: word };
         Ok((start, found.into_iter().map(pair).collect()))
     }
@@ -172,6 +173,17 @@ impl Hinter for CompletionHelper {
 
 impl Highlighter for CompletionHelper {}
 
-impl Validator for CompletionHelper {}
+/// Enter adds a line until the statement ends with a `;`.
+impl Validator for CompletionHelper {
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        let is_whole = is_exit(context.input()) || is_complete(context.input());
+        Ok(if is_whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+    }
+}
+
+/// Whether `text` leaves the shell without a backslash, as in other shells.
+pub fn is_exit(text: &str) -> bool {
+    matches!(text.trim().trim_end_matches(';'), "exit" | "quit")
+}
 
 impl Helper for CompletionHelper {}

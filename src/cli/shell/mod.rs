@@ -14,14 +14,14 @@ use clerk_lake::query::{Parameters, Query};
 use clerk_lake::{Error, ErrorKind, Result};
 
 use super::arguments::Format;
-use super::output::{Target, format_of};
-use super::progress::count;
+use super::harmless::harmless_lines;
+use super::output::{Pager, TableLayout, Target, counted, elapsed, format_of};
 use super::query_context::QueryContext;
-use super::terminal::{check_write, print_error};
+use super::terminal::{Terminal, check_write, is_reader_gone, print_error, reader_gone};
 use commands::{COMMANDS, MetaCommand};
 use completion::CompletionWords;
-use lines::{InputLine, LineSource};
-use statements::{Statement, StatementSplitter};
+use lines::{InputLine, LineSource, is_exit};
+use statements::{Statement, split};
 
 pub use interrupts::Interrupts;
 pub use lines::LineEditor;
@@ -33,6 +33,29 @@ enum Next {
     /// The lake has been reopened: continue with its new names.
     Refreshed,
     Quit,
+}
+
+/// The prompt.
+const PROMPT: &str = "clerk-lake> ";
+
+/// How results are shown.
+#[derive(Clone, Debug, Default)]
+pub struct Display {
+    /// How tables are laid out.
+    pub layout: TableLayout,
+    /// Whether the duration of each query is shown.
+    pub shows_timing: bool,
+    /// The pager of the shell; `None` if there is none.
+    pub pager: Option<String>,
+}
+
+/// Where the statements of a text come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextOrigin {
+    /// An argument: it can be SQL that somebody else has written, so it cannot contain commands.
+    Argument,
+    /// A file or standard input.
+    File,
 }
 
 /// Runs statements and commands.
@@ -49,8 +72,9 @@ pub struct Shell<'t> {
     out: &'t mut (dyn Write + Send),
     err: &'t mut (dyn Write + Send),
     is_interactive: bool,
-    /// Whether the duration of each query is shown.
-    shows_timing: bool,
+    display: Display,
+    /// The number of results in the file of the target.
+    results_in_file: usize,
 }
 
 impl<'t> Shell<'t> {
@@ -58,13 +82,15 @@ impl<'t> Shell<'t> {
     pub fn new(
         context: QueryContext,
         target: Target,
+        display: Display,
         values: Vec<(String, i64)>,
         out: &'t mut (dyn Write + Send),
         err: &'t mut (dyn Write + Send),
     ) -> Self {
         let format = if target.file.is_some() { Format::Table } else { target.format };
         let file = Query::default();
-        Self { context, target, format, values, file, out, err, is_interactive: false, shows_timing: false }
+        let is_interactive = false;
+        Self { context, target, format, values, file, out, err, is_interactive, display, results_in_file: 0 }
     }
 
     /// Runs the query called `name`.
@@ -84,8 +110,11 @@ impl<'t> Shell<'t> {
     /// # Errors
     /// As [`QueryContext::print`]. Also [`Settings`](clerk_lake::ErrorKind::Settings) if there is nothing to run, or if
     /// there are several results and the output can hold only one.
-    pub async fn run_all(mut self, text: Query) -> Result<()> {
-        let statements = StatementSplitter::split(&text.sql);
+    pub async fn run_all(mut self, text: Query, origin: TextOrigin) -> Result<()> {
+        let statements = split(&text.sql);
+        if origin == TextOrigin::Argument {
+            check_no_command(&statements)?;
+        }
         let results = results_before_redirect(&statements);
         if statements.is_empty() {
             return Err(Error::settings("no query given: use SQL, --name or --file")
@@ -118,22 +147,23 @@ impl<'t> Shell<'t> {
             () = interrupts.next() => return Err(Error::new(ErrorKind::Interrupted, "interrupted")),
         };
         lines.set_words(words);
-        let mut splitter = StatementSplitter::default();
         loop {
             check_write(self.out.flush())?;
-            let line = match lines.read_line(splitter.prompt()).await {
-                InputLine::Text(line) => line,
-                InputLine::Interrupted => {
-                    splitter.clear();
-                    continue;
-                }
+            let text = match lines.read_line(PROMPT).await {
+                InputLine::Text(text) => text,
+                InputLine::Interrupted => continue,
                 InputLine::End => return Ok(()),
                 InputLine::Failed(why) => {
                     return Err(Error::settings(format!("cannot read from this terminal: {why}")));
                 }
             };
-            for statement in statements_of(&mut splitter, &line) {
-                lines.add_to_history(&history_entry(&statement));
+            if !text.trim().is_empty() {
+                lines.add_to_history(text.trim());
+            }
+            if is_exit(&text) {
+                return Ok(());
+            }
+            for statement in split(&text) {
                 interrupts.clear();
                 let outcome = tokio::select! {
                     outcome = self.execute(statement) => Some(outcome),
@@ -143,8 +173,15 @@ impl<'t> Shell<'t> {
                     Some(Ok(Next::Quit)) => return Ok(()),
                     Some(Ok(Next::Refreshed)) => lines.set_words(self.words().await?),
                     Some(Ok(Next::Continue)) => {}
-                    Some(Err(error)) => self.print_error(&error),
-                    None => self.print_message("cancelled"),
+                    // The statements after it may build on it.
+                    Some(Err(error)) => {
+                        self.print_error(&error);
+                        break;
+                    }
+                    None => {
+                        self.print_message("cancelled");
+                        break;
+                    }
                 }
             }
         }
@@ -183,13 +220,18 @@ impl<'t> Shell<'t> {
         match command {
             MetaCommand::Tables => {
                 let (queries, snapshot) = (self.context.queries().clone(), self.context.snapshot().await?);
-                check_write(describe::tables(snapshot, &queries, self.out)?)?;
+                let mut out = Pager::new(self.display.pager.clone(), self.out);
+                check_write(describe::tables(snapshot, &queries, &mut out)?)?;
             }
             MetaCommand::Columns(name) => {
                 let (queries, snapshot) = (self.context.queries().clone(), self.context.snapshot().await?);
-                check_write(describe::columns(snapshot, &queries, &name, self.out).await?)?;
+                let mut out = Pager::new(self.display.pager.clone(), self.out);
+                check_write(describe::columns(snapshot, &queries, &name, &mut out).await?)?;
             }
-            MetaCommand::Queries => check_write(describe::queries(self.context.queries(), self.out))?,
+            MetaCommand::Queries => {
+                let mut out = Pager::new(self.display.pager.clone(), self.out);
+                check_write(describe::queries(self.context.queries(), &mut out))?;
+            }
             MetaCommand::Run { name, values } => {
                 let query = self.context.queries().named(&name)?.clone();
                 let defaults = self.parameters().used_in(&query.sql);
@@ -208,12 +250,16 @@ impl<'t> Shell<'t> {
                 }
                 check_write(writeln!(self.out, "{:<32} run a statement; it may span several lines", "SELECT ...;"))?;
             }
-            MetaCommand::Format(_) | MetaCommand::Output(_) | MetaCommand::Timing(_) => self.set(command)?,
+            MetaCommand::Format(_)
+            | MetaCommand::Output(_)
+            | MetaCommand::Timing(_)
+            | MetaCommand::Expanded(_)
+            | MetaCommand::MaxRows(_) => self.set(command)?,
         }
         Ok(Next::Continue)
     }
 
-    /// Sets the format of rows, their destination, or whether durations are shown, and prints the settings.
+    /// Sets how and where results are shown, and prints the settings.
     fn set(&mut self, command: MetaCommand) -> Result<()> {
         match command {
             MetaCommand::Format(Some(format)) => {
@@ -223,31 +269,81 @@ impl<'t> Shell<'t> {
             MetaCommand::Output(Some(file)) => {
                 let format = format_of(&file).unwrap_or(self.format);
                 self.target = Target::of(Some(format), Some(&file))?;
+                self.results_in_file = 0;
             }
             MetaCommand::Output(None) => self.target = Target::of(Some(self.format), None)?,
-            MetaCommand::Timing(on) => self.shows_timing = on.unwrap_or(!self.shows_timing),
+            MetaCommand::Timing(on) => self.display.shows_timing = on.unwrap_or(!self.display.shows_timing),
+            MetaCommand::Expanded(on) => {
+                let layout = &mut self.display.layout;
+                layout.is_expanded = on.unwrap_or(!layout.is_expanded);
+            }
+            MetaCommand::MaxRows(Some(rows)) => self.display.layout.max_rows = rows,
             _ => {}
         }
         let file = self.target.file.as_ref();
         let output = file.map_or("standard output".to_owned(), |file| file.display().to_string());
         let format = format!("{:?}", self.target.format).to_lowercase();
-        let timing = if self.shows_timing { "on" } else { "off" };
-        self.print_message(&format!("output: {output}; format: {format}; timing: {timing}"));
+        let on = |is_on| if is_on { "on" } else { "off" };
+        let expanded = on(self.display.layout.is_expanded);
+        let rows = match self.display.layout.max_rows {
+            0 => "all".to_owned(),
+            rows => rows.to_string(),
+        };
+        let timing = on(self.display.shows_timing);
+        self.print_message(&format!(
+            "output: {output}; format: {format}; expanded: {expanded}; rows: {rows}; timing: {timing}"
+        ));
         Ok(())
     }
 
     async fn run_query(&mut self, query: &Query, parameters: &Parameters) -> Result<()> {
         let began = Instant::now();
-        let rows = self.context.print(query, parameters, &self.target, self.out).await?;
-        let rows = format!("{} {}", count(rows), if rows == 1 { "row" } else { "rows" });
-        let place = self.target.file.as_ref().map(|file| format!(" to {}", file.display())).unwrap_or_default();
-        let time = format!("{:.3} s", began.elapsed().as_secs_f64());
-        match (self.is_interactive, self.shows_timing) {
-            (_, true) => self.print_message(&format!("{rows}{place}, {time}")),
-            (true, false) => self.print_message(&format!("{rows}{place}")),
-            (false, false) => {}
+        let continues = self.continues_file()?;
+        let is_file = self.target.file.is_some();
+        let shows_timing = self.display.shows_timing;
+        let layout = TableLayout {
+            began: shows_timing.then_some(began),
+            width: if is_file { None } else { Terminal::stdout_width() },
+            ..self.display.layout.clone()
+        };
+        let pager = self.display.pager.clone().filter(|_| self.is_interactive && !is_file);
+        let rows = {
+            let mut out = Pager::new(pager, self.out);
+            let rows = Box::pin(self.context.print(query, parameters, (&self.target, &layout), continues, &mut out));
+            tokio::select! {
+                rows = rows => rows,
+                () = stdout_closed(), if !is_file => Err(reader_gone()),
+            }
+        };
+        let rows = match rows {
+            // Whoever leaves the pager has seen enough.
+            Err(error) if self.is_interactive && is_reader_gone(&error) => return Ok(()),
+            rows => rows?,
+        };
+        self.results_in_file += usize::from(is_file);
+        let has_footer = self.target.format == Format::Table && !is_file;
+        if has_footer || !(self.is_interactive || shows_timing) {
+            return Ok(());
         }
+        let place = self.target.file.as_ref().map(|file| format!(" to {}", file.display())).unwrap_or_default();
+        let time = if shows_timing { format!(", {}", elapsed(began)) } else { String::new() };
+        self.print_message(&format!("{}{place}{time}", counted(rows, "row")));
         Ok(())
+    }
+
+    /// Whether the next result goes below those that the file of the target already has.
+    ///
+    /// # Errors
+    /// [`Settings`](ErrorKind::Settings) if the format holds only one result.
+    fn continues_file(&self) -> Result<bool> {
+        match &self.target.file {
+            Some(file) if self.results_in_file > 0 && !self.target.can_append() => Err(Error::settings(format!(
+                "{} already holds a result, and its format holds only one",
+                file.display()
+            ))
+            .with_hint("choose another file with \\o, or the extension .csv or .ndjson")),
+            file => Ok(file.is_some() && self.results_in_file > 0),
+        }
     }
 
     /// Returns the parameter values for a query that runs now.
@@ -259,7 +355,7 @@ impl<'t> Shell<'t> {
     /// Prints a message below the rows printed so far.
     fn print_message(&mut self, text: &str) {
         let _ = self.out.flush();
-        let _ = writeln!(self.err, "{text}");
+        let _ = writeln!(self.err, "{}", harmless_lines(text));
     }
 
     fn print_error(&mut self, error: &Error) {
@@ -275,25 +371,37 @@ fn results_before_redirect(statements: &[Statement]) -> usize {
     before.filter(|statement| matches!(statement, Statement::Sql(_)) || is_command(statement, "\\run")).count()
 }
 
-/// Returns the statements that end in `line`. As in other shells, `exit` and `quit` work without a backslash.
-fn statements_of(splitter: &mut StatementSplitter, line: &str) -> Vec<Statement> {
-    let word = line.trim().trim_end_matches(';');
-    if splitter.is_idle() && matches!(word, "exit" | "quit") {
-        return vec![Statement::Command("\\q".to_owned())];
-    }
-    splitter.push_line(line)
+/// Refuses backslash commands: they can write files.
+fn check_no_command(statements: &[Statement]) -> Result<()> {
+    let command = statements.iter().find_map(|statement| match statement {
+        Statement::Command(text) => Some(text.split_whitespace().next().unwrap_or_default()),
+        Statement::Sql(_) => None,
+    });
+    command.map_or(Ok(()), |command| {
+        Err(Error::settings(format!("{command} is a command of the shell, and cannot stand in a SQL argument"))
+            .with_hint("put it into a file and run that with --file, or type it in the shell"))
+    })
 }
 
-/// Returns the text of a statement for the history, in a form that can be run again.
-fn history_entry(statement: &Statement) -> String {
-    match statement {
-        // After a comment, the semicolon must be on a new line.
-        Statement::Sql(sql) if sql.lines().next_back().is_some_and(|line| line.contains("--")) => {
-            format!("{}\n;", sql.trim())
-        }
-        Statement::Sql(sql) => format!("{};", sql.trim()),
-        Statement::Command(text) => text.clone(),
+/// Waits until nobody can read standard output any more. Never returns if that cannot be seen.
+#[cfg(target_os = "linux")]
+async fn stdout_closed() {
+    use tokio::io::{Interest, unix::AsyncFd};
+    #[expect(deprecated, reason = "its replacement is unsafe; standard output stays open, so this is sound")]
+    let watched = || AsyncFd::with_interest(std::io::stdout(), Interest::ERROR);
+    // A pipe or a socket can be watched. A terminal does not close before its program.
+    if !Terminal::stdout_is_terminal()
+        && let Ok(stdout) = watched()
+        && stdout.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
     }
+    std::future::pending::<()>().await;
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn stdout_closed() {
+    std::future::pending::<()>().await;
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Splits text into SQL statements, each ended by a `;`, and backslash commands, each on its own line.
 //!
-//! A `;` in quotes or in a comment does not end a statement. A line that starts with a backslash is a command only if
-//! no statement is open.
+//! The tokenizer of the SQL parser finds the ends, so a `;` in quotes, in a dollar-quoted text or in a comment does not
+//! end a statement. A line that starts with a backslash is a command only if no statement is open.
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 /// A SQL statement or a backslash command.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,131 +15,96 @@ pub enum Statement {
     Command(String),
 }
 
-/// What the next character belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum LexerState {
-    #[default]
-    Sql,
-    /// Text between quotes of this kind. A doubled quote ends it and starts it again, which has the same effect.
-    Quotes(char),
-    /// A comment up to the end of the line.
-    LineComment,
-    /// A comment between `/*` and `*/`, with its nesting depth.
-    BlockComment(usize),
+/// Returns all statements and commands of `text`. The last statement needs no `;`.
+///
+/// Each statement starts with as many empty lines as there are lines before it in `text`, so that the line number of an
+/// error is correct.
+pub fn split(text: &str) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    let unfinished = scan(text, &mut statements);
+    statements.extend(unfinished);
+    statements
 }
 
-/// Accepts lines and returns statements as they end.
-#[derive(Debug, Default)]
-pub struct StatementSplitter {
-    /// The statement that has not ended yet.
-    text: String,
-    state: LexerState,
-    /// Whether that statement has more than spaces and comments.
-    has_begun: bool,
-    /// The number of lines accepted so far.
-    lines: usize,
-    /// Whether statements keep their line numbers in the whole text.
-    keeps_line_numbers: bool,
+/// Whether every statement of `text` has ended, so that it can be run.
+pub fn is_complete(text: &str) -> bool {
+    scan(text, &mut Vec::new()).is_none()
 }
 
-impl StatementSplitter {
-    /// Returns all statements and commands of `text`. The last statement needs no `;`.
-    ///
-    /// Each statement starts with as many empty lines as there are lines before it in `text`, so that the line number
-    /// of an error is correct.
-    pub fn split(text: &str) -> Vec<Statement> {
-        let mut splitter = Self { keeps_line_numbers: true, ..Self::default() };
-        let mut statements: Vec<Statement> = text.lines().flat_map(|line| splitter.push_line(line)).collect();
-        statements.extend(splitter.finish());
-        statements
-    }
+/// Returns the tokens of `text`, and whether they are all: a quote or comment that does not end is no token.
+pub fn tokens(text: &str) -> (Vec<TokenWithSpan>, bool) {
+    let mut tokens = Vec::new();
+    // The dialect of the query engine.
+    let is_whole = Tokenizer::new(&GenericDialect, text).tokenize_with_location_into_buf(&mut tokens).is_ok();
+    (tokens, is_whole)
+}
 
-    /// Accepts a line. Returns the statements and commands that end in it.
-    pub fn push_line(&mut self, line: &str) -> Vec<Statement> {
-        self.lines += 1;
-        if self.is_idle() && line.trim_start().starts_with('\\') {
-            self.clear();
-            if self.keeps_line_numbers {
-                self.text.push('\n');
-            }
-            return vec![Statement::Command(line.trim().to_owned())];
-        }
-        let mut statements = Vec::new();
-        let mut characters = line.chars().chain(['\n']).peekable();
-        while let Some(c) = characters.next() {
-            if self.state == LexerState::Sql && c == ';' {
-                statements.extend(self.finish());
-                continue;
-            }
-            self.text.push(c);
-            if let Some(second) = characters.peek().copied().filter(|second| self.advance_pair(c, *second)) {
-                self.text.push(second);
-                characters.next();
-            } else {
-                self.advance(c);
-            }
-        }
-        if !self.keeps_line_numbers && self.is_idle() && (!statements.is_empty() || self.text.trim().is_empty()) {
-            // The rest of a line that ended a statement does not belong to the next statement.
-            self.text.clear();
-        }
-        statements
-    }
-
-    /// Whether no statement is open.
-    pub fn is_idle(&self) -> bool {
-        !self.has_begun && self.state == LexerState::Sql
-    }
-
-    /// Ends the open statement and returns it.
-    pub fn finish(&mut self) -> Option<Statement> {
-        let sql = self.has_begun.then(|| self.text.trim_end().to_owned());
-        self.clear();
-        sql.map(Statement::Sql)
-    }
-
-    /// Discards the open statement.
-    pub fn clear(&mut self) {
-        self.text.clear();
-        self.state = LexerState::Sql;
-        self.has_begun = false;
-        if self.keeps_line_numbers {
-            self.text.push_str(&"\n".repeat(self.lines.saturating_sub(1)));
-        }
-    }
-
-    /// Returns the prompt for the next line.
-    pub fn prompt(&self) -> &'static str {
-        match self.state {
-            LexerState::Sql if self.has_begun => "         -> ",
-            LexerState::Quotes('"') => "         \"> ",
-            LexerState::Quotes(_) => "         '> ",
-            LexerState::BlockComment(_) => "         *> ",
-            LexerState::Sql | LexerState::LineComment => "clerk-lake> ",
-        }
-    }
-
-    /// Advances over two characters if they start or end a comment. Returns whether they did.
-    fn advance_pair(&mut self, first: char, second: char) -> bool {
-        self.state = match (self.state, first, second) {
-            (LexerState::Sql, '-', '-') => LexerState::LineComment,
-            (LexerState::Sql, '/', '*') => LexerState::BlockComment(1),
-            (LexerState::BlockComment(depth), '/', '*') => LexerState::BlockComment(depth + 1),
-            (LexerState::BlockComment(1), '*', '/') => LexerState::Sql,
-            (LexerState::BlockComment(depth), '*', '/') => LexerState::BlockComment(depth - 1),
-            _ => return false,
+/// Appends the statements and commands that end in `text` to `statements`. Returns the statement that does not end.
+fn scan(text: &str, statements: &mut Vec<Statement>) -> Option<Statement> {
+    let mut rest = text;
+    'command: loop {
+        let offset = text.len() - rest.len();
+        let sql = |range: std::ops::Range<usize>| {
+            let before = text[..offset + range.start].matches('\n').count();
+            Statement::Sql(format!("{}{}", "\n".repeat(before), rest[range].trim_end()))
         };
-        true
+        let (tokens, is_whole) = tokens(rest);
+        let mut lines = LineStarts::of(rest);
+        let (mut start, mut has_begun) = (0, false);
+        for token in tokens {
+            match token.token {
+                Token::Whitespace(_) => {}
+                Token::SemiColon => {
+                    let at = lines.offset(token.span.start);
+                    statements.extend(has_begun.then(|| sql(start..at)));
+                    (start, has_begun) = (at + 1, false);
+                }
+                Token::Backslash if !has_begun && lines.is_first(token.span.start) => {
+                    let line = &rest[lines.offset(token.span.start)..];
+                    let (command, after) = line.split_once('\n').unwrap_or((line, ""));
+                    statements.push(Statement::Command(command.trim().to_owned()));
+                    rest = after;
+                    continue 'command;
+                }
+                _ => has_begun = true,
+            }
+        }
+        let is_open = has_begun || !is_whole;
+        return is_open.then(|| sql(start..rest.len()));
+    }
+}
+
+/// Finds the bytes at which tokens start.
+struct LineStarts<'t> {
+    text: &'t str,
+    /// The byte at which each line starts.
+    starts: Vec<usize>,
+}
+
+impl<'t> LineStarts<'t> {
+    fn of(text: &'t str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
     }
 
-    fn advance(&mut self, c: char) {
-        self.has_begun |= self.state == LexerState::Sql && !c.is_whitespace();
-        self.state = match (self.state, c) {
-            (LexerState::Sql, '\'' | '"') => LexerState::Quotes(c),
-            (LexerState::Quotes(quote), c) if c == quote => LexerState::Sql,
-            (LexerState::LineComment, '\n') => LexerState::Sql,
-            (state, _) => state,
-        };
+    /// Returns the part of the text from the line of `location` on, and the length of what is before `location` in it.
+    fn in_line(&self, location: Location) -> (usize, usize) {
+        let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
+        let start = self.starts.get(index(location.line)).copied().unwrap_or(self.text.len());
+        let line = &self.text[start..];
+        (start, line.char_indices().nth(index(location.column)).map_or(line.len(), |(at, _)| at))
+    }
+
+    /// Returns the byte of `location`.
+    fn offset(&mut self, location: Location) -> usize {
+        let (start, within) = self.in_line(location);
+        start + within
+    }
+
+    /// Whether `location` is the first in its line that is not blank.
+    fn is_first(&self, location: Location) -> bool {
+        let (start, within) = self.in_line(location);
+        self.text[start..start + within].trim().is_empty()
     }
 }
 
@@ -150,7 +118,7 @@ mod tests {
             Statement::Sql(sql) => sql.trim_start_matches('\n').to_owned(),
             Statement::Command(command) => command,
         };
-        StatementSplitter::split(text).into_iter().map(text_of).collect()
+        split(text).into_iter().map(text_of).collect()
     }
 
     #[test]
@@ -168,8 +136,11 @@ mod tests {
             "SELECT '--', '/*' || ';'",
             "SELECT 'two\nlines;'",
             "SELECT \"a'b;\"",
+            "SELECT E'it\\'s; so'",
+            "SELECT $$it's; so$$, $tag$ $$; $tag$",
+            "SELECT '日本;', 'é;' -- ü;\n",
         ] {
-            assert_eq!(statements(&format!("{text};SELECT 2")), [text, "SELECT 2"]);
+            assert_eq!(statements(&format!("{text};SELECT 2")), [text.trim_end(), "SELECT 2"]);
         }
         assert_eq!(statements("SELECT 4 - -1; SELECT 6 / 2 * 1"), ["SELECT 4 - -1", " SELECT 6 / 2 * 1"]);
     }
@@ -177,6 +148,7 @@ mod tests {
     #[test]
     fn an_unclosed_quote_ends_with_the_text() {
         assert_eq!(statements("SELECT 'a;\nb"), ["SELECT 'a;\nb"]);
+        assert_eq!(statements("SELECT 1; /* a;\nb"), ["SELECT 1", " /* a;\nb"]);
     }
 
     #[test]
@@ -188,49 +160,29 @@ mod tests {
     fn a_command_is_recognized_only_if_no_statement_is_open() {
         let text = "  \\d clerk_user; \nSELECT 1\n\\d;\n-- \\d\n\\q";
         assert_eq!(statements(text), ["\\d clerk_user;", "SELECT 1\n\\d", "\\q"]);
+        assert_eq!(statements("\\o it's.csv\nSELECT ';';\n\\o"), ["\\o it's.csv", "SELECT ';'", "\\o"]);
+        assert_eq!(statements("SELECT 1;\r\n\\d\r\n"), ["SELECT 1", "\\d"]);
     }
 
     #[test]
     fn statements_keep_their_line_numbers() {
-        let found = StatementSplitter::split("SELECT 1;\n\nSELECT\n2; SELECT 3;\n");
-        let sql = ["SELECT 1", "\n\nSELECT\n2", "\n\n\n SELECT 3"];
-        assert_eq!(found, sql.map(|sql| Statement::Sql(sql.to_owned())));
-        let below = Statement::Sql("\n\nSELECT 1".to_owned());
-        assert_eq!(StatementSplitter::split("\n\\d\nSELECT 1")[1..], [below]);
+        let sql = |sql: &str| Statement::Sql(sql.to_owned());
+        let found = split("SELECT 1;\n\nSELECT\n2; SELECT 3;\n");
+        // The lines before a statement's first word belong to it.
+        assert_eq!(found, [sql("SELECT 1"), sql("\n\nSELECT\n2"), sql("\n\n\n SELECT 3")]);
+        assert_eq!(split("\n\\d\nSELECT 1")[1..], [sql("\n\nSELECT 1")]);
+        assert_eq!(split("SELECT ';\n';\nSELECT 1")[1..], [sql("\n\nSELECT 1")]);
     }
 
     #[test]
-    fn a_typed_statement_starts_on_its_own_line() {
-        let mut splitter = StatementSplitter::default();
-        for line in ["SELECT 1;", "", "SELECT", "2; -- two", "SELECT 3;"] {
-            let expected = match line {
-                "SELECT 1;" => vec!["SELECT 1"],
-                "2; -- two" => vec!["SELECT\n2"],
-                "SELECT 3;" => vec!["SELECT 3"],
-                _ => vec![],
-            };
-            let expected: Vec<_> = expected.into_iter().map(|sql| Statement::Sql(sql.to_owned())).collect();
-            assert_eq!(splitter.push_line(line), expected, "{line}");
+    fn only_a_whole_statement_is_complete() {
+        for text in ["", "  \n", "-- a remark", "SELECT 1;", "SELECT ';'; -- so", "\\d", "\\o it's", "SELECT 1;\n\\d"] {
+            assert!(is_complete(text), "{text}");
         }
-    }
-
-    #[test]
-    fn the_prompt_shows_what_is_open() {
-        let mut splitter = StatementSplitter::default();
-        for (line, prompt) in [
-            ("", "clerk-lake> "),
-            ("-- a remark", "clerk-lake> "),
-            ("SELECT", "         -> "),
-            ("'a", "         '> "),
-            ("' || \"b", "         \"> "),
-            ("\" /* c", "         *> "),
-            ("*/ -- d", "         -> "),
-            ("; SELECT", "         -> "),
-        ] {
-            splitter.push_line(line);
-            assert_eq!(splitter.prompt(), prompt, "{line}");
+        for text in
+            ["SELECT 1", "SELECT ';", "SELECT 1; SELECT", "/* a; ", "SELECT $$a;", "SELECT \"a;", "SELECT 1\n\\d"]
+        {
+            assert!(!is_complete(text), "{text}");
         }
-        splitter.clear();
-        assert_eq!(splitter.prompt(), "clerk-lake> ");
     }
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::exceptions::{Replacement, replacements};
 use crate::support::s3::S3;
+use crate::support::terminal::PseudoTerminal;
 use crate::support::{World, files, output, program, stderr, stdout};
 
 /// The secret key that the pages use with the simulator.
@@ -101,12 +102,29 @@ impl Sandbox {
     /// # Errors
     /// If the exit code is not 0.
     pub fn run(&self, command: &str) -> Result<String, String> {
-        let run = self.replacements.iter().fold(command.to_owned(), |text, it| text.replace(it.shown, &it.run));
+        let run = self.replaced(command);
         let done = self.shell().arg(format!("{}{run}", self.exports)).output().expect("sh runs");
         if done.status.success() {
             return Ok(stdout(&done));
         }
         Err(format!("{run}\n{}: {}", done.status, stderr(&done)))
+    }
+
+    /// Returns `text` with what the tests run instead of what a page shows.
+    fn replaced(&self, text: &str) -> String {
+        self.replacements.iter().fold(text.to_owned(), |text, it| text.replace(it.shown, &it.run))
+    }
+
+    /// Runs a command on a terminal and returns what a person sees.
+    ///
+    /// # Errors
+    /// If the exit code is not 0.
+    pub fn run_on_terminal(&self, command: &str) -> Result<String, String> {
+        let mut shell = self.shell();
+        shell.arg(format!("{}{}", self.exports, self.replaced(command)));
+        let mut terminal = PseudoTerminal::start(&shell, 100);
+        let code = terminal.exit_code();
+        if code == 0 { Ok(terminal.screen()) } else { Err(format!("{command}\n{code}: {}", terminal.screen())) }
     }
 
     fn shell(&self) -> Command {
@@ -126,8 +144,7 @@ impl Sandbox {
     }
 
     pub fn write(&self, path: &str, content: &str) {
-        let content = self.replacements.iter().fold(content.to_owned(), |text, it| text.replace(it.shown, &it.run));
-        write(&self.directory.path().join(path), content.as_bytes());
+        write(&self.directory.path().join(path), self.replaced(content).as_bytes());
     }
 
     pub fn has(&self, path: &str) -> bool {

@@ -1,0 +1,173 @@
+//! Rows as a text table.
+
+mod cells;
+mod expanded;
+mod fit;
+mod plan;
+mod window;
+
+use std::io::Write;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use clerk_lake::Result;
+use unicode_width::UnicodeWidthStr;
+
+use super::layout::{Shown, TableLayout};
+use super::{Encoder, Out};
+use crate::cli::harmless::harmless;
+use crate::cli::terminal::check_rows;
+use cells::CellText;
+pub use expanded::ExpandedTable;
+use fit::{ColumnNeed, FittedColumn, fit};
+pub use plan::PlanText;
+use window::RowWindow;
+
+/// The number of rows that are buffered to find the column widths. Later rows are printed at once, so the memory for a
+/// long result is bounded.
+const BUFFERED_ROWS: usize = 10_000;
+
+/// Returns how many of the first and of the last rows are shown if at most `max_rows` are shown in all.
+fn limits(max_rows: usize) -> (usize, usize) {
+    match max_rows {
+        0 => (usize::MAX, 0),
+        1..=BUFFERED_ROWS => (max_rows.div_ceil(2), max_rows / 2),
+        _ => (max_rows, 0),
+    }
+}
+
+/// A text table. The widths of its columns are those of the rows that are shown, or of the first 10,000 of them.
+pub struct TextTable<'a> {
+    out: Out<'a>,
+    schema: SchemaRef,
+    layout: TableLayout,
+    window: RowWindow,
+    /// The columns that are shown; `None` while rows are buffered.
+    columns: Option<Vec<FittedColumn>>,
+}
+
+impl<'a> TextTable<'a> {
+    pub fn new(schema: &SchemaRef, layout: TableLayout, out: Out<'a>) -> Self {
+        let (head, tail) = limits(layout.max_rows);
+        let window = RowWindow::new(head, tail);
+        Self { out, schema: SchemaRef::clone(schema), layout, window, columns: None }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.schema.fields().iter().map(|field| harmless(field.name()).into_owned()).collect()
+    }
+
+    /// Chooses the columns for `rows`, and prints the lines above them.
+    fn begin(&mut self, rows: &[Vec<CellText>]) -> Result<Vec<FittedColumn>> {
+        let names = self.names();
+        let null = "NULL".len();
+        let widest = |index: usize| rows.iter().map(|row| row[index].as_ref().map_or(null, |it| it.width())).max();
+        let need = |(index, name): (usize, &String)| ColumnNeed {
+            name: name.width(),
+            cells: widest(index).unwrap_or(0),
+            is_cuttable: cells::is_cuttable(self.schema.field(index).data_type()),
+        };
+        let needs: Vec<_> = names.iter().enumerate().map(need).collect();
+        let columns = fit(&needs, self.layout.width);
+        let border = border(&columns);
+        check_rows(writeln!(self.out, "{border}"))?;
+        let names: Vec<CellText> = names.into_iter().map(Some).collect();
+        self.print(&columns, &names)?;
+        check_rows(writeln!(self.out, "{border}"))?;
+        Ok(columns)
+    }
+
+    /// Prints a row.
+    fn print(&mut self, columns: &[FittedColumn], row: &[CellText]) -> Result<()> {
+        let mut line = String::from("|");
+        for column in columns {
+            let Some(index) = column.index else {
+                line.push_str(" … |");
+                continue;
+            };
+            let is_right = cells::is_number(self.schema.field(index).data_type());
+            let cell = match &row[index] {
+                None => cells::padded("NULL", self.layout.null(), column.width, is_right),
+                Some(text) if self.layout.width.is_none() => cells::padded(text, text, column.width, is_right),
+                Some(text) => {
+                    let text = cells::cut(text, column.width);
+                    cells::padded(&text, &text, column.width, is_right)
+                }
+            };
+            line.extend([" ", &cell, " |"]);
+        }
+        check_rows(writeln!(self.out, "{line}"))
+    }
+
+    fn print_all(&mut self, columns: &[FittedColumn], rows: &[Vec<CellText>]) -> Result<()> {
+        rows.iter().try_for_each(|row| self.print(columns, row))
+    }
+
+    /// Prints the buffered rows, and all later ones as they come.
+    fn begin_stream(&mut self) -> Result<()> {
+        let head = all_rows(self.window.take_head().iter())?;
+        let columns = self.begin(&head)?;
+        self.print_all(&columns, &head)?;
+        self.columns = Some(columns);
+        check_rows(self.out.flush())
+    }
+
+    /// Prints the buffered rows as a whole table.
+    fn print_buffered(&mut self) -> Result<Vec<FittedColumn>> {
+        let (head, tail) = (all_rows(self.window.head().iter())?, all_rows(self.window.tail())?);
+        let shown = [head.as_slice(), tail.as_slice()].concat();
+        let columns = self.begin(&shown)?;
+        self.print_all(&columns, &head)?;
+        if self.window.kept() < self.window.total() {
+            let left_out = vec![Some("…".to_owned()); self.schema.fields().len()];
+            self.print(&columns, &left_out)?;
+        }
+        self.print_all(&columns, &tail)?;
+        Ok(columns)
+    }
+}
+
+fn all_rows<'b>(batches: impl Iterator<Item = &'b RecordBatch>) -> Result<Vec<Vec<CellText>>> {
+    let rows: Vec<_> = batches.map(cells::rows).collect::<Result<_>>()?;
+    Ok(rows.concat())
+}
+
+fn border(columns: &[FittedColumn]) -> String {
+    let lines = columns.iter().map(|column| format!("{}+", "-".repeat(column.width + 2)));
+    std::iter::once("+".to_owned()).chain(lines).collect()
+}
+
+impl Encoder for TextTable<'_> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let Some(columns) = self.columns.take() else {
+            self.window.push(batch);
+            return if self.window.head_rows() > BUFFERED_ROWS { self.begin_stream() } else { Ok(()) };
+        };
+        let before = self.window.head_rows();
+        self.window.push(batch);
+        let rows = all_rows(self.window.take_head().iter())?;
+        debug_assert!(rows.len() == self.window.head_rows() - before);
+        let printed = self.print_all(&columns, &rows);
+        self.columns = Some(columns);
+        printed
+    }
+
+    fn has_written(&self) -> bool {
+        self.columns.is_some()
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        let columns = match self.columns.take() {
+            Some(columns) => columns,
+            None => self.print_buffered()?,
+        };
+        let rows = Shown { total: self.window.total(), shown: self.window.kept() };
+        let shown = columns.iter().filter(|column| column.index.is_some()).count();
+        let all = Shown { total: self.schema.fields().len() as u64, shown: shown as u64 };
+        let (border, footer) = (border(&columns), self.layout.footer(rows, all));
+        check_rows(writeln!(self.out, "{border}\n{footer}").and_then(|()| self.out.flush()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
