@@ -12,9 +12,6 @@ use super::terminal::{Terminal, check_write};
 pub async fn run(terminal: &mut Terminal, lake: &Lake, repair: bool) -> Result<()> {
     let (tables, failure) = lake::maintain(lake, &resource::TABLES, repair).await?;
     let out = terminal.out();
-    if tables.is_empty() && failure.is_none() {
-        check_write(writeln!(out, "{} has no tables yet: run clerk-lake sync", lake.location()))?;
-    }
     for table in tables {
         if let Some(repair) = table.repair {
             check_write(writeln!(out, "{:<26} {}", table.name, repair_message(repair)))?;

@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 
+use super::bucket::CREDENTIALS_HINT;
 use crate::error::{Error, ErrorKind, chain};
+use crate::network::certificate_problem;
 
 /// A failure that is recognized by its text.
 struct KnownFailure {
@@ -17,7 +19,13 @@ struct KnownFailure {
 }
 
 /// First match wins.
-const KNOWN_FAILURES: [KnownFailure; 7] = [
+const KNOWN_FAILURES: [KnownFailure; 8] = [
+    KnownFailure {
+        patterns: &["did not answer within"],
+        kind: ErrorKind::Unreachable,
+        message: None,
+        hint: "check the network, AWS_ENDPOINT_URL and AWS_REGION, then run again: nothing half-done was written",
+    },
     KnownFailure {
         patterns: &["no space left", "storage full", "quota exceeded", "file too large"],
         kind: ErrorKind::Unreachable,
@@ -52,7 +60,7 @@ const KNOWN_FAILURES: [KnownFailure; 7] = [
         patterns: &["169.254.169.254", "/latest/api/token", "/latest/meta-data/"],
         kind: ErrorKind::Settings,
         message: Some("no S3 credentials were found"),
-        hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run on a machine with an IAM role",
+        hint: CREDENTIALS_HINT,
     },
     KnownFailure {
         patterns: &[
@@ -96,6 +104,10 @@ fn chain_says_store(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Converts a failure of the store to an error for the user. `what` says what failed.
 pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let detail = chain(error);
+    if let Some(problem) = certificate_problem(&detail) {
+        let server = https_address(&detail).map(|server| format!(" ({server})")).unwrap_or_default();
+        return Error::settings(format!("{what}: {}{server}", problem.message)).with_hint(problem.hint);
+    }
     let lower = detail.to_lowercase();
     match KNOWN_FAILURES.iter().find(|known| known.patterns.iter().any(|text| lower.contains(text))) {
         Some(known) => {
@@ -105,6 +117,14 @@ pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static))
         None => Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail)))
             .with_hint("run again: no partial data was written"),
     }
+}
+
+/// Returns the scheme and host of the first https URL in `text`.
+fn https_address(text: &str) -> Option<&str> {
+    const SCHEME: &str = "https://";
+    let url = &text[text.find(SCHEME)?..];
+    let end = url[SCHEME.len()..].find(['/', ' ', '?']).map_or(url.len(), |end| end + SCHEME.len());
+    Some(&url[..end])
 }
 
 /// Returns `text` with S3's XML error documents shortened to their code and message.
@@ -141,5 +161,18 @@ mod tests {
         let error = store_error("cannot write to the lake", &refusal);
         assert_eq!(error.kind(), ErrorKind::Settings);
         assert_eq!(error.message(), "cannot write to the lake: AccessDenied: No.");
+    }
+
+    #[test]
+    fn a_refused_certificate_names_the_server_and_the_variables() {
+        let refusal = std::io::Error::other(
+            "Error performing GET https://s3.corp:9000/bucket?list-type=2 - HTTP error: invalid peer certificate: UnknownIssuer",
+        );
+        let error = store_error("the lake cannot be listed", &refusal);
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        let message =
+            "the lake cannot be listed: the server's certificate is signed by an unknown CA (https://s3.corp:9000)";
+        assert_eq!(error.message(), message);
+        assert!(error.hint().is_some_and(|hint| hint.contains("SSL_CERT_FILE") && hint.contains("AWS_CA_BUNDLE")));
     }
 }

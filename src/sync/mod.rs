@@ -42,6 +42,7 @@ mod summary;
 mod tables;
 mod tally;
 mod task;
+mod trace;
 mod unreadable;
 mod verify;
 mod watermark;
@@ -80,7 +81,8 @@ pub struct SyncJob {
 }
 
 impl SyncJob {
-    /// Runs the sync. Committed data stays committed even if something fails afterwards. Dropping the future at an
+    /// Runs the sync. Committed data stays committed even if something fails afterwards. If something fails, the lake gets
+    /// a record of that: see [`Lake::failed_runs`]. Dropping the future at an
     /// await point leaves every table at its last commit.
     pub async fn run(&self) -> Summary {
         let started_at = self.clock.now();
@@ -92,6 +94,11 @@ impl SyncJob {
             Ok(run) => run.sync_all(&selected).await,
             Err(error) => selected.iter().map(|it| ResourceSummary::not_begun(it.name, error.clone())).collect(),
         };
-        Summary::new(started_at, self.clock.now(), self.lake.location().to_string(), resources, began)
+        let finished_at = self.clock.now();
+        let summary = Summary::new(started_at, finished_at, self.lake.location().to_string(), resources, began);
+        if let Some(failed) = trace::of_run(&summary, started_at, finished_at) {
+            self.lake.record_failed_run(&failed).await;
+        }
+        summary
     }
 }
