@@ -136,7 +136,6 @@ impl Lake {
     pub fn without_tables(&self) -> Error {
         let location = self.location();
         let message = match location.directory() {
-            Some(directory) if directory.is_file() => format!("the lake {location} is a file, not a directory"),
             Some(directory) if !directory.exists() => format!("the lake {location} does not exist"),
             _ => format!("the lake {location} has no tables yet"),
         };

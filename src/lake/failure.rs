@@ -19,13 +19,7 @@ struct KnownFailure {
 }
 
 /// First match wins.
-const KNOWN_FAILURES: [KnownFailure; 8] = [
-    KnownFailure {
-        patterns: &["did not answer within"],
-        kind: ErrorKind::Unreachable,
-        message: None,
-        hint: "check the network, AWS_ENDPOINT_URL and AWS_REGION, then run again: nothing half-done was written",
-    },
+const KNOWN_FAILURES: [KnownFailure; 7] = [
     KnownFailure {
         patterns: &["no space left", "storage full", "quota exceeded", "file too large"],
         kind: ErrorKind::Unreachable,
@@ -78,6 +72,9 @@ const KNOWN_FAILURES: [KnownFailure; 8] = [
     },
 ];
 
+/// The words after the address of a store that does not answer.
+pub(super) const NO_ANSWER: &str = " did not answer within ";
+
 /// Returns whether the cause of `error` is a missing file that a snapshot names: a commit has superseded it.
 pub(crate) fn is_missing_file(error: &(dyn std::error::Error + 'static)) -> bool {
     let text = chain(error);
@@ -105,7 +102,7 @@ fn chain_says_store(error: &(dyn std::error::Error + 'static)) -> bool {
 pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let detail = chain(error);
     if let Some(problem) = certificate_problem(&detail) {
-        let server = https_address(&detail).map(|server| format!(" ({server})")).unwrap_or_default();
+        let server = server_address(&detail).map(|server| format!(" ({server})")).unwrap_or_default();
         return Error::settings(format!("{what}: {}{server}", problem.message)).with_hint(problem.hint);
     }
     let lower = detail.to_lowercase();
@@ -114,16 +111,33 @@ pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static))
             let message = known.message.map_or_else(|| without_markup(&detail), Cow::Borrowed);
             Error::new(known.kind, format!("{what}: {message}")).with_hint(known.hint)
         }
-        None => Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail)))
-            .with_hint("run again: no partial data was written"),
+        None => match unreachable_server(&detail) {
+            Some(message) => Error::new(ErrorKind::Unreachable, format!("{what}: {message}")).with_hint(
+                "check the network, AWS_ENDPOINT_URL and AWS_REGION, then run again: no partial data was written",
+            ),
+            None => Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail)))
+                .with_hint("run again: no partial data was written"),
+        },
     }
 }
 
-/// Returns the scheme and host of the first https URL in `text`.
-fn https_address(text: &str) -> Option<&str> {
-    const SCHEME: &str = "https://";
-    let url = &text[text.find(SCHEME)?..];
-    let end = url[SCHEME.len()..].find(['/', ' ', '?']).map_or(url.len(), |end| end + SCHEME.len());
+/// Returns which server cannot be reached and why, if `text` says that there was no connection or no answer.
+fn unreachable_server(text: &str) -> Option<String> {
+    const CONNECT: &str = "client error (Connect): ";
+    if let Some(at) = text.find(NO_ANSWER) {
+        let url = text[..at].rfind("http")?;
+        return Some(text[url..].to_owned());
+    }
+    let (_, why) = text.rsplit_once(CONNECT)?;
+    Some(format!("cannot connect to {}: {why}", server_address(text)?))
+}
+
+/// Returns the scheme and host of the first URL in `text`.
+fn server_address(text: &str) -> Option<&str> {
+    let begin = ["http://", "https://"].into_iter().filter_map(|scheme| text.find(scheme)).min()?;
+    let url = &text[begin..];
+    let host = url.find("://")? + 3;
+    let end = url[host..].find(['/', ' ', '?', ')']).map_or(url.len(), |end| end + host);
     Some(&url[..end])
 }
 
@@ -174,5 +188,26 @@ mod tests {
             "the lake cannot be listed: the server's certificate is signed by an unknown CA (https://s3.corp:9000)";
         assert_eq!(error.message(), message);
         assert!(error.hint().is_some_and(|hint| hint.contains("SSL_CERT_FILE") && hint.contains("AWS_CA_BUNDLE")));
+    }
+
+    #[test]
+    fn an_unreachable_server_is_named_once_with_the_cause() {
+        for (text, message) in [
+            (
+                "Generic S3 error: Error performing GET http://s3.corp:9000/bucket?list-type=2 in 8.6s, after 10 retries \
+                 - HTTP error: error sending request: client error (Connect): tcp connect error: Connection refused",
+                "cannot connect to http://s3.corp:9000: tcp connect error: Connection refused",
+            ),
+            (
+                "Generic S3 error: https://s3.corp did not answer within 8 s: dns error",
+                "https://s3.corp did not answer within 8 s: dns error",
+            ),
+        ] {
+            let error = store_error("no list", &std::io::Error::other(text));
+            assert_eq!(
+                (error.kind(), error.message()),
+                (ErrorKind::Unreachable, format!("no list: {message}").as_str())
+            );
+        }
     }
 }

@@ -13,6 +13,7 @@ use object_store::path::Path;
 use url::Url;
 
 use super::bucket::{Bucket, invalid_place};
+use super::failure::NO_ANSWER;
 use super::local_disk::LocalDisk;
 use super::run_store::RunStore;
 use super::s3_http::LastFailure;
@@ -31,7 +32,7 @@ const UNSUPPORTED_CHARACTERS: &str = "contains a backslash, or a % before two he
      not support; choose another name (write a space as a space, not as %20)";
 
 /// How long the store may take to answer the first request.
-const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(9);
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long to wait for that first answer before logging a warning.
 const WARN_AFTER: Duration = Duration::from_secs(2);
@@ -116,6 +117,9 @@ impl Location {
             std::path::absolute(path).map_err(|error| invalid(&shown, &format!("cannot be resolved ({error})")))?;
         // Symbolic links are resolved, so that a lake has one name, whichever path leads to it.
         let directory = std::fs::canonicalize(&absolute).unwrap_or(absolute);
+        if directory.is_file() {
+            return Err(invalid(&shown, "is a file, not a directory"));
+        }
         let prefix = Path::from_absolute_path(&directory)
             .map_err(|error| invalid(&shown, &format!("cannot be used as a path ({error})")))?;
         let root_url = Url::parse("file:///").map_err(|error| Error::bug(error.to_string()))?;
@@ -217,8 +221,11 @@ impl Location {
         let failed = |error| store_error("the lake cannot be listed", &error);
         let mut list = self.root.list(Some(&self.prefix));
         // Only the first page must come soon: a long list has many.
-        let mut listed: Vec<_> = self.asked(list.try_next()).await.map_err(failed)?.into_iter().collect();
-        listed.extend(list.try_collect::<Vec<_>>().await.map_err(failed)?);
+        let mut listed = Vec::new();
+        if let Some(first) = self.asked(list.try_next()).await.map_err(failed)? {
+            listed.push(first);
+            listed.extend(list.try_collect::<Vec<_>>().await.map_err(failed)?);
+        }
         let store = Arc::new(RunStore::new(Arc::clone(&self.root), self.prefix.clone(), listed));
         Ok(Self { root: Arc::clone(&store) as _, run_store: Some(store), ..self.clone() })
     }
@@ -283,7 +290,7 @@ impl Location {
     fn no_answer(&self) -> object_store::Error {
         let why = self.last_failure.read().map(|why| format!(": {why}")).unwrap_or_default();
         let seconds = FIRST_ANSWER_TIMEOUT.as_secs();
-        let source = format!("{} did not answer within {seconds} s{why}", self.endpoint).into();
+        let source = format!("{}{NO_ANSWER}{seconds} s{why}", self.endpoint).into();
         object_store::Error::Generic { store: "S3", source }
     }
 

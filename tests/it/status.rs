@@ -40,7 +40,7 @@ async fn a_lake_that_does_not_exist_is_refused_and_not_created() {
     for (lake, message) in [
         ("deep/nowhere", "the lake deep/nowhere does not exist"),
         ("empty", "the lake empty has no tables yet"),
-        ("file", "the lake file is a file, not a directory"),
+        ("file", "--lake \"file\" is a file, not a directory"),
     ] {
         for arguments in [
             &["status"][..],
@@ -56,7 +56,7 @@ async fn a_lake_that_does_not_exist_is_refused_and_not_created() {
             let refused = output(command).await;
             let printed = stderr(&refused);
             assert_eq!(refused.status.code(), Some(2), "{lake} {arguments:?}: {printed}");
-            assert!(printed.contains(message) && printed.contains("  help: run clerk-lake sync"), "{printed}");
+            assert!(printed.contains(message) && printed.contains("  help: "), "{printed}");
             assert_eq!(stdout(&refused), "", "{lake} {arguments:?}");
         }
     }
