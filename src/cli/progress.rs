@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clerk_lake::ErrorKind;
 use clerk_lake::api::Client;
+use clerk_lake::error::printable;
 use clerk_lake::sync::{Progress, ResourceStatus, ResourceSummary};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
@@ -52,7 +53,7 @@ impl ProgressBars {
     }
 
     fn print_line(&self, text: &str) {
-        let _ = self.all.println(text);
+        let _ = self.all.println(printable(text));
     }
 }
 
@@ -134,7 +135,7 @@ impl Progress for ProgressLines {
 }
 
 fn log_line(text: &str) {
-    let _ = writeln!(Terminal::new().err(), "{text}");
+    let _ = writeln!(Terminal::new().err(), "{}", printable(text));
 }
 
 /// Returns the line of the summary for one resource.

@@ -121,7 +121,7 @@ fn require_credentials(builder: &AmazonS3Builder) -> Result<()> {
         Key::ContainerCredentialsFullUri,
     ];
     let is_set = |key: &Key| builder.get_config_value(key).is_some();
-    let is_unsigned = builder.get_config_value(&Key::SkipSignature).is_some_and(|value| value == "true");
+    let is_unsigned = builder.get_config_value(&Key::SkipSignature).is_some_and(|value| value != "false");
     if is_unsigned || sources.iter().any(is_set) || !profile::is_metadata_disabled() {
         return Ok(());
     }
