@@ -1,8 +1,9 @@
 //! The address of Clerk's Backend API.
 
-use url::{Host, Url};
+use url::Url;
 
 use crate::error::{Error, Result};
+use crate::network::is_loopback;
 
 /// The default address of Clerk's Backend API.
 pub const DEFAULT_API_URL: &str = "https://api.clerk.com";
@@ -27,22 +28,15 @@ pub fn parse_api_url(text: &str) -> Result<Url> {
     }
     if url.scheme() == "http" && !is_loopback(&url) {
         return Err(Error::settings(format!("--api-url {text:?} would send the key unencrypted over a network"))
-            .with_hint("use https; plain http is allowed only for localhost, 127.0.0.1 and [::1]"));
+            .with_hint(
+                "use https; plain http is allowed only for localhost, 127.0.0.1 and [::1], even behind an HTTP or SOCKS proxy",
+            ));
     }
     url.set_query(None);
     url.set_fragment(None);
     let path = url.path().trim_end_matches('/').trim_end_matches("/v1").to_owned();
     url.set_path(&path);
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

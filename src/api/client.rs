@@ -15,8 +15,9 @@ use url::Url;
 
 use super::body::{self, Body};
 use super::client_config::ClientConfig;
+use super::connection::{self, CONNECT_BUDGET, FIRST_NOTICE, NoResponse, explain};
 use super::error::{ApiError, ClerkError, Refusal, classify};
-use super::head::{Head, explain};
+use super::head::Head;
 use super::outage::{LONG_WAIT, Notice, Outage, WaitNotices};
 use super::quota::Quota;
 use super::request::Request;
@@ -24,7 +25,8 @@ use super::retry::RetryPolicy;
 use super::secret::SecretKey;
 use super::server_clock::ServerClock;
 use super::traffic::{Counters, Traffic};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
+use crate::network::host_of;
 
 /// The Clerk API version that every request asks for.
 pub const API_VERSION: &str = "2026-05-12";
@@ -53,7 +55,7 @@ pub struct Client {
 /// What to do after a failed attempt.
 enum Attempt {
     /// Retry. `wait` is the pause that the server asked for, if any.
-    Retry { error: ApiError, wait: Option<Duration>, throttled: bool },
+    Retry { error: ApiError, wait: Option<Duration>, throttled: bool, is_unconnected: bool },
     /// The response cannot be understood: retry up to [`RetryPolicy::malformed_attempts`] times.
     Malformed(ApiError),
     /// Do not retry.
@@ -71,10 +73,7 @@ impl Client {
             return Err(Error::settings(format!("--quota-share {} is out of range", config.quota_share))
                 .with_hint("set the share of the request budget to use: more than 0, at most 1"));
         }
-        let http = reqwest::Client::builder();
-        // A proxy would see the key unencrypted, so plain http goes directly to this machine.
-        let http = if config.api_url.scheme() == "http" { http.no_proxy() } else { http };
-        let http = http
+        let http = connection::builder(&config.api_url)?
             .user_agent(concat!("clerk-lake/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers(&config.key)?)
             .redirect(reqwest::redirect::Policy::none())
@@ -83,7 +82,7 @@ impl Client {
             .timeout(config.attempt_timeout)
             .tcp_nodelay(true)
             .build()
-            .map_err(|error| Error::bug(format!("the HTTP client cannot start: {}", crate::error::chain(&error))))?;
+            .map_err(|error| connection::cannot_start(&error))?;
         Ok(Self {
             http,
             base: config.api_url,
@@ -225,7 +224,7 @@ impl Client {
                     }
                     (error, request.next_wait())
                 }
-                Attempt::Retry { error, wait, throttled } => {
+                Attempt::Retry { error, wait, throttled, is_unconnected } => {
                     self.outage.failed(sent, self.quota.paused_total());
                     let asked = wait;
                     // A wait of zero would make the client retry in a tight loop.
@@ -237,7 +236,9 @@ impl Client {
                         self.counters.throttled.fetch_add(1, Ordering::Relaxed);
                         self.quota.throttle(wait);
                     }
-                    if request.is_budget_spent(wait) {
+                    // A client that never had a response may have a wrong address.
+                    let has_begun = self.latency().is_some() || !is_unconnected;
+                    if request.is_budget_spent(wait) || (!has_begun && request.age() + wait > CONNECT_BUDGET) {
                         self.outage.give_up();
                         return Err(request.failed(error));
                     }
@@ -272,22 +273,39 @@ impl Client {
     ) -> Result<T, Attempt> {
         let attempt = tokio::time::timeout(longest, self.attempt(path, query, decode));
         let mut attempt = std::pin::pin!(attempt);
+        let notice_after = if self.latency().is_none() { FIRST_NOTICE } else { LONG_WAIT };
         let outcome = tokio::select! {
             outcome = &mut attempt => outcome,
-            () = tokio::time::sleep(LONG_WAIT) => {
-                let seconds = LONG_WAIT.as_secs();
-                self.waits.notify(&format!("no complete response from /v1{path} after {seconds} s: still waiting"));
+            () = tokio::time::sleep(notice_after) => {
+                let (host, seconds) = (host_of(&self.base), notice_after.as_secs());
+                self.waits.notify(&if self.latency().is_none() {
+                    format!("connecting to {host}: no response after {seconds} s, still waiting")
+                } else {
+                    format!("no complete response from /v1{path} after {seconds} s: still waiting")
+                });
                 attempt.await
             }
         };
+        let too_late = || format!("no complete response from {} within {longest:.0?}", host_of(&self.base));
         match outcome {
             Ok(outcome) => outcome,
-            Err(_) => Err(self.unreachable(path, &format!("no complete response within {longest:.0?}"))),
+            Err(_) => Err(self.unreachable(path, &too_late())),
         }
     }
 
     fn unreachable(&self, path: &str, why: &str) -> Attempt {
-        Attempt::Retry { error: self.error(Refusal::Unreachable, path, None, why), wait: None, throttled: false }
+        let error = self.error(Refusal::Unreachable, path, None, why);
+        Attempt::Retry { error, wait: None, throttled: false, is_unconnected: false }
+    }
+
+    /// Classifies a request that got no response, or no complete one.
+    fn no_response(&self, path: &str, error: &reqwest::Error) -> Attempt {
+        let NoResponse { why, is_certificate_refused, is_unconnected } = explain(error, &self.base);
+        if is_certificate_refused {
+            return Attempt::Fatal(self.error(Refusal::Certificate, path, None, &why));
+        }
+        let error = self.error(Refusal::Unreachable, path, None, &why);
+        Attempt::Retry { error, wait: None, throttled: false, is_unconnected }
     }
 
     async fn attempt<T>(
@@ -301,16 +319,16 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let unreachable = |error: &reqwest::Error| self.unreachable(path, &explain(error));
+        let no_response = |error: reqwest::Error| self.no_response(path, &error);
         let start = Instant::now();
-        let response = self.http.get(url).send().await.map_err(|error| unreachable(&error))?;
+        let response = self.http.get(url).send().await.map_err(no_response)?;
         let status = response.status().as_u16();
         let head = Head::read(response.headers());
         if let Some(wait) = self.quota.observe(head.quota).filter(|wait| *wait > LONG_WAIT) {
             self.waits.notify(&format!("Clerk's request budget is used up: pausing for {} s", wait.as_secs()));
         }
         let limit = if status == 200 { body::LONGEST_BODY } else { body::LONGEST_ERROR };
-        let body = body::read(response, limit).await.map_err(|error| unreachable(&error))?;
+        let body = body::read(response, limit).await.map_err(no_response)?;
         let (Body::Whole(bytes) | Body::Cut(bytes)) = &body;
         self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.record_latency(start.elapsed());
@@ -353,7 +371,7 @@ impl Client {
         }
         let throttled = status == 429;
         let wait = head.retry_after.or_else(|| head.quota.reset_in.filter(|_| throttled));
-        Attempt::Retry { error, wait, throttled }
+        Attempt::Retry { error, wait, throttled, is_unconnected: false }
     }
 
     fn error(&self, refusal: Refusal, path: &str, status: Option<u16>, message: &str) -> ApiError {
@@ -363,7 +381,7 @@ impl Client {
             path: format!("/v1{path}"),
             status,
             code: None,
-            message: self.key.redact(message),
+            message: printable(&self.key.redact(message)).into_owned(),
             trace_id: None,
             attempts: 1,
             elapsed: Duration::ZERO,

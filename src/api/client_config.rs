@@ -39,7 +39,7 @@ impl ClientConfig {
             quota_share: 0.5,
             rate_limit: RateLimit::Automatic,
             retry: RetryPolicy::default(),
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(4),
             stall_timeout: Duration::from_secs(20),
             attempt_timeout: Duration::from_mins(2),
         }

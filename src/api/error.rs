@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::secret::SecretKey;
 use crate::error::{Error, ErrorKind};
+use crate::network::{CERTIFICATE_HINT, has_proxy};
 
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Refusal {
     Parameter,
     /// No complete response within the retry budget: connection failure, timeout, 408, 429 or 5xx.
     Unreachable,
+    /// The server's certificate was refused.
+    Certificate,
     /// A response that breaks the API contract, or that is not from Clerk but from a proxy or gateway.
     Malformed,
     /// The run was asked to stop.
@@ -124,8 +127,9 @@ impl From<ApiError> for Error {
             ),
             Refusal::Unreachable => (
                 ErrorKind::Unreachable,
-                "check the network and --api-url, then run again. No partial data was written".to_owned(),
+                format!("check the network{} and --api-url, then run again. No partial data was written", proxy_hint()),
             ),
+            Refusal::Certificate => (ErrorKind::Settings, CERTIFICATE_HINT.to_owned()),
             Refusal::Interrupted => return Self::interrupted(),
             Refusal::Malformed => (
                 ErrorKind::Answer,
@@ -136,6 +140,11 @@ impl From<ApiError> for Error {
         };
         Self::new(kind, error.to_string()).with_hint(hint).with_source(error)
     }
+}
+
+/// Returns the words that name the proxy variables, if any is set.
+fn proxy_hint() -> &'static str {
+    if has_proxy() { ", the proxy (HTTPS_PROXY, ALL_PROXY, NO_PROXY)" } else { "" }
 }
 
 /// The contents of a Clerk error body.

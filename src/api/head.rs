@@ -1,4 +1,4 @@
-//! Response headers, and descriptions of requests that got no response.
+//! Response headers.
 
 use std::time::Duration;
 
@@ -50,26 +50,6 @@ fn reset_in(value: &str, server_now: Option<DateTime<Utc>>) -> Option<Duration> 
     let absolute = || server_now.map(|now| reset.saturating_sub(now.timestamp()));
     let seconds = Some(reset).filter(is_near).or_else(absolute).filter(is_near)?;
     u64::try_from(seconds).ok().map(Duration::from_secs)
-}
-
-/// Describes a network failure in one line. The URL is left out; the error shows the path elsewhere.
-pub(super) fn explain(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    let what = if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else if error.is_body() || error.is_decode() {
-        "the response is incomplete"
-    } else {
-        "the request failed"
-    };
-    causes.last().map_or_else(|| what.to_owned(), |cause| format!("{what} ({cause})"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod address;
 mod body;
 mod client;
 mod client_config;
+mod connection;
 mod error;
 mod head;
 mod instance;

@@ -72,6 +72,11 @@ impl<W: Iterator<Item = Duration>> Request<'_, W> {
         (self.start.elapsed() + wait).saturating_sub(self.paused_time())
     }
 
+    /// Returns the time since the first attempt.
+    pub(super) fn age(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// Returns whether an outage that began before this request has used up the run's retry budget.
     pub(super) fn is_run_budget_spent(&self) -> bool {
         let outage = self.outage.before(self.start, self.quota.paused_total());

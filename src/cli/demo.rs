@@ -71,7 +71,10 @@ pub async fn run(terminal: &mut Terminal, arguments: &DemoArguments, stop: Cance
     }
     finish(&summary)?;
     chart(terminal, &lake, now).await?;
-    report(terminal, &lake, &arguments.directory.join(REPORT)).await?;
+    // The directory may be written with ~ or as a URL, in which case it is not a path.
+    let is_path = arguments.directory.is_dir();
+    let directory = lake.location().directory().filter(|_| !is_path).unwrap_or(&arguments.directory);
+    report(terminal, &lake, &directory.join(REPORT)).await?;
     next_steps(terminal, &lake)
 }
 

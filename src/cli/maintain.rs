@@ -16,9 +16,6 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, repair: bool) -> Result<(
         return failure.map_or(Ok(()), Err);
     }
     let out = terminal.out();
-    if tables.is_empty() && failure.is_none() {
-        check_write(writeln!(out, "{} has no tables yet: run clerk-lake sync", lake.location()))?;
-    }
     for table in tables {
         if let Some(repair) = table.repair {
             check_write(writeln!(out, "{:<26} {}", table.name, repair_message(repair)))?;

@@ -136,7 +136,7 @@ impl Progress for ProgressLines {
 }
 
 fn log_line(text: &str) {
-    let _ = writeln!(Terminal::new().err(), "{text}");
+    let _ = writeln!(Terminal::new().err(), "{}", harmless_lines(text));
 }
 
 /// Formats a number with thousands separators.

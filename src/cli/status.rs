@@ -1,14 +1,18 @@
 //! `clerk-lake status`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clerk_lake::clock::Clock;
-use clerk_lake::lake::{CommitRecord, Lake, Table};
+use clerk_lake::error::printable;
+use clerk_lake::lake::{CommitRecord, FailedResource, FailedRun, Lake, Table};
 use clerk_lake::resource::{self, Reading};
 use clerk_lake::sync::{SESSIONS_READ, VERIFIED_TO};
+use clerk_lake::table::TableSpec;
 use clerk_lake::{Error, Result};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::arguments::StatusArguments;
 use super::progress::count;
@@ -17,11 +21,16 @@ use super::terminal::{Terminal, check_write};
 /// The number of last runs shown for each table.
 const SHOWN_RUNS: usize = 3;
 
+/// The number of failed runs shown.
+const SHOWN_FAILED_RUNS: usize = 5;
+
 #[derive(Serialize)]
 struct Document {
     lake: String,
     instance: Option<String>,
     tables: Vec<TableStatus>,
+    /// The last runs that failed, newest first.
+    failed_runs: Vec<FailedRun>,
     /// Tables that cannot be opened, each with the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     damaged: Vec<Damaged>,
@@ -48,6 +57,10 @@ struct TableStatus {
     /// Every row that may have changed was read at this time or later. Set if a sync does not read all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     read_since: Option<String>,
+    /// How long old versions are kept, in the format of `--history`.
+    history: String,
+    /// Whether commits record the rows that they change.
+    change_data_feed: bool,
     /// The version since which changes are recorded; `None` if unknown or if they are not recorded.
     feed_begins: Option<u64>,
     runs: Vec<RunStatus>,
@@ -57,23 +70,35 @@ struct TableStatus {
 struct RunStatus {
     at: Option<String>,
     #[serde(flatten)]
-    metrics: serde_json::Value,
+    metrics: Map<String, Value>,
+}
+
+/// A table as it was opened.
+enum Opened {
+    Absent,
+    Whole { instance: Option<String>, status: TableStatus },
+    Damaged(Damaged),
 }
 
 pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &StatusArguments) -> Result<()> {
     let now = Clock::system().now();
+    let opened = futures::future::try_join_all(resource::TABLES.map(|spec| open(lake, spec, now)));
+    let (opened, failed_runs) = tokio::try_join!(opened, lake.failed_runs(SHOWN_FAILED_RUNS, now))?;
+    let lake_name = lake.location().to_string();
     let mut document =
-        Document { lake: lake.location().to_string(), instance: None, tables: Vec::new(), damaged: Vec::new() };
-    for spec in resource::TABLES {
-        let table = lake.table_to_query(spec, None).await?;
-        if table.is_damaged() {
-            let damage = table.damage().await.map(|error| error.to_string()).unwrap_or_default();
-            document.damaged.push(Damaged { name: spec.name, damage });
+        Document { lake: lake_name, instance: None, tables: Vec::new(), failed_runs, damaged: Vec::new() };
+    for table in opened {
+        match table {
+            Opened::Absent => {}
+            Opened::Damaged(damaged) => document.damaged.push(damaged),
+            Opened::Whole { instance, status } => {
+                document.instance = document.instance.or(instance);
+                document.tables.push(status);
+            }
         }
-        if let Some(version) = table.version() {
-            document.instance = document.instance.or(table.instance());
-            document.tables.push(status(&table, version, now).await?);
-        }
+    }
+    if document.tables.is_empty() && document.damaged.is_empty() {
+        return Err(lake.without_tables());
     }
     let out = terminal.out();
     if arguments.json {
@@ -83,6 +108,21 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &StatusArgumen
         check_write(print(&document, out))?;
     }
     terminal.try_flush()
+}
+
+async fn open(lake: &Lake, spec: &'static TableSpec, now: DateTime<Utc>) -> Result<Opened> {
+    let table = lake.table_to_query(spec, None).await?;
+    if table.is_damaged() {
+        let damage = table.damage().await.map(|error| error.to_string()).unwrap_or_default();
+        return Ok(Opened::Damaged(Damaged { name: spec.name, damage }));
+    }
+    match table.version() {
+        None => Ok(Opened::Absent),
+        Some(version) => {
+            let status = status(&table, version, now).await?;
+            Ok(Opened::Whole { instance: table.instance(), status })
+        }
+    }
 }
 
 async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<TableStatus> {
@@ -110,13 +150,27 @@ async fn status(table: &Table, version: u64, now: DateTime<Utc>) -> Result<Table
         age_seconds: watermark.map(|watermark| (now - watermark).num_seconds()),
         verified_to,
         read_since,
+        history: period(table.own_history().unwrap_or_default()),
+        change_data_feed: table.records_changes(),
         feed_begins: table.feed_begins(),
         runs: runs.into_iter().map(run_status).collect(),
     })
 }
 
+/// Returns what a commit records about its run. The log's names are in camel case; here they are those of `sync --json`.
 fn run_status(record: CommitRecord) -> RunStatus {
-    RunStatus { at: record.at.map(rfc3339), metrics: record.info }
+    let metrics = match record.info {
+        Value::Object(metrics) => metrics,
+        _ => Map::new(),
+    };
+    let metrics = metrics.into_iter().map(|(name, value)| (snake_case(&name), value)).collect();
+    RunStatus { at: record.at.map(rfc3339), metrics }
+}
+
+fn snake_case(name: &str) -> String {
+    let parts =
+        name.chars().flat_map(|c| c.is_ascii_uppercase().then_some('_').into_iter().chain([c.to_ascii_lowercase()]));
+    parts.collect()
 }
 
 fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
@@ -124,21 +178,23 @@ fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(
             out,
             "{}\n  run clerk-lake sync --full to read it again, or clerk-lake maintain --repair to repair it without Clerk\n",
-            table.damage
+            printable(&table.damage)
         )?;
     }
-    if document.tables.is_empty() && !document.damaged.is_empty() {
-        return Ok(());
+    if !document.tables.is_empty() {
+        print_tables(document, out)?;
+        print_runs(document, out)?;
     }
-    if document.tables.is_empty() {
-        return writeln!(out, "{} has no tables yet: run clerk-lake sync", document.lake);
-    }
-    let instance = document.instance.as_deref().unwrap_or("an unknown instance");
+    print_failed_runs(&document.failed_runs, out)
+}
+
+fn print_tables(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
+    let instance = document.instance.as_deref().map_or("an unknown instance".into(), printable);
     writeln!(out, "{} holds {instance}\n", document.lake)?;
     writeln!(
         out,
         "{:<26} {:>12} {:>6} {:>10} {:>8}  {:<20} age",
-        "table", "rows", "files", "size", "version", "complete up to"
+        "table", "rows", "files", "bytes", "version", "watermark"
     )?;
     for table in &document.tables {
         writeln!(
@@ -153,32 +209,97 @@ fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
             table.age_seconds.map(age).unwrap_or_default(),
         )?;
     }
+    writeln!(out)?;
+    let feed = |table: &TableStatus| if table.change_data_feed { "on" } else { "off" }.to_owned();
+    print_setting(out, "history", &document.tables, |table| table.history.clone())?;
+    print_setting(out, "change_data_feed", &document.tables, feed)?;
     for table in &document.tables {
         if let Some(verified_to) = &table.verified_to {
-            writeln!(out, "\n{}: verified for rows created up to {verified_to}", table.name)?;
+            writeln!(out, "{:<26} verified_to {verified_to}: rows created until then were read again", table.name)?;
         }
         if let Some(read_since) = &table.read_since {
-            writeln!(out, "\n{}: every session that may have ended was read at {read_since} or later", table.name)?;
-        }
-    }
-    writeln!(out, "\nlast runs")?;
-    for table in &document.tables {
-        for run in &table.runs {
-            let number = |name: &str| count(run.metrics.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0));
             writeln!(
                 out,
-                "{:<26} {:<20}  {:<11} {} read  +{} ~{} -{}",
-                table.name,
-                run.at.as_deref().unwrap_or("-"),
-                run.metrics.get("mode").and_then(serde_json::Value::as_str).unwrap_or("-"),
-                number("rowsRead"),
-                number("rowsInserted"),
-                number("rowsUpdated"),
-                number("rowsDeleted"),
+                "{:<26} read_since {read_since}: all that may have ended were read then or later",
+                table.name
             )?;
         }
     }
     Ok(())
+}
+
+/// Prints a setting of the tables, and which tables have which value if they differ.
+fn print_setting(
+    out: &mut impl Write,
+    name: &str,
+    tables: &[TableStatus],
+    value: impl Fn(&TableStatus) -> String,
+) -> std::io::Result<()> {
+    let mut names_by_value: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for table in tables {
+        names_by_value.entry(value(table)).or_default().push(table.name);
+    }
+    let has_one_value = names_by_value.len() == 1;
+    for (value, names) in names_by_value {
+        let of_tables = if has_one_value { String::new() } else { format!(" ({})", names.join(", ")) };
+        writeln!(out, "{name:<26} {value}{of_tables}")?;
+    }
+    Ok(())
+}
+
+fn print_runs(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "\n{:<26} {:<20}  {:<11} {:>10} {:>10} {:>10} {:>10}",
+        "last runs", "at", "mode", "read", "inserted", "updated", "deleted"
+    )?;
+    for table in &document.tables {
+        for run in &table.runs {
+            let number = |name: &str| count(run.metrics.get(name).and_then(Value::as_u64).unwrap_or(0));
+            writeln!(
+                out,
+                "{:<26} {:<20}  {:<11} {:>10} {:>10} {:>10} {:>10}",
+                table.name,
+                run.at.as_deref().unwrap_or("-"),
+                printable(run.metrics.get("mode").and_then(Value::as_str).unwrap_or("-")),
+                number("rows_read"),
+                number("rows_inserted"),
+                number("rows_updated"),
+                number("rows_deleted"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints the failed runs. Resources that failed for the same reason share a line.
+fn print_failed_runs(runs: &[FailedRun], out: &mut impl Write) -> std::io::Result<()> {
+    if runs.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nfailed runs")?;
+    for run in runs {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for FailedResource { resource, error } in &run.failures {
+            match groups.iter_mut().find(|(known, _)| known == error) {
+                Some((_, names)) => names.push(resource),
+                None => groups.push((error, vec![resource])),
+            }
+        }
+        for (error, names) in groups {
+            let names = names.join(", ");
+            writeln!(out, "{}  {}: {}", rfc3339(run.finished_at), printable(&names), printable(error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Formats a duration like the value of `--history`.
+fn period(span: TimeDelta) -> String {
+    let seconds = span.num_seconds();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let unit = units.into_iter().find(|(length, _)| seconds % length == 0).filter(|_| seconds > 0);
+    unit.map_or_else(|| "0".to_owned(), |(length, unit)| format!("{}{unit}", seconds / length))
 }
 
 fn rfc3339(time: DateTime<Utc>) -> String {

@@ -4,7 +4,9 @@
 
 use std::borrow::Cow;
 
+use super::bucket::CREDENTIALS_HINT;
 use crate::error::{Error, ErrorKind, chain};
+use crate::network::certificate_problem;
 
 /// A failure that is recognized by its text.
 struct KnownFailure {
@@ -52,7 +54,7 @@ const KNOWN_FAILURES: [KnownFailure; 7] = [
         patterns: &["169.254.169.254", "/latest/api/token", "/latest/meta-data/"],
         kind: ErrorKind::Settings,
         message: Some("no S3 credentials were found"),
-        hint: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run on a machine with an IAM role",
+        hint: CREDENTIALS_HINT,
     },
     KnownFailure {
         patterns: &[
@@ -69,6 +71,9 @@ const KNOWN_FAILURES: [KnownFailure; 7] = [
         hint: "check the lake's location and the permission to write to it (for S3: the AWS_* settings)",
     },
 ];
+
+/// The words after the address of a store that does not answer.
+pub(super) const NO_ANSWER: &str = " did not answer within ";
 
 /// Returns whether the cause of `error` is a missing file that a snapshot names: a commit has superseded it.
 pub(crate) fn is_missing_file(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -96,6 +101,10 @@ fn chain_says_store(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Converts a failure of the store to an error for the user. `what` says what failed.
 pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     let detail = chain(error);
+    if let Some(problem) = certificate_problem(&detail) {
+        let server = server_address(&detail).map(|server| format!(" ({server})")).unwrap_or_default();
+        return Error::settings(format!("{what}: {}{server}", problem.message)).with_hint(problem.hint);
+    }
     let lower = detail.to_lowercase();
     match KNOWN_FAILURES.iter().find(|known| known.patterns.iter().any(|text| lower.contains(text))) {
         Some(known) => {
@@ -107,10 +116,37 @@ pub(crate) fn store_error(what: &str, error: &(dyn std::error::Error + 'static))
                 "check that nothing else deletes files in the lake, such as a lifecycle rule; then run again",
             )
         }
-        None => Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail)))
-            .with_hint("run again: no partial data was written")
-            .transient(),
+        None => match unreachable_server(&detail) {
+            Some(message) => Error::new(ErrorKind::Unreachable, format!("{what}: {message}"))
+                .with_hint(
+                    "check the network, AWS_ENDPOINT_URL and AWS_REGION, then run again: no partial data was written",
+                )
+                .transient(),
+            None => Error::new(ErrorKind::Unreachable, format!("{what}: {}", without_markup(&detail)))
+                .with_hint("run again: no partial data was written")
+                .transient(),
+        },
     }
+}
+
+/// Returns which server cannot be reached and why, if `text` says that there was no connection or no answer.
+fn unreachable_server(text: &str) -> Option<String> {
+    const CONNECT: &str = "client error (Connect): ";
+    if let Some(at) = text.find(NO_ANSWER) {
+        let url = text[..at].rfind("http")?;
+        return Some(text[url..].to_owned());
+    }
+    let (_, why) = text.rsplit_once(CONNECT)?;
+    Some(format!("cannot connect to {}: {why}", server_address(text)?))
+}
+
+/// Returns the scheme and host of the first URL in `text`.
+fn server_address(text: &str) -> Option<&str> {
+    let begin = ["http://", "https://"].into_iter().filter_map(|scheme| text.find(scheme)).min()?;
+    let url = &text[begin..];
+    let host = url.find("://")? + 3;
+    let end = url[host..].find(['/', ' ', '?', ')']).map_or(url.len(), |end| end + host);
+    Some(&url[..end])
 }
 
 /// Returns `text` with S3's XML error documents shortened to their code and message.
@@ -147,5 +183,39 @@ mod tests {
         let error = store_error("cannot write to the lake", &refusal);
         assert_eq!(error.kind(), ErrorKind::Settings);
         assert_eq!(error.message(), "cannot write to the lake: AccessDenied: No.");
+    }
+
+    #[test]
+    fn a_refused_certificate_names_the_server_and_the_variables() {
+        let refusal = std::io::Error::other(
+            "Error performing GET https://s3.corp:9000/bucket?list-type=2 - HTTP error: invalid peer certificate: UnknownIssuer",
+        );
+        let error = store_error("the lake cannot be listed", &refusal);
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        let message =
+            "the lake cannot be listed: the server's certificate is signed by an unknown CA (https://s3.corp:9000)";
+        assert_eq!(error.message(), message);
+        assert!(error.hint().is_some_and(|hint| hint.contains("SSL_CERT_FILE") && hint.contains("AWS_CA_BUNDLE")));
+    }
+
+    #[test]
+    fn an_unreachable_server_is_named_once_with_the_cause() {
+        for (text, message) in [
+            (
+                "Generic S3 error: Error performing GET http://s3.corp:9000/bucket?list-type=2 in 8.6s, after 10 retries \
+                 - HTTP error: error sending request: client error (Connect): tcp connect error: Connection refused",
+                "cannot connect to http://s3.corp:9000: tcp connect error: Connection refused",
+            ),
+            (
+                "Generic S3 error: https://s3.corp did not answer within 8 s: dns error",
+                "https://s3.corp did not answer within 8 s: dns error",
+            ),
+        ] {
+            let error = store_error("no list", &std::io::Error::other(text));
+            assert_eq!(
+                (error.kind(), error.message()),
+                (ErrorKind::Unreachable, format!("no list: {message}").as_str())
+            );
+        }
     }
 }

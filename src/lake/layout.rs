@@ -5,6 +5,9 @@ use object_store::path::Path;
 /// The directory in which runs stage files.
 pub(super) const STAGED: &str = "_staged";
 
+/// The directory of the records of failed runs.
+pub(super) const FAILED_RUNS: &str = "_failed_runs";
+
 /// The file name of a resume point, in a table's directory in a run's staging area.
 pub(super) const RESUME_POINT: &str = "checkpoint.json";
 

@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use url::Url;
 
+use super::bucket::{Bucket, invalid_place};
+use super::failure::NO_ANSWER;
 use super::local_disk::LocalDisk;
 use super::run_store::RunStore;
-use super::{profile, store_error};
-use crate::error::{Error, Result};
+use super::s3_http::LastFailure;
+use super::store_error;
+use crate::error::{Error, Result, printable};
 
 /// Default of [`Location::taken_over_after`]. A live run writes its progress every few seconds.
 const SILENT_FOR: TimeDelta = TimeDelta::minutes(5);
@@ -28,17 +31,17 @@ const SPARED_FOR: TimeDelta = TimeDelta::minutes(15);
 const UNSUPPORTED_CHARACTERS: &str = "contains a backslash, or a % before two hex digits, which the table format does \
      not support; choose another name (write a space as a space, not as %20)";
 
-/// How long one operation of the store is retried.
-const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
-
 /// How long the store may take to answer the first request.
-const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long to wait for that first answer before logging a warning.
-const WARN_AFTER: Duration = Duration::from_secs(5);
+const WARN_AFTER: Duration = Duration::from_secs(2);
 
-/// How long a cloud's metadata service may take to return credentials. Outside a cloud, nothing answers at its address.
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Schemes of URLs. A text such as `s3:/bucket` is a mistyped URL, not a path.
+const SCHEMES: [&str; 18] = [
+    "s3", "s3a", "s3n", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl", "wasb", "wasbs", "hdfs", "http", "https",
+    "file", "memory", "r2",
+];
 
 /// The location of a lake: the store, and the prefix in it.
 #[derive(Clone, Debug)]
@@ -63,35 +66,49 @@ pub struct Location {
     endpoint: String,
     /// Whether the store has answered a request yet.
     reached: Arc<AtomicBool>,
+    /// Whether it has been reported that the store does not answer.
+    is_late: Arc<AtomicBool>,
+    last_failure: LastFailure,
     shown: String,
 }
 
 impl Location {
     /// Parses the value of `--lake`: a path, a `file://` URL, or `s3://bucket/prefix` with the usual `AWS_*` settings
-    /// from the environment. Paths and prefixes are taken literally, whatever characters they contain. A `file://` URL
-    /// is percent-decoded: `%20` is a space. Does not access the file system's content or the network.
+    /// from the environment. Paths and prefixes are taken literally, whatever characters they contain, except that a
+    /// leading `~` is the user's home directory. A `file://` URL is percent-decoded: `%20` is a space. Does not access
+    /// the file system's content or the network.
     ///
     /// # Errors
     /// [`Settings`](crate::ErrorKind::Settings) if `text` is none of these, or the S3 settings are incomplete or
     /// inconsistent.
     pub fn parse(text: &str) -> Result<Self> {
-        if let Some((scheme, _)) = text.split_once("://") {
-            return match scheme {
-                "s3" | "s3a" => Self::s3("--lake", text),
+        if text.trim().is_empty() {
+            return Err(invalid(text, "is empty"));
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return match scheme.to_ascii_lowercase().as_str() {
+                scheme @ ("s3" | "s3a") => Self::s3("--lake", &format!("{scheme}://{rest}")),
                 "file" if text.contains(['#', '?', '\\']) || text.trim() != text => {
                     Err(invalid(text, "contains characters that a file URL must encode; give the path instead"))
                 }
                 "file" => {
                     let path = Url::parse(text).ok().and_then(|url| url.to_file_path().ok());
-                    path.map_or_else(|| Err(invalid(text, "is not a file URL")), |path| Self::local(&path))
+                    path.map_or_else(
+                        || Err(invalid(text, "is not a file URL, which has three slashes: file:///path")),
+                        |path| Self::local(&path),
+                    )
                 }
                 _ => Err(invalid(text, "has an unsupported URL scheme")),
             };
         }
-        if text.is_empty() {
-            return Err(invalid(text, "is empty"));
+        if let Some((scheme, _)) = text.split_once(':')
+            && SCHEMES.contains(&scheme.to_ascii_lowercase().as_str())
+        {
+            let why = format!("is not a complete URL: \"{scheme}:\" must be followed by two slashes");
+            return Err(invalid_place("--lake", text, &why)
+                .with_hint(format!("write s3://bucket/prefix; for a directory of that name, write ./{text}")));
         }
-        Self::local(FilePath::new(text))
+        Self::local(&expanded(text)?)
     }
 
     fn local(path: &FilePath) -> Result<Self> {
@@ -100,6 +117,9 @@ impl Location {
             std::path::absolute(path).map_err(|error| invalid(&shown, &format!("cannot be resolved ({error})")))?;
         // Symbolic links are resolved, so that a lake has one name, whichever path leads to it.
         let directory = std::fs::canonicalize(&absolute).unwrap_or(absolute);
+        if directory.is_file() {
+            return Err(invalid(&shown, "is a file, not a directory"));
+        }
         let prefix = Path::from_absolute_path(&directory)
             .map_err(|error| invalid(&shown, &format!("cannot be used as a path ({error})")))?;
         let root_url = Url::parse("file:///").map_err(|error| Error::bug(error.to_string()))?;
@@ -117,6 +137,8 @@ impl Location {
             run_store: None,
             endpoint: String::new(),
             reached: Arc::default(),
+            is_late: Arc::default(),
+            last_failure: LastFailure::default(),
             shown,
         })
     }
@@ -131,33 +153,9 @@ impl Location {
 
     /// Parses the S3 URL `text`. Error messages call it `what`.
     fn s3(what: &str, text: &str) -> Result<Self> {
-        let invalid = |why: &str| invalid_place(what, text, why);
-        let (_, place) = text.split_once("://").ok_or_else(|| invalid("is not a URL"))?;
-        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-        if bucket.is_empty() {
-            return Err(invalid("names no bucket"));
-        }
-        let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if !bucket.chars().all(is_name_char) {
-            return Err(invalid("has an invalid bucket name"));
-        }
-        // Parsed as plain text, because a URL parser cuts the prefix at `#` or `?`.
-        let prefix = Path::parse(prefix).map_err(|error| invalid(&format!("has an invalid prefix ({error})")))?;
-        let mut builder = profile::complete(AmazonS3Builder::from_env())?.with_bucket_name(bucket);
-        let setting = |key| builder.get_config_value(&key);
-        let endpoint = setting(AmazonS3ConfigKey::S3Endpoint).or_else(|| setting(AmazonS3ConfigKey::Endpoint));
-        let region = setting(AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
-        let endpoint = endpoint.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
-        if endpoint.starts_with("http://") {
-            builder = builder.with_allow_http(true);
-        }
-        let store = build_store(builder).map_err(|error| {
-            Error::settings(format!("{what} {text:?} cannot be reached: {}", crate::error::chain(&error)))
-                .with_hint("check the AWS_* environment variables and the profile in ~/.aws")
-        })?;
-        let root_url = Url::parse(&format!("s3://{bucket}/")).map_err(|error| Error::bug(error.to_string()))?;
+        let Bucket { store, root_url, prefix, endpoint, last_failure } = Bucket::open(what, text)?;
         if !round_trips_through_url(&root_url, &prefix) {
-            return Err(invalid(UNSUPPORTED_CHARACTERS));
+            return Err(invalid_place(what, text, UNSUPPORTED_CHARACTERS));
         }
         Ok(Self {
             root: Arc::new(store),
@@ -170,6 +168,8 @@ impl Location {
             run_store: None,
             endpoint,
             reached: Arc::default(),
+            is_late: Arc::default(),
+            last_failure,
             shown: text.to_owned(),
         })
     }
@@ -192,6 +192,8 @@ impl Location {
             run_store: None,
             endpoint: String::new(),
             reached: Arc::default(),
+            is_late: Arc::default(),
+            last_failure: LastFailure::default(),
             shown: "memory:///lake".to_owned(),
         })
     }
@@ -216,8 +218,15 @@ impl Location {
         if !self.is_costly || self.run_store.is_some() {
             return Ok(self.clone());
         }
-        let opened = self.asked(RunStore::open(Arc::clone(&self.root), self.prefix.clone())).await;
-        let store = Arc::new(opened.map_err(|error| store_error("the lake cannot be listed", &error))?);
+        let failed = |error| store_error("the lake cannot be listed", &error);
+        let mut list = self.root.list(Some(&self.prefix));
+        // Only the first page must come soon: a long list has many.
+        let mut listed = Vec::new();
+        if let Some(first) = self.asked(list.try_next()).await.map_err(failed)? {
+            listed.push(first);
+            listed.extend(list.try_collect::<Vec<_>>().await.map_err(failed)?);
+        }
+        let store = Arc::new(RunStore::new(Arc::clone(&self.root), self.prefix.clone(), listed));
         Ok(Self { root: Arc::clone(&store) as _, run_store: Some(store), ..self.clone() })
     }
 
@@ -265,18 +274,29 @@ impl Location {
         let answered = if let Ok(answered) = tokio::time::timeout(WARN_AFTER, &mut work).await {
             answered
         } else {
-            tracing::warn!(lake = self.shown, endpoint = self.endpoint, "the store has not answered yet");
+            if !self.is_late.swap(true, Ordering::Relaxed) {
+                tracing::warn!("connecting to {}: no answer after {} s", self.endpoint, WARN_AFTER.as_secs());
+            }
             let late = tokio::time::timeout(FIRST_ANSWER_TIMEOUT.saturating_sub(WARN_AFTER), work).await;
-            late.unwrap_or_else(|_| {
-                let source =
-                    format!("{} did not answer within {} s", self.endpoint, FIRST_ANSWER_TIMEOUT.as_secs()).into();
-                Err(object_store::Error::Generic { store: "S3", source })
-            })
+            late.unwrap_or_else(|_| Err(self.no_answer()))
         };
         if matches!(answered, Ok(_) | Err(object_store::Error::NotFound { .. })) {
             self.reached.store(true, Ordering::Relaxed);
         }
         answered
+    }
+
+    /// Returns the error of a store that did not answer, with the reason if it is known.
+    fn no_answer(&self) -> object_store::Error {
+        let why = self.last_failure.read().map(|why| format!(": {why}")).unwrap_or_default();
+        let seconds = FIRST_ANSWER_TIMEOUT.as_secs();
+        let source = format!("{}{NO_ANSWER}{seconds} s{why}", self.endpoint).into();
+        object_store::Error::Generic { store: "S3", source }
+    }
+
+    /// Returns whether the store has answered a request. Always true on local disk.
+    pub(super) fn has_answered(&self) -> bool {
+        self.directory.is_some() || self.reached.load(Ordering::Relaxed)
     }
 
     /// Returns the URL of `path`, a directory in the store. It ends in a slash.
@@ -295,20 +315,17 @@ impl Location {
     }
 }
 
-/// Builds the store that `builder` describes. Requests to a credentials service time out early; all other requests are
-/// retried for [`RETRY_TIMEOUT`].
-fn build_store(builder: AmazonS3Builder) -> object_store::Result<AmazonS3> {
-    let retry = RetryConfig { retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-    let credentials_retry =
-        RetryConfig { max_retries: 2, retry_timeout: CREDENTIALS_TIMEOUT, ..RetryConfig::default() };
-    let keys = [AmazonS3ConfigKey::AccessKeyId, AmazonS3ConfigKey::WebIdentityTokenFile];
-    if keys.iter().any(|key| builder.get_config_value(key).is_some()) {
-        return builder.with_retry(retry).build();
+/// Returns the path in `text`, with a leading `~` replaced by the user's home directory. A shell does this only at the
+/// start of a word, and nothing does it for a value in a settings file.
+fn expanded(text: &str) -> Result<PathBuf> {
+    let Some(rest) = text.strip_prefix('~') else { return Ok(PathBuf::from(text)) };
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return Err(invalid(text, "names another user's home directory")
+            .with_hint(format!("write the path of that directory; for a directory of that name, write ./{text}")));
     }
-    let timeout = AmazonS3ConfigKey::Client(ClientConfigKey::Timeout);
-    let credentials_builder = builder.clone().with_retry(credentials_retry).with_config(timeout, "2s");
-    let credentials = Arc::clone(credentials_builder.build()?.credentials());
-    builder.with_credentials(credentials).with_retry(retry).build()
+    let home = std::env::home_dir().filter(|home| home.is_absolute());
+    let home = home.ok_or_else(|| invalid(text, "begins with ~, but the home directory is unknown: set HOME"))?;
+    Ok(home.join(rest.trim_start_matches('/')))
 }
 
 /// Returns whether `prefix` is unchanged after a round trip through a URL. The Delta kernel turns every path of a log
@@ -321,14 +338,10 @@ fn round_trips_through_url(root_url: &Url, prefix: &Path) -> bool {
 
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&printable(&self.shown))
     }
 }
 
 fn invalid(text: &str, why: &str) -> Error {
     invalid_place("--lake", text, why)
-}
-
-fn invalid_place(what: &str, text: &str, why: &str) -> Error {
-    Error::settings(format!("{what} {text:?} {why}")).with_hint("give a path, or s3://bucket/prefix")
 }

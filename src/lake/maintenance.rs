@@ -80,6 +80,7 @@ pub struct TableMaintenance {
 /// table that was not repaired. A damaged table does not stop the maintenance of the others.
 ///
 /// # Errors
+/// [`Settings`](ErrorKind::Settings) if the lake has no tables, in which case nothing is created;
 /// [`Conflict`](ErrorKind::Conflict) if a sync commits at the same time;
 /// [`Unreachable`](ErrorKind::Unreachable) if the store fails. The tables done by then stay maintained.
 pub async fn maintain(
@@ -87,9 +88,12 @@ pub async fn maintain(
     specs: &[&'static TableSpec],
     repair: bool,
 ) -> Result<(Vec<TableMaintenance>, Option<Error>)> {
+    if lake.is_empty().await? {
+        return Err(lake.without_tables());
+    }
     let area = RunArea::open(lake).await?;
     let mut done = Vec::new();
-    let mut damage = None;
+    let mut damage: Option<Error> = None;
     let mut failure = Ok(());
     for spec in specs {
         match Box::pin(maintain_one(lake, spec, &area, repair)).await {
@@ -102,7 +106,8 @@ pub async fn maintain(
         }
     }
     area.remove().await;
-    failure.map(|()| (done, damage))
+    failure?;
+    if done.is_empty() && damage.is_none() { Err(lake.without_tables()) } else { Ok((done, damage)) }
 }
 
 async fn maintain_one(
@@ -142,7 +147,9 @@ impl Table {
         self.lake.keeping.history.or_else(|| self.own_history()).unwrap_or_default()
     }
 
-    fn own_history(&self) -> Option<TimeDelta> {
+    /// Returns how long old versions are kept by the table's own setting; `None` if it has none.
+    #[must_use]
+    pub fn own_history(&self) -> Option<TimeDelta> {
         self.property(HISTORY).and_then(|seconds| seconds.parse().ok()).and_then(TimeDelta::try_seconds)
     }
 

@@ -11,6 +11,7 @@
 //! encoder: delta-rs and parquet provide them.
 
 mod area;
+mod bucket;
 mod change;
 mod change_data;
 mod claim;
@@ -23,6 +24,7 @@ mod diff;
 mod durable;
 mod entry;
 mod evolve;
+mod failed_runs;
 mod failure;
 mod feed;
 mod follow;
@@ -44,6 +46,7 @@ mod resume_point;
 mod retention;
 mod rows;
 mod run_store;
+mod s3_http;
 mod staged;
 mod staged_rows;
 mod sweep;
@@ -65,6 +68,7 @@ use crate::table::TableSpec;
 pub use area::RunArea;
 pub use change::{CommitDetails, CommitOutcome, Counts};
 pub use diff::{Coverage, Diff};
+pub use failed_runs::{FailedResource, FailedRun};
 pub(crate) use failure::{is_missing_file, is_of_store, store_error};
 pub use location::Location;
 pub use maintenance::{Compaction, MaintenanceOptions, TableMaintenance, maintain};

@@ -52,6 +52,11 @@ pub(super) fn complete(builder: AmazonS3Builder) -> Result<AmazonS3Builder> {
     apply(builder, environment("AWS_PROFILE").as_deref(), &files)
 }
 
+/// Returns whether the environment forbids to ask the metadata service of a cloud for credentials.
+pub(super) fn is_metadata_disabled() -> bool {
+    environment("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
 fn apply(builder: AmazonS3Builder, named: Option<&str>, files: &[String; 2]) -> Result<AmazonS3Builder> {
     let name = named.unwrap_or("default");
     let [credentials, config] = files.each_ref().map(|text| Ini::load_from_str(text).unwrap_or_default());

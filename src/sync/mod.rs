@@ -43,11 +43,14 @@ mod summary;
 mod tables;
 mod tally;
 mod task;
+mod trace;
 mod unreadable;
 mod verify;
 mod watermark;
 
 use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 
 use crate::api::Client;
 use crate::clock::Clock;
@@ -83,9 +86,24 @@ pub struct SyncJob {
 }
 
 impl SyncJob {
-    /// Runs the sync. Committed data stays committed even if something fails afterwards. Dropping the future at an
-    /// await point leaves every table at its last commit.
+    /// Runs the sync. Committed data stays committed even if something fails afterwards. If something fails, the lake gets
+    /// a record of that: see [`Lake::failed_runs`]. Dropping the future at an await point leaves every table at its last
+    /// commit.
     pub async fn run(&self) -> Summary {
+        let started_at = self.clock.now();
+        let summary = self.run_once().await;
+        self.record_failures(&summary, started_at).await;
+        summary
+    }
+
+    /// Adds a record of what failed to the lake.
+    async fn record_failures(&self, summary: &Summary, started_at: DateTime<Utc>) {
+        if let Some(failed) = trace::of_run(summary, started_at, self.clock.now()) {
+            self.lake.record_failed_run(&failed).await;
+        }
+    }
+
+    async fn run_once(&self) -> Summary {
         let started_at = self.clock.now();
         let mut selected: Vec<_> = resource::ALL.to_vec();
         selected.retain(|resource| self.options.resources.iter().any(|wanted| wanted.name == resource.name));
@@ -103,7 +121,14 @@ impl SyncJob {
     /// as a conflict with another run, syncs them and the tables computed from them once more. Returns one summary of
     /// both tries.
     pub async fn run_with_second_try(&self) -> Summary {
-        let first = self.run().await;
+        let started_at = self.clock.now();
+        let summary = self.run_twice_if_transient().await;
+        self.record_failures(&summary, started_at).await;
+        summary
+    }
+
+    async fn run_twice_if_transient(&self) -> Summary {
+        let first = self.run_once().await;
         let error_of = |name: &str| {
             let resource = first.resources.iter().find(|resource| resource.name == name)?;
             resource.failure.as_ref().filter(|error| error.is_transient())
@@ -123,7 +148,7 @@ impl SyncJob {
         let mut resources = self.options.resources.clone();
         resources.retain(|it| is_computed(it) || error_of(it.name).is_some());
         let options = SyncOptions { resources, fresh: false, ..self.options.clone() };
-        let second = Self { options, ..self.clone() }.run().await;
+        let second = Self { options, ..self.clone() }.run_once().await;
         first.with_second_try(second)
     }
 }

@@ -101,3 +101,62 @@ async fn a_file_url_is_decoded_and_an_unencoded_one_is_refused() {
         assert_eq!(refused.status.code(), Some(2), "{name}: {}", stderr(&refused));
     }
 }
+
+/// Returns the names in `directory`.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tilde_is_the_home_directory_wherever_the_location_comes_from() {
+    let world = world().await;
+    let directory = world.directory.path();
+    let home = directory.join("home");
+    std::fs::create_dir(&home).expect("a directory");
+    std::fs::write(directory.join("settings.toml"), "lake = \"~/from-settings\"\n").expect("a file");
+    let users = ["sync", "--resource", "organizations"];
+    let run = async |arguments: &[&str], lake: Option<&str>| {
+        let mut command = world.command(arguments);
+        match lake {
+            Some(lake) => command.env("CLERK_LAKE_LAKE", lake),
+            None => command.env_remove("CLERK_LAKE_LAKE"),
+        };
+        let done = {
+            command.env("HOME", &home);
+            output(command).await
+        };
+        assert_eq!(done.status.code(), Some(0), "{arguments:?} {lake:?}: {}", stderr(&done));
+    };
+    run(&[&users[..], &["--lake=~/from-flag"]].concat(), None).await;
+    run(&users, Some("~/from-environment")).await;
+    run(&[&users[..], &["--config", "settings.toml"]].concat(), None).await;
+    run(&["status", "--lake=~/from-flag"], None).await;
+    run(&["demo", "--directory=~/from-demo", "--users", "20", "--days", "2"], None).await;
+    let mut made = names(&home);
+    made.sort();
+    assert_eq!(made, ["from-demo", "from-environment", "from-flag", "from-settings"]);
+    assert!(home.join("from-demo/report.html").is_file());
+    assert!(!directory.join("~").exists(), "{:?}", names(directory));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_url_is_refused_and_a_path_of_that_name_can_be_written_with_a_dot() {
+    let world = world().await;
+    let directory = world.directory.path();
+    let before = names(directory);
+    for lake in ["s3:/x", "s3:x", "S3:/x/y", "s3a:/x", "gs:/x", "file:x", "file:/x", "s3://", "s3:///x", "~nobody/x"] {
+        for arguments in [&["sync"][..], &["status"], &["query", "SELECT 1"], &["maintain"], &["report"]] {
+            let mut command = world.command(arguments);
+            command.env("CLERK_LAKE_LAKE", lake);
+            let refused = output(command).await;
+            assert_eq!(refused.status.code(), Some(2), "{lake} {arguments:?}: {}", stderr(&refused));
+            assert!(stderr(&refused).contains(&format!("{lake:?}")), "{lake}: {}", stderr(&refused));
+        }
+    }
+    assert_eq!(names(directory), before, "something was created");
+    for lake in ["./s3:x", "a:b"] {
+        assert_works(&world, lake, &[]).await;
+        assert!(directory.join(lake).join("clerk_user").is_dir(), "{lake}");
+    }
+}

@@ -267,11 +267,12 @@ async fn the_time_of_a_past_query_is_also_its_today() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn maintenance_of_a_lake_without_tables_reports_it() {
+async fn maintenance_of_a_lake_that_does_not_exist_is_refused() {
     let world = world(MaintenanceOptions::default()).await;
     let output = world.run(&["upkeep"]).await;
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stdout(&output).contains("has no tables yet"), "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("does not exist"), "{}", stderr(&output));
+    assert!(!world.path().exists());
     let wrong = world.run(&["upkeep", "--history", "7 weeks"]).await;
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("7d"), "{}", stderr(&wrong));

@@ -129,7 +129,10 @@ impl Cloud {
         self.assert_tables(case).await;
         for key in self.s3.keys() {
             let table = key.strip_prefix("lake/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-            assert!(table == "_instance" || tables().any(|name| name == table), "{case}: {key} is in the bucket");
+            assert!(
+                ["_instance", "_failed_runs"].contains(&table) || tables().any(|name| name == table),
+                "{case}: {key} is in the bucket"
+            );
             assert!(!key.contains(".tmp"), "{case}: temporary object {key}");
         }
     }
@@ -137,7 +140,8 @@ impl Cloud {
     /// Returns the keys of all objects that are not staged.
     fn visible(&self) -> Vec<String> {
         let mut keys = self.s3.keys();
-        keys.retain(|key| !key.starts_with("lake/_staged/") && key != "lake/_instance");
+        let is_hidden = |key: &String| key.starts_with("lake/_staged/") || key.starts_with("lake/_failed_runs/");
+        keys.retain(|key| !is_hidden(key) && key != "lake/_instance");
         keys
     }
 }

@@ -94,12 +94,11 @@ fn is_known_absent(state: &RunState, lake: &Path, path: &Path) -> bool {
 }
 
 impl RunStore {
-    /// Opens a run's view of the store `inner`, and lists the lake at the prefix `lake`.
-    pub(super) async fn open(inner: Arc<dyn ObjectStore>, lake: Path) -> Result<Self> {
-        let listed: Vec<ObjectMeta> = inner.list(Some(&lake)).try_collect().await?;
+    /// Creates a run's view of the store `inner`. `listed` are all objects of the lake at the prefix `lake`.
+    pub(super) fn new(inner: Arc<dyn ObjectStore>, lake: Path, listed: Vec<ObjectMeta>) -> Self {
         let listed = listed.into_iter().map(|object| (object.location.clone(), object)).collect();
         let state = RunState { listed, opened: Some(Instant::now()), ..RunState::default() };
-        Ok(Self { inner, lake, state: Arc::new(Mutex::new(state)), fetch_lock: tokio::sync::Mutex::default() })
+        Self { inner, lake, state: Arc::new(Mutex::new(state)), fetch_lock: tokio::sync::Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, RunState> {

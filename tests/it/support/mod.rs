@@ -1,5 +1,6 @@
 //! Shared test support: a simulator, a lake in a temporary directory, the real binary, and rows as JSON.
 
+pub mod connections;
 pub mod engine_queries;
 pub mod expected;
 pub mod faulty_store;
