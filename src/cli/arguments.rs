@@ -14,7 +14,7 @@ use clerk_lake::lake::{At, MaintenanceOptions};
 use clerk_lake::query::Since;
 
 use super::simulate::SimulateArguments;
-use super::values::{at, days, parameter, period, resources, seconds, share, since, timestamp};
+use super::values::{at, bytes, days, parameter, period, resources, seconds, share, since, timestamp};
 
 /// The help heading of the flags that every command accepts.
 const GLOBAL_OPTIONS: &str = "Global options";
@@ -234,6 +234,20 @@ pub enum Format {
     Arrow,
 }
 
+/// What queries may use.
+#[derive(Debug, Args)]
+pub struct LimitArguments {
+    /// Let SQL read nothing but the lake: no files, folders or buckets
+    #[arg(long, env = "CLERK_LAKE_NO_FILES", value_parser = BoolishValueParser::new())]
+    pub no_files: bool,
+    /// Use at most this much memory for rows, such as 512MB or 2GB
+    ///
+    /// Sorts and groups that need more continue on disk, in the directory for temporary files. A query that cannot do
+    /// so fails. The default is a quarter of the machine's memory.
+    #[arg(long, env = "CLERK_LAKE_MEMORY_LIMIT", value_name = "SIZE", value_parser = bytes)]
+    pub memory_limit: Option<usize>,
+}
+
 /// Arguments of `query`.
 #[derive(Debug, Args)]
 pub struct QueryArguments {
@@ -249,6 +263,9 @@ pub struct QueryArguments {
     /// List the built-in queries, and those from --queries
     #[arg(long, conflicts_with = "output")]
     pub list: bool,
+    /// Print the SQL of a built-in query, or of one from --queries
+    #[arg(long, value_name = "QUERY", conflicts_with_all = ["sql", "name", "file", "list", "output"])]
+    pub show: Option<String>,
     /// Add the queries (NAME.sql) in this folder to the built-in queries
     ///
     /// A query replaces the built-in query of the same name.
@@ -272,8 +289,13 @@ pub struct QueryArguments {
     #[arg(long, env = "CLERK_LAKE_ENGINE", default_value = "local", value_name = "ENGINE")]
     pub engine: String,
     /// Set a parameter of the query, see --list; repeatable
-    #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
-    pub param: Vec<(String, i64)>,
+    ///
+    /// A value is a number, a day such as 2026-11-24, or text.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parameter)]
+    pub param: Vec<(String, String)>,
+    /// What queries may use
+    #[command(flatten)]
+    pub limits: LimitArguments,
     /// Print rows in this format [default: table on a terminal, else csv]
     ///
     /// With --output, the extension of the file decides.
@@ -322,8 +344,11 @@ pub struct ReportArguments {
     #[arg(long, env = "CLERK_LAKE_ENGINE", default_value = "local", value_name = "ENGINE")]
     pub engine: String,
     /// Set a parameter in all queries that have it; repeatable
-    #[arg(long, value_name = "NAME=NUMBER", value_parser = parameter)]
-    pub param: Vec<(String, i64)>,
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parameter)]
+    pub param: Vec<(String, String)>,
+    /// What queries may use
+    #[command(flatten)]
+    pub limits: LimitArguments,
 }
 
 /// Arguments of `status`.

@@ -36,6 +36,10 @@ use arguments::{Cli, Command};
 use console::Console;
 use terminal::Terminal;
 
+/// The size of the stack of each thread. Planning and running a query is recursive, so long statements need a deep
+/// stack. The memory is reserved, and used only as far as the stack grows.
+pub const STACK: usize = 256 << 20;
+
 /// Runs the command given by the arguments and returns its exit code.
 pub fn run() -> ExitCode {
     let mut terminal = Terminal::new();
@@ -48,7 +52,7 @@ pub fn run() -> ExitCode {
     if let Err(error) = log_to_stderr(&cli) {
         return terminal.fail(&error);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build() {
         Ok(runtime) => runtime,
         Err(error) => return terminal.fail(&Error::bug(format!("cannot start the async runtime: {error}"))),
     };
@@ -108,7 +112,7 @@ async fn dispatch(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) ->
             Box::pin(sync::run(terminal, lake, &arguments, &cli.locating_flags, stop)).await
         }
         Command::Query(arguments) => Box::pin(query::run(terminal, all_lakes(&lakes)?, arguments)).await,
-        Command::Report(arguments) => Box::pin(report::run(terminal, &all_lakes(&lakes)?, &arguments)).await,
+        Command::Report(arguments) => Box::pin(report::run(terminal, all_lakes(&lakes)?, &arguments)).await,
         Command::Status(arguments) => status::run(terminal, &single_lake(&lakes)?, &arguments).await,
         Command::Maintain(arguments) => {
             let lake = single_lake(&lakes)?.keeping(arguments.keep.into());

@@ -1,6 +1,6 @@
 //! `clerk-lake query`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use clerk_lake::lake::Lake;
@@ -9,13 +9,16 @@ use clerk_lake::{Error, Result};
 
 use super::arguments::{Format, QueryArguments};
 use super::output::{Pager, TableLayout, Target};
-use super::query_context::{QueryContext, queries};
+use super::query_context::{QueryContext, limited, queries};
 use super::shell::{Display, Interrupts, LineEditor, Shell, TextOrigin, describe};
 use super::terminal::{Terminal, check_write, is_reader_gone};
 use super::{config, console};
 
 pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: QueryArguments) -> Result<()> {
-    let queries = queries(arguments.queries.as_deref())?;
+    let queries = queries(arguments.queries.as_deref(), &arguments.limits)?;
+    if let Some(name) = &arguments.show {
+        return show(terminal, queries.named(name)?);
+    }
     if arguments.list {
         return list(terminal, &queries, arguments.format);
     }
@@ -23,6 +26,7 @@ pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: QueryArgu
     let display = display(&arguments);
     let engine = Engine::parse(&arguments.engine)?;
     let origin = if arguments.sql.is_some() { TextOrigin::Argument } else { TextOrigin::File };
+    let lakes = limited(lakes, &arguments.limits);
     let text = text(&arguments).await?;
     let context =
         QueryContext::new(lakes, arguments.at, engine, queries).with_changes_since(arguments.changes_since)?;
@@ -62,8 +66,8 @@ fn display(arguments: &QueryArguments) -> Display {
 
 /// Whether these arguments open a shell: no query is given, and standard input and output are terminals.
 pub fn is_shell(arguments: &QueryArguments) -> bool {
-    let QueryArguments { sql, name, file, list, .. } = arguments;
-    sql.is_none() && name.is_none() && file.is_none() && !list && Terminal::is_interactive()
+    let QueryArguments { sql, name, file, list, show, .. } = arguments;
+    sql.is_none() && name.is_none() && file.is_none() && show.is_none() && !list && Terminal::is_interactive()
 }
 
 /// Returns the SQL to run. `None` for `--name` and for a shell.
@@ -86,6 +90,12 @@ async fn standard_input() -> Result<String> {
     read.map_err(|error| {
         Error::settings(format!("cannot read standard input: {error}")).with_hint("standard input must be SQL in UTF-8")
     })
+}
+
+/// Prints the SQL of `query`, with its header.
+fn show(terminal: &mut Terminal, query: &query::Query) -> Result<()> {
+    check_write(writeln!(terminal.out(), "{}", query.sql.trim_end()))?;
+    terminal.try_flush()
 }
 
 fn list(terminal: &mut Terminal, queries: &Queries, format: Option<Format>) -> Result<()> {

@@ -12,18 +12,24 @@ use clerk_lake::query::{Engine, Parameters, Queries, Query, Since, Snapshot, con
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::dataframe::DataFrame;
 
+use super::arguments::LimitArguments;
 use super::output::{Sink, TableLayout, Target};
 
 /// The age at which a shell reopens its snapshot.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_mins(1);
 
 /// Returns the built-in queries and those in `directory`.
-pub fn queries(directory: Option<&Path>) -> Result<Queries> {
-    let builtin = Queries::builtin()?;
-    match directory {
-        Some(directory) => builtin.with_directory(directory),
-        None => Ok(builtin),
-    }
+pub fn queries(directory: Option<&Path>, limits: &LimitArguments) -> Result<Queries> {
+    let queries = match directory {
+        Some(directory) => Queries::builtin()?.with_directory(directory)?,
+        None => Queries::builtin()?,
+    };
+    Ok(if limits.no_files { queries.without_files() } else { queries })
+}
+
+/// Returns `lakes`, whose queries use no more memory than `limits` allow.
+pub fn limited(lakes: Vec<Lake>, limits: &LimitArguments) -> Vec<Lake> {
+    lakes.into_iter().map(|lake| lake.with_memory_limit(limits.memory_limit)).collect()
 }
 
 /// The lakes, the available queries and how they are run.

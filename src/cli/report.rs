@@ -10,7 +10,7 @@ use clerk_lake::report::{Report, collect};
 use clerk_lake::{Error, ErrorKind, Result};
 
 use super::output::OutputFile;
-use super::query_context::queries;
+use super::query_context::{limited, queries};
 use super::terminal::{Terminal, check_write};
 use super::{arguments, config, console};
 
@@ -20,10 +20,11 @@ const DEFAULT_FILE: &str = "clerk-lake-report.html";
 /// The line width if the width of the terminal is unknown.
 const DEFAULT_WIDTH: usize = 80;
 
-pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments::ReportArguments) -> Result<()> {
-    let queries = queries(arguments.queries.as_deref())?;
+pub async fn run(terminal: &mut Terminal, lakes: Vec<Lake>, arguments: &arguments::ReportArguments) -> Result<()> {
+    let queries = queries(arguments.queries.as_deref(), &arguments.limits)?;
     let engine = Engine::parse(&arguments.engine)?;
-    let report = Box::pin(make(lakes, &engine, &queries, &arguments.param)).await?;
+    let lakes = limited(lakes, &arguments.limits);
+    let report = Box::pin(make(&lakes, &engine, &queries, &arguments.param)).await?;
     if arguments.terminal {
         let text = report.terminal(width(), console::colors_stdout());
         check_write(terminal.out().write_all(text.as_bytes()))?;
@@ -49,7 +50,12 @@ pub async fn run(terminal: &mut Terminal, lakes: &[Lake], arguments: &arguments:
 ///
 /// # Errors
 /// As [`collect()`]. Also [`Query`](ErrorKind::Query) if every query fails.
-pub async fn make(lakes: &[Lake], engine: &Engine, queries: &Queries, parameters: &[(String, i64)]) -> Result<Report> {
+pub async fn make(
+    lakes: &[Lake],
+    engine: &Engine,
+    queries: &Queries,
+    parameters: &[(String, String)],
+) -> Result<Report> {
     collect(lakes, engine, queries, parameters, Clock::system().now()).await?.if_any()
 }
 

@@ -79,9 +79,57 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a number of seconds".to_owned())
 }
 
-/// Parses the name and value of a query parameter.
-pub fn parameter(text: &str) -> Result<(String, i64), String> {
+/// Parses the name and value of a query parameter. The query decides which type the value has.
+pub fn parameter(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
-        .and_then(|(name, value)| Some((name.trim().to_owned(), value.trim().parse().ok()?)))
-        .ok_or_else(|| "expected NAME=NUMBER, such as lookback_days=7".to_owned())
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "expected NAME=VALUE, such as lookback_days=7".to_owned())
+}
+
+/// Parses an amount of memory, such as `512MB` or `2GB`, and returns its number of bytes.
+pub fn bytes(text: &str) -> Result<usize, String> {
+    let invalid = || "expected an amount of memory of at least 16MB, such as 512MB or 2GB".to_owned();
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "kib" => 1 << 10,
+        "m" | "mb" => 1_000_000,
+        "mib" => 1 << 20,
+        "g" | "gb" => 1_000_000_000,
+        "gib" => 1 << 30,
+        "t" | "tb" => 1_000_000_000_000,
+        "tib" => 1 << 40,
+        _ => return Err(invalid()),
+    };
+    let digits = u32::try_from(fraction.len()).map_err(|_| invalid())?;
+    let scale = 10_u64.checked_pow(digits).ok_or_else(invalid)?;
+    let number: u64 = format!("{whole}{fraction}").parse().map_err(|_| invalid())?;
+    let bytes = number.checked_mul(unit).map(|bytes| bytes / scale).ok_or_else(invalid)?;
+    usize::try_from(bytes).ok().filter(|bytes| *bytes >= 16_000_000).ok_or_else(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn an_amount_of_memory_has_a_unit() {
+        for (text, expected) in [
+            ("512MB", 512_000_000),
+            ("2GB", 2_000_000_000),
+            ("1.5 GiB", 1_610_612_736),
+            ("20000000", 20_000_000),
+            ("64mib", 67_108_864),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
+        }
+        for text in ["", "GB", "2 apples", "-1GB", "1MB", "1.2.3GB", "99999999TB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 }

@@ -58,6 +58,8 @@ mod writer;
 use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
 use object_store::path::Path;
 
@@ -92,13 +94,21 @@ pub struct Lake {
     opened: Option<Arc<OpenedTables>>,
     /// Whether a commit on local disk waits until its files are on the disk.
     has_fsync: bool,
+    /// The memory that queries may use; `None` if it is not limited.
+    memory: Option<Arc<dyn MemoryPool>>,
 }
 
 impl Lake {
     /// Returns the lake at `location`. Does not access the store.
     #[must_use]
     pub fn new(location: Location) -> Self {
-        Self { location: Arc::new(location), keeping: MaintenanceOptions::default(), opened: None, has_fsync: true }
+        Self {
+            location: Arc::new(location),
+            keeping: MaintenanceOptions::default(),
+            opened: None,
+            has_fsync: true,
+            memory: None,
+        }
     }
 
     /// Returns the same lake, maintained with the settings in `keeping`.
@@ -112,6 +122,14 @@ impl Lake {
     #[must_use]
     pub fn with_fsync(self, has_fsync: bool) -> Self {
         Self { has_fsync, ..self }
+    }
+
+    /// Returns the same lake, whose queries use at most `bytes` for their rows, all together. Sorts and groups that need
+    /// more continue on disk, in the directory for temporary files. `None` sets no limit.
+    #[must_use]
+    pub fn with_memory_limit(self, bytes: Option<usize>) -> Self {
+        let pool = |bytes| Arc::new(FairSpillPool::new(bytes)) as Arc<dyn MemoryPool>;
+        Self { memory: bytes.map(pool), ..self }
     }
 
     /// Returns the number of small files in a partition at which a sync compacts them; 0 means never.
@@ -195,6 +213,8 @@ impl Lake {
 
     fn config() -> SessionConfig {
         let mut config = SessionConfig::new().with_information_schema(true);
+        // Errors in SQL show their place.
+        config.options_mut().sql_parser.collect_spans = true;
         // Text columns are read as the type that the table declares, not as string views.
         config.options_mut().execution.parquet.schema_force_view_types = false;
         config.options_mut().execution.parquet.pushdown_filters = true;
@@ -213,7 +233,12 @@ impl Lake {
     }
 
     fn context_with(&self, config: SessionConfig) -> SessionContext {
-        let context = SessionContext::new_with_config(config);
+        let runtime = match &self.memory {
+            // Building fails only if a directory is set, which is not the case.
+            Some(pool) => RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(pool)).build_arc().unwrap_or_default(),
+            None => Arc::default(),
+        };
+        let context = SessionContext::new_with_config_rt(config, runtime);
         self.open_to(&context);
         context
     }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use datafusion::execution::context::SessionContext;
-use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser;
-use datafusion::sql::sqlparser::dialect::dialect_from_str;
 
-use super::names;
+use super::failure::failed;
 use super::parameters::Parameters;
 use super::queries::Queries;
-use super::run::{failed, tables};
+use super::run::tables;
+use super::{functions, names, statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Lake;
 use crate::resource;
@@ -43,7 +43,7 @@ pub async fn context_of_changes(
     now: DateTime<Utc>,
 ) -> Result<SessionContext> {
     let lake = lake.for_run().await?;
-    let context = lake.context();
+    let context = functions::context(&lake)?;
     let mut versions = versions(since, &named_tables(&context, sql)?)?;
     for table in tables(&lake, None, None).await? {
         let name = table.spec().name;
@@ -64,8 +64,7 @@ pub async fn context_of_changes(
 /// Returns the tables of the lake that a query names.
 fn named_tables(context: &SessionContext, sql: &str) -> Result<Vec<&'static str>> {
     let state = context.state();
-    let dialect = state.config().options().sql_parser.dialect;
-    let statement = state.sql_to_statement(sql, &dialect).map_err(|error| failed(&error))?;
+    let Some(statement) = statement::parse_all(sql)?.pop_front() else { return Ok(Vec::new()) };
     let named = state.resolve_table_references(&statement).map_err(|error| failed(&error))?;
     let is_named = |name: &str| named.iter().any(|reference| reference.table() == name);
     Ok(resource::TABLES.iter().map(|spec| spec.name).filter(|name| is_named(name)).collect())
@@ -79,9 +78,8 @@ fn named_tables(context: &SessionContext, sql: &str) -> Result<Vec<&'static str>
 pub fn tables_asked(sql: &str, queries: &Queries) -> Option<Vec<&'static str>> {
     let context = SessionContext::new();
     let state = context.state();
-    let dialect = state.config().options().sql_parser.dialect;
     let mut names = Vec::new();
-    for statement in DFParser::parse_sql_with_dialect(sql, dialect_from_str(dialect.as_ref())?.as_ref()).ok()? {
+    for statement in statement::parse_all(sql).ok()? {
         if !matches!(&statement, Statement::Statement(inner) if matches!(**inner, sqlparser::ast::Statement::Query(_)))
         {
             return None;

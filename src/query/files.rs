@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::arrow::ArrowFormat;
@@ -22,6 +22,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use futures::{StreamExt, TryStreamExt};
 
+use super::file_content::{self, check_json, csv_columns, csv_schema};
 use crate::error::{Error, ErrorKind, Result, chain};
 use crate::lake::{self, Location};
 
@@ -84,6 +85,12 @@ impl Extension {
         is_known.then(|| Self { text: path[before.len()..].to_owned(), kind: *kind, compression })
     }
 
+    /// Returns the format for reading such files of separated values.
+    fn separated(&self, separator: u8) -> CsvFormat {
+        let format = CsvFormat::default().with_has_header(true).with_delimiter(separator);
+        format.with_newlines_in_values(true).with_file_compression_type(self.compression)
+    }
+
     /// Returns the formats for reading such files, in the order in which they are tried.
     fn formats(&self, state: &SessionState) -> Vec<Arc<dyn FileFormat>> {
         match self.kind {
@@ -91,14 +98,12 @@ impl Extension {
                 vec![Arc::new(ParquetFormat::default().with_options(state.default_table_options().parquet))]
             }
             FileKind::Arrow => vec![Arc::new(ArrowFormat)],
-            FileKind::Separated(separator) => {
-                let format = CsvFormat::default().with_has_header(true).with_delimiter(separator);
-                let format = format.with_newlines_in_values(true);
-                vec![Arc::new(format.with_file_compression_type(self.compression))]
-            }
+            FileKind::Separated(separator) => vec![Arc::new(self.separated(separator))],
             FileKind::Json => {
                 let json = |by_line| {
+                    // The fields of all objects, not only of the first.
                     let format = JsonFormat::default().with_newline_delimited(by_line);
+                    let format = format.with_schema_infer_max_rec(usize::MAX);
                     Arc::new(format.with_file_compression_type(self.compression)) as Arc<dyn FileFormat>
                 };
                 vec![json(true), json(false)]
@@ -112,16 +117,39 @@ impl Extension {
 /// # Errors
 /// [`Query`](ErrorKind::Query) if there is no such file, or its content does not match its extension;
 /// [`Settings`](ErrorKind::Settings) and [`Unreachable`](ErrorKind::Unreachable) if a store cannot be reached.
-pub(super) async fn table(state: &SessionState, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+pub(super) async fn table(
+    state: &SessionState,
+    name: &str,
+    is_allowed: bool,
+) -> Result<Option<Arc<dyn TableProvider>>> {
     if !looks_like_file(name) {
         return Ok(None);
+    }
+    if !is_allowed {
+        return Err(Error::new(ErrorKind::Query, format!("SQL may not read the file {name:?}: --no-files is set"))
+            .with_hint("query the tables of the lake; SHOW TABLES lists them"));
     }
     let url = url_of(name).map_err(|error| unreadable(name, &chain(&error)))?;
     open_store(state, &url, name)?;
     let extension = extension(state, &url, name).await?;
+    let text = extension.text.as_str();
+    let schema = match extension.kind {
+        FileKind::Separated(separator) => {
+            let format = extension.separated(separator);
+            let columns = csv_columns(state, &url, text, &format).await?;
+            let table = table_of(state, &url, text, Arc::new(format), Some(columns.as_text())).await;
+            let table = table.map_err(|error| unreadable(name, &chain(&error)))?;
+            Some(csv_schema(state, name, table, columns).await?)
+        }
+        FileKind::Json => {
+            check_json(state, &url, text, extension.compression).await?;
+            None
+        }
+        FileKind::Parquet | FileKind::Arrow => None,
+    };
     let mut first_failure = None;
     for format in extension.formats(state) {
-        match table_of(state, &url, &extension.text, format).await {
+        match table_of(state, &url, text, format, schema.clone()).await {
             Ok(table) => return Ok(Some(table)),
             Err(error) => first_failure = first_failure.or(Some(error)),
         }
@@ -139,10 +167,9 @@ fn url_of(name: &str) -> Result<ListingTableUrl, DataFusionError> {
     }
 }
 
-/// Returns whether the error `text` is about an unquoted file name: it says that a table was not found, and the table's
-/// name ends with a file extension.
-pub(super) fn is_unquoted_file(text: &str) -> bool {
-    FORMATS.iter().any(|(extension, _)| text.contains(&format!(".{extension}' not found")))
+/// Returns whether the name of a table that was not found ends with a file extension, because quotes are missing.
+pub(super) fn is_unquoted_file(name: &str) -> bool {
+    FORMATS.iter().any(|(extension, _)| name.strip_suffix(extension).is_some_and(|rest| rest.ends_with('.')))
 }
 
 /// Returns whether `name` looks like a file: it contains a slash, or has a known extension.
@@ -210,19 +237,23 @@ async fn table_of(
     url: &ListingTableUrl,
     extension: &str,
     format: Arc<dyn FileFormat>,
+    schema: Option<SchemaRef>,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     let mut options = ListingOptions::new(format).with_file_extension(extension);
     if url.is_collection() {
         let keys = options.infer_partitions(state, url).await?;
         options = options.with_table_partition_cols(keys.into_iter().map(|key| (key, DataType::Utf8)).collect());
     }
-    let config = ListingTableConfig::new(url.clone()).with_listing_options(options).infer_schema(state).await?;
+    let config = ListingTableConfig::new(url.clone()).with_listing_options(options);
+    let config = match schema {
+        Some(schema) => config.with_schema(schema),
+        None => config.infer_schema(state).await?,
+    };
     Ok(Arc::new(ListingTable::try_new(config)?))
 }
 
 fn unreadable(name: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Query, format!("the file {name:?} cannot be read: {why}"))
-        .with_hint("the content of a file must match its extension")
+    file_content::unreadable(name, why, "the content of a file must match its extension")
 }
 
 #[cfg(test)]
@@ -261,7 +292,7 @@ mod tests {
     fn table_names_do_not_look_like_files() {
         assert!(["people.csv", "./people", "s3://bucket/people/", "exports/*.csv"].into_iter().all(looks_like_file));
         assert!(!["clerk_user", "people", "people.v2", "users"].into_iter().any(looks_like_file));
-        assert!(is_unquoted_file("table 'datafusion.people.csv' not found"));
-        assert!(!is_unquoted_file("table 'people' not found"));
+        assert!(is_unquoted_file("people.csv"));
+        assert!(!is_unquoted_file("people"));
     }
 }

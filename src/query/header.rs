@@ -2,8 +2,9 @@
 //!
 //! Unknown keys are ignored, so that older versions of the program can read newer files, and files can contain remarks.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+
+use super::value::ParameterValue;
 
 /// Names with a predefined value in every query. No parameter can have one of these names.
 const RESERVED: [&str; 2] = ["today", "now"];
@@ -68,8 +69,8 @@ pub(super) struct Header {
     pub unit: Option<String>,
     pub section: Option<String>,
     pub order: Option<i64>,
-    pub parameters: Vec<(String, i64)>,
-    pub ranges: Vec<(String, RangeInclusive<i64>)>,
+    pub parameters: Vec<(String, ParameterValue)>,
+    pub ranges: Vec<(String, RangeInclusive<ParameterValue>)>,
 }
 
 impl Header {
@@ -104,7 +105,7 @@ impl Header {
 
     fn take_parameter(&mut self, text: &str) -> Result<(), String> {
         let parameter = Parameter::parse(text).ok_or_else(|| {
-            format!("{text:?} is not a parameter; write `name = number` or `name = number (min to max)`")
+            format!("{text:?} is not a parameter; write `name = number`, `name = number (min to max)`, `name = 2026-11-24` or `name = 'text'`")
         })?;
         let Parameter { name, default, range } = parameter;
         if RESERVED.contains(&name.as_str()) {
@@ -127,29 +128,34 @@ impl Header {
 /// A parameter as declared in a header.
 struct Parameter {
     name: String,
-    default: i64,
-    range: Option<RangeInclusive<i64>>,
+    default: ParameterValue,
+    range: Option<RangeInclusive<ParameterValue>>,
 }
 
 impl Parameter {
-    /// Parses `name = number` or `name = number (min to max)`.
+    /// Parses `name = value` or `name = value (min to max)`. A value is a number, a day or quoted text; text has no range.
     fn parse(text: &str) -> Option<Self> {
         let (name, value) = text.split_once('=')?;
         let name = Some(name.trim()).filter(|name| is_name(name))?;
-        let (default, range) = match value.split_once('(') {
+        let bounds = if value.trim_start().starts_with('\'') { None } else { value.split_once('(') };
+        let (default, range) = match bounds {
             None => (value, None),
             Some((default, range)) => {
                 let (min, max) = range.trim_end().strip_suffix(')')?.split_once(" to ")?;
-                let (min, max) = (min.trim().parse().ok()?, max.trim().parse().ok()?);
+                let (min, max) = (ParameterValue::declared(min)?, ParameterValue::declared(max)?);
                 (default, Some(min..=max))
             }
         };
-        Some(Self { name: name.to_owned(), default: default.trim().parse().ok()?, range })
+        let default = ParameterValue::declared(default)?;
+        let kind = std::mem::discriminant(&default);
+        let is_of_kind = |value: &ParameterValue| std::mem::discriminant(value) == kind;
+        let is_range = range.as_ref().is_none_or(|range| is_of_kind(range.start()) && is_of_kind(range.end()));
+        is_range.then(|| Self { name: name.to_owned(), default, range })
     }
 }
 
 /// Returns the range as text, such as `1 to 90`.
-pub(super) fn range_text(range: &RangeInclusive<i64>) -> String {
+pub(super) fn range_text(range: &RangeInclusive<ParameterValue>) -> String {
     format!("{} to {}", range.start(), range.end())
 }
 
@@ -161,13 +167,6 @@ fn is_name(text: &str) -> bool {
 /// Returns whether `c` may occur in a parameter name after the first character.
 fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
-}
-
-/// Returns the names of the parameters `$name` in `sql`, without the `$`.
-pub(super) fn names_in(sql: &str) -> BTreeSet<&str> {
-    let ends = |rest: &str| rest.find(|c: char| !is_name_char(c)).unwrap_or(rest.len());
-    let rests = sql.split('$').skip(1);
-    rests.map(|rest| &rest[..ends(rest)]).filter(|name| !name.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -187,8 +186,8 @@ mod tests {
         assert_eq!(header.title.as_deref(), Some("Sign-ups: all of them"));
         assert_eq!((header.chart, header.order), (Chart::Line, Some(-3)));
         assert_eq!((header.unit.as_deref(), header.section, header.description), (Some("users"), None, None));
-        assert_eq!(header.parameters, [("days".to_owned(), 30), ("least".to_owned(), 2)]);
-        assert_eq!(header.ranges, [("days".to_owned(), 1..=90)]);
+        assert_eq!(header.parameters, [("days".to_owned(), 30.into()), ("least".to_owned(), 2.into())]);
+        assert_eq!(header.ranges, [("days".to_owned(), 1.into()..=90.into())]);
     }
 
     #[test]
@@ -196,7 +195,17 @@ mod tests {
         assert_eq!(error("\n-- chart: pie\n").0, 2);
         assert!(error("-- chart: pie").1.contains("stat, line, bar, stacked, heatmap, table"));
         assert!(error("-- order: first").1.contains("first"));
-        for parameter in ["days", "days = many", "days = 3 (1)", "days = 3 (1 to many)", "days = 3 (1 to 9", "2 = 2"] {
+        for parameter in [
+            "days",
+            "days = many",
+            "days = 3 (1)",
+            "days = 3 (1 to many)",
+            "days = 3 (1 to 9",
+            "2 = 2",
+            "days = 2026-02-30",
+            "day = 2026-01-01 (1 to 9)",
+            "plan = 'pro",
+        ] {
             let (line, message) = error(&format!("-- title: t\n-- parameter: {parameter}\n"));
             assert!(line == 2 && message.contains("name = number"), "{parameter}: {message}");
         }
@@ -206,8 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_to_their_end() {
-        let names = names_in("SELECT $days + $days_more, $today FROM t WHERE cost = '5$' AND $");
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["days", "days_more", "today"]);
+    fn a_parameter_is_a_number_a_day_or_text() {
+        let text = "-- parameter: since = 2026-01-01 (2025-01-01 to 2026-12-31)\n-- parameter: plan = 'pro (old)'\n";
+        let header = Header::read(text).expect("a header");
+        let day = |text: &str| ParameterValue::Date(text.parse().expect("a day"));
+        let plan = ParameterValue::Text("pro (old)".to_owned());
+        assert_eq!(header.parameters, [("since".to_owned(), day("2026-01-01")), ("plan".to_owned(), plan)]);
+        assert_eq!(header.ranges, [("since".to_owned(), day("2025-01-01")..=day("2026-12-31"))]);
+        assert!(error("-- parameter: since = 2024-01-01 (2025-01-01 to 2026-12-31)").1.contains("2025-01-01 to"));
     }
 }

@@ -16,16 +16,15 @@ use datafusion::logical_expr::{Expr, cast, lit};
 use futures::future::try_join_all;
 
 use super::engine::Engine;
+use super::failure::failed;
+use super::known::{self, INSTANCE};
 use super::parameters::Parameters;
 use super::queries::Queries;
-use super::run::{failed, tables};
+use super::run::tables;
 use super::{files, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{At, Lake, Location, Table};
 use crate::resource;
-
-/// Name of the column that holds the instance of a row, if there are several instances.
-pub const INSTANCE: &str = "instance";
 
 /// The lake of one instance, opened at fixed table versions.
 #[derive(Clone)]
@@ -145,6 +144,7 @@ pub(super) async fn combined_context(instances: &[InstanceLake], queries: &Queri
             context.register_table(spec.name, table.into_view()).map_err(|error| failed(&error))?;
         }
     }
+    known::set_queries(&context, queries);
     let names =
         CombinedNameResolver { instances: instances.to_vec(), queries: queries.clone(), state: context.state() };
     let tables = Arc::clone(names.state.catalog_list());
@@ -165,7 +165,7 @@ struct CombinedNameResolver {
 impl UrlTableFactory for CombinedNameResolver {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         if self.queries.get(name).is_none() {
-            let found = files::table(&self.state, name).await;
+            let found = files::table(&self.state, name, self.queries.reads_files()).await;
             return found.map_err(|error| DataFusionError::External(Box::new(error)));
         }
         let mut parts = Vec::new();

@@ -14,13 +14,14 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::context::SessionContext;
 
-use super::files;
 use super::parameters::Parameters;
 use super::queries::{Queries, Query};
+use super::{files, known};
 use crate::error::Result;
 
 /// Lets SQL in `context` use `queries`, with `parameters`, and files as tables.
 pub(super) fn open(context: &SessionContext, queries: Queries, parameters: Parameters) {
+    known::set_queries(context, &queries);
     let names = NameResolver { queries, parameters, state: context.state() };
     let tables = Arc::clone(names.state.catalog_list());
     context.register_catalog_list(Arc::new(DynamicFileCatalog::new(tables, Arc::new(names))));
@@ -50,7 +51,7 @@ impl UrlTableFactory for NameResolver {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         let found = match self.queries.get(name) {
             Some(query) => self.view(query).await.map(Some),
-            None => files::table(&self.state, name).await,
+            None => files::table(&self.state, name, self.queries.reads_files()).await,
         };
         found.map_err(|error| DataFusionError::External(Box::new(error)))
     }

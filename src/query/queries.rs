@@ -10,6 +10,8 @@
 //! -- section: Activity
 //! -- order: 10
 //! -- parameter: lookback_days = 30 (1 to 90)
+//! -- parameter: since = 2026-01-01
+//! -- parameter: plan = 'pro'
 //! ```
 //!
 //! Every key is optional, and unknown keys are ignored. A query can use its parameters as `$name`. It can always use
@@ -27,6 +29,8 @@ use include_dir::{Dir, include_dir};
 pub use super::header::Chart;
 use super::header::{Header, range_text};
 pub use super::parameters::Parameters;
+use super::suggest::suggestion;
+pub use super::value::ParameterValue;
 use crate::error::{Error, ErrorKind, Result};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/queries");
@@ -49,9 +53,9 @@ pub struct Query {
     /// The position in the report, in ascending order. Queries without a position come last.
     pub order: Option<i64>,
     /// The parameters with their default values.
-    pub parameters: Vec<(String, i64)>,
+    pub parameters: Vec<(String, ParameterValue)>,
     /// The allowed values of parameters. A parameter that is not listed here may have any value.
-    pub ranges: Vec<(String, RangeInclusive<i64>)>,
+    pub ranges: Vec<(String, RangeInclusive<ParameterValue>)>,
     /// The file that the query was read from; `None` for built-in and ad-hoc queries.
     pub file: Option<PathBuf>,
     /// The text of the query, including the header.
@@ -117,16 +121,16 @@ impl Query {
     pub async fn plan(&self, context: &SessionContext, parameters: &Parameters) -> Result<DataFrame> {
         parameters.check_used_in(&self.sql, &self.parameters)?;
         self.check_ranges(parameters)?;
-        let plan = super::sql(context, &self.sql, parameters.values(&self.parameters)).await;
+        let plan = super::sql(context, &self.sql, parameters.values(&self.parameters)?).await;
         plan.map_err(|error| self.with_source(error))
     }
 
     fn check_ranges(&self, parameters: &Parameters) -> Result<()> {
-        for (name, value) in &parameters.given {
+        for (name, value) in &parameters.typed(&self.parameters)? {
             let range = self.ranges.iter().find(|(ranged, range)| ranged == name && !range.contains(value));
             if let Some((_, range)) = range {
                 return Err(Error::settings(format!("parameter {name} cannot be {value}"))
-                    .with_hint(format!("give a number from {}", range_text(range))));
+                    .with_hint(format!("give a value from {}", range_text(range))));
             }
         }
         Ok(())
@@ -155,6 +159,7 @@ impl Query {
 #[derive(Clone, Debug)]
 pub struct Queries {
     queries: BTreeMap<String, Query>,
+    reads_files: bool,
 }
 
 impl Queries {
@@ -170,7 +175,7 @@ impl Queries {
             let query = Query::parse(&name, text).map_err(|error| Error::bug(error.message()))?;
             queries.insert(name, query);
         }
-        Ok(Self { queries })
+        Ok(Self { queries, reads_files: true })
     }
 
     /// Adds the queries of a directory, which are its files `NAME.sql`. A query replaces an existing one of the same
@@ -196,6 +201,17 @@ impl Queries {
         Ok(self)
     }
 
+    /// Returns the same queries, which, like all SQL beside them, may read nothing but the lake.
+    #[must_use]
+    pub fn without_files(self) -> Self {
+        Self { reads_files: false, ..self }
+    }
+
+    /// Returns whether SQL may read files beside the lake.
+    pub(super) fn reads_files(&self) -> bool {
+        self.reads_files
+    }
+
     /// Returns all queries, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &Query> {
         self.queries.values()
@@ -204,12 +220,12 @@ impl Queries {
     /// Returns the query called `name`.
     ///
     /// # Errors
-    /// [`Settings`](ErrorKind::Settings) if there is no such query. The hint lists all queries.
+    /// [`Settings`](ErrorKind::Settings) if there is no such query. The hint suggests the nearest names.
     pub fn named(&self, name: &str) -> Result<&Query> {
         self.get(name).ok_or_else(|| {
-            let names: Vec<_> = self.queries.keys().map(String::as_str).collect();
+            let suggestion = suggestion(name, self.queries.keys().map(String::as_str));
             Error::settings(format!("there is no query called {name:?}"))
-                .with_hint(format!("the queries are: {}", names.join(", ")))
+                .with_hint(suggestion.unwrap_or_else(|| "clerk-lake query --list lists the queries".to_owned()))
         })
     }
 

@@ -1,5 +1,6 @@
 //! Runs SQL over the tables of a lake.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -7,15 +8,18 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
+use datafusion::common::{Column, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use futures::TryStreamExt;
 
-use super::files;
-use crate::error::{Error, ErrorKind, Result, chain};
+use super::failure::{failed, failed_in};
+use super::statement::{self, Request};
+use super::wording::with_values;
+use super::{functions, inventory};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lake::{self, At, Lake, Table};
 use crate::resource::{self, REJECTED_ROWS, Resource};
 use crate::table::TableSpec;
@@ -41,7 +45,7 @@ pub async fn context_at(lake: &Lake, at: Option<At>) -> Result<SessionContext> {
 
 /// Returns a context with `tables`, each at the version at which it was opened.
 pub(super) async fn context_of(lake: &Lake, tables: &[Table]) -> Result<SessionContext> {
-    let context = lake.context();
+    let context = functions::context(lake)?;
     for table in tables {
         register(&context, table.spec(), table.provider().await?)?;
     }
@@ -115,9 +119,33 @@ async fn open_tables(lake: &Lake, at: Option<At>, wanted: impl Fn(&TableSpec) ->
 /// [`Query`](ErrorKind::Query) if the text cannot be parsed, changes anything, or uses a table, column or parameter
 /// that does not exist.
 pub async fn sql(context: &SessionContext, text: &str, values: Vec<(String, ScalarValue)>) -> Result<DataFrame> {
+    let place = |error: DataFusionError| failed_in(&error, text, Some(context));
+    let statement = match statement::parse(text)? {
+        Request::Plan(statement) => *statement,
+        Request::Tables => return inventory::list(context),
+        Request::Columns(name) => return inventory::describe(context, &name, text).await,
+    };
+    let plan = context.state().statement_to_plan(statement).await.map_err(place)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let plan = context.sql_with_options(text, read_only).await.map_err(|error| failed(&error))?;
-    if text.contains('$') { plan.with_param_values(values).map_err(|error| failed(&error)) } else { Ok(plan) }
+    read_only.verify_plan(&plan).map_err(place)?;
+    let frame = context.execute_logical_plan(plan).await.map_err(place)?;
+    let frame = if text.contains('$') { frame.with_param_values(values).map_err(place)? } else { frame };
+    with_plain_names(frame, text).map_err(place)
+}
+
+/// Renames the columns that DataFusion names after an expression with a value, such as `Int64(1)`, as SQL writes it.
+fn with_plain_names(frame: DataFrame, text: &str) -> Result<DataFrame, DataFusionError> {
+    let plain: Vec<String> = frame.schema().fields().iter().map(|field| with_values(field.name())).collect();
+    let is_same = |(field, plain): (&FieldRef, &String)| field.name() == plain || text.contains(field.name().as_str());
+    let is_query = !matches!(frame.logical_plan(), LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+    let is_plain = frame.schema().fields().iter().zip(&plain).all(is_same);
+    let is_unique = plain.iter().collect::<BTreeSet<_>>().len() == plain.len();
+    if is_plain || !is_query || !is_unique {
+        return Ok(frame);
+    }
+    let columns = frame.schema().iter().map(Column::from).zip(plain);
+    let columns: Vec<Expr> = columns.map(|(column, plain)| Expr::Column(column).alias(plain)).collect();
+    frame.select(columns)
 }
 
 /// Returns the users who were active at `active` or later, or signed in or up at `new` or later. For each user: the id,
@@ -296,58 +324,4 @@ pub(crate) async fn for_each_text(
         texts.as_string::<i32>().iter().flatten().for_each(&mut *take);
     }
     Ok(())
-}
-
-/// Converts an error of DataFusion to an error with a kind and a hint.
-#[must_use]
-pub fn failed(error: &DataFusionError) -> Error {
-    let root = error.find_root();
-    if let DataFusionError::External(own) = root
-        && let Some(own) = own.downcast_ref::<Error>()
-    {
-        return own.clone();
-    }
-    if lake::is_missing_file(error) {
-        return Error::new(ErrorKind::Conflict, "a sync replaced files while they were being read")
-            .with_hint("run the query again");
-    }
-    if lake::is_of_store(error) {
-        return lake::store_error("the query cannot read its data", error);
-    }
-    let text = match root {
-        DataFusionError::SQL(error, _) => error.to_string(),
-        DataFusionError::Plan(text) => text.clone(),
-        other => chain(other),
-    };
-    let text = text.replace("datafusion.public.", "");
-    let hint = if let Some(missing) =
-        resource::TABLES.iter().find(|spec| text.contains(&format!("'{}' not found", spec.name)))
-    {
-        if missing.name == REJECTED_ROWS.name {
-            "the table is created when Clerk sends a row that does not match its contract; none has come yet"
-        } else {
-            "it has not been synced yet, or not at the time of --at: clerk-lake sync writes it"
-        }
-    } else if let Some(resource) = resource::ALL.iter().find(|resource| is_missing(&text, resource.name)) {
-        return Error::new(ErrorKind::Query, text).with_hint(format!("the table is called {}", resource.table.name));
-    } else if text.contains("not found") && text.contains("table") {
-        if files::is_unquoted_file(&text) {
-            "put a file's path between quotes: SELECT * FROM 'people.csv'"
-        } else {
-            "clerk-lake status lists the tables of the lake"
-        }
-    } else if text.contains("laceholder") {
-        "give a value for each $name: --param name=NUMBER"
-    } else if text.contains("not supported") {
-        "a query reads the lake and changes nothing: use SELECT"
-    } else {
-        "clerk-lake schema lists the tables and their columns"
-    };
-    Error::new(ErrorKind::Query, text).with_hint(hint)
-}
-
-/// Returns whether the error `text` says that `name` was not found, or that a field was not found among the fields of
-/// `name`.
-fn is_missing(text: &str, name: &str) -> bool {
-    text.contains(&format!("'{name}' not found")) || text.contains(&format!("fields are {name}."))
 }

@@ -5,10 +5,10 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SessionContext;
 
 use super::engine::Engine;
+use super::failure::failed;
 use super::instances::{InstanceLake, combined_context, instances, with_instance};
 use super::parameters::Parameters;
 use super::queries::{Queries, Query};
-use super::run::failed;
 use crate::error::{Error, Result};
 use crate::lake::{At, Lake};
 use crate::resource;

@@ -26,7 +26,7 @@ pub async fn collect(
     lakes: &[Lake],
     engine: &Engine,
     queries: &Queries,
-    parameters: &[(String, i64)],
+    parameters: &[(String, String)],
     now: DateTime<Utc>,
 ) -> Result<Report> {
     let selected: Vec<Query> = queries.iter().cloned().collect();
@@ -75,7 +75,7 @@ async fn run(
     queries: &[Query],
     open: &[InstanceLake],
     pairs: &[(usize, usize)],
-    parameters: &[(String, i64)],
+    parameters: &[(String, String)],
     now: DateTime<Utc>,
 ) -> Vec<Result<ResultRows>> {
     let results: Vec<_> =
@@ -86,11 +86,11 @@ async fn run(
 async fn run_one(
     query: &Query,
     instance: &InstanceLake,
-    given: &[(String, i64)],
+    given: &[(String, String)],
     now: DateTime<Utc>,
 ) -> Result<ResultRows> {
     let declared = given.iter().filter(|(name, _)| has(query, name));
-    let parameters = declared.fold(Parameters::at(now), |all, (name, value)| all.with(name, *value));
+    let parameters = declared.fold(Parameters::at(now), |all, (name, value)| all.with(name, value));
     rows(&Box::pin(query.run(&instance.context, &parameters)).await?)
 }
 
@@ -99,7 +99,7 @@ fn has(query: &Query, parameter: &str) -> bool {
 }
 
 /// Refuses a parameter that no query declares: it is probably misspelled.
-fn refuse_unknown(queries: &[Query], parameters: &[(String, i64)]) -> Result<()> {
+fn refuse_unknown(queries: &[Query], parameters: &[(String, String)]) -> Result<()> {
     let unknown = parameters.iter().find(|(name, _)| !queries.iter().any(|query| has(query, name)));
     let Some((unknown, _)) = unknown else { return Ok(()) };
     let mut known: Vec<&str> =

@@ -12,7 +12,7 @@ use crate::cli::values::parameter;
 pub const COMMANDS: [(&str, &str); 11] = [
     ("\\d [NAME]", "list tables and queries, or describe one"),
     ("\\queries", "list the built-in queries with their parameters (also \\l)"),
-    ("\\run NAME [PARAMETER=NUMBER]...", "run a built-in query"),
+    ("\\run NAME [PARAMETER=VALUE]...", "run a built-in query"),
     ("\\format [FORMAT]", "set the output format: table, csv, json or ndjson; alone: show it"),
     ("\\x [on|off]", "show each row as a block, one column per line; alone: toggle"),
     ("\\maxrows [N]", "show at most N rows of a table, 0 for all; alone: show the settings"),
@@ -37,7 +37,7 @@ pub enum MetaCommand {
         /// Its name.
         name: String,
         /// Values of its parameters.
-        values: Vec<(String, i64)>,
+        values: Vec<(String, String)>,
     },
     /// Set the output format; `None` shows it.
     Format(Option<Format>),
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(parsed("\\d"), MetaCommand::Tables);
         assert_eq!(parsed("\\d  clerk_user; "), MetaCommand::Columns("clerk_user".to_owned()));
         assert_eq!(parsed("\\d 'my people.csv'"), MetaCommand::Columns("my people.csv".to_owned()));
-        let values = vec![("lookback_days".to_owned(), 7), ("least".to_owned(), -1)];
+        let values = vec![("lookback_days".to_owned(), "7".to_owned()), ("least".to_owned(), "-1".to_owned())];
         assert_eq!(parsed("\\run x lookback_days=7 least=-1"), MetaCommand::Run { name: "x".to_owned(), values });
         assert_eq!(parsed("\\format CSV"), MetaCommand::Format(Some(Format::Csv)));
         assert_eq!(parsed("\\o my rows.csv"), MetaCommand::Output(Some(PathBuf::from("my rows.csv"))));
@@ -166,7 +166,7 @@ mod tests {
             let error = MetaCommand::parse(text).expect_err("no command");
             assert!(error.hint().is_some_and(|hint| hint.contains(says)), "{text}: {error:?}");
         }
-        assert!(MetaCommand::parse("\\run x days").expect_err("no value").message().contains("NAME=NUMBER"));
+        assert!(MetaCommand::parse("\\run x days").expect_err("no value").message().contains("NAME=VALUE"));
     }
 
     #[test]

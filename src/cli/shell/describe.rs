@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use clap::ValueEnum;
-use clerk_lake::query::{INSTANCE, Queries, Query, Snapshot, failed};
+use clerk_lake::query::{INSTANCE, ParameterValue, Queries, Query, Snapshot, failed};
 use clerk_lake::table::TableSpec;
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::common::TableReference;
@@ -62,8 +62,8 @@ fn document(query: &Query) -> serde_json::Value {
     let parameters = query.parameters.iter().map(|(name, default)| {
         let range = query.ranges.iter().find(|(ranged, _)| ranged == name).map(|(_, range)| range);
         serde_json::json!({
-            "name": name, "default": default,
-            "least": range.map(|range| *range.start()), "most": range.map(|range| *range.end()),
+            "name": name, "default": json_of(default),
+            "least": range.map(|range| json_of(range.start())), "most": range.map(|range| json_of(range.end())),
         })
     });
     serde_json::json!({
@@ -72,6 +72,14 @@ fn document(query: &Query) -> serde_json::Value {
         "parameters": parameters.collect::<Vec<_>>(),
         "file": query.file.as_ref().map(|file| file.display().to_string()),
     })
+}
+
+fn json_of(value: &ParameterValue) -> serde_json::Value {
+    match value {
+        ParameterValue::Integer(number) => (*number).into(),
+        ParameterValue::Text(text) => text.as_str().into(),
+        ParameterValue::Date(day) => day.to_string().into(),
+    }
 }
 
 /// Lists the columns of a table, a query or a file with their types, and with their meanings if known.
@@ -120,7 +128,7 @@ async fn schema_of(snapshot: &Snapshot, name: &str) -> Result<SchemaRef> {
     let provider = snapshot.context().table_provider(TableReference::bare(name)).await;
     provider.map(|table| table.schema()).map_err(|error| {
         let error = failed(&error);
-        if error.message().contains("No table named") {
+        if error.message().starts_with("there is no table or query") {
             return Error::new(ErrorKind::Query, format!("there is no table or query called {name:?}"))
                 .with_hint("\\d lists them");
         }

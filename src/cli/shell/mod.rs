@@ -66,7 +66,7 @@ pub struct Shell<'t> {
     /// The format of rows that do not go to a file.
     format: Format,
     /// Values of the `$name` parameters of statements.
-    values: Vec<(String, i64)>,
+    values: Vec<(String, String)>,
     /// The header of the file that the statements come from.
     file: Query,
     out: &'t mut (dyn Write + Send),
@@ -83,7 +83,7 @@ impl<'t> Shell<'t> {
         context: QueryContext,
         target: Target,
         display: Display,
-        values: Vec<(String, i64)>,
+        values: Vec<(String, String)>,
         out: &'t mut (dyn Write + Send),
         err: &'t mut (dyn Write + Send),
     ) -> Self {
@@ -349,7 +349,7 @@ impl<'t> Shell<'t> {
     /// Returns the parameter values for a query that runs now.
     fn parameters(&self) -> Parameters {
         let now = Parameters::at(self.context.now());
-        self.values.iter().fold(now, |all, (name, value)| all.with(name.clone(), *value))
+        self.values.iter().fold(now, |all, (name, value)| all.with(name.clone(), value))
     }
 
     /// Prints a message below the rows printed so far.
