@@ -39,6 +39,7 @@ mod secrets;
 mod sessions;
 mod settings_file;
 mod shell;
+mod sql;
 mod staged_rows;
 mod store_faults;
 mod support;

@@ -2,6 +2,7 @@
 
 mod binary;
 mod file;
+mod pipe;
 mod plain;
 mod table;
 mod text;
@@ -20,6 +21,7 @@ use futures::TryStreamExt;
 use super::arguments::Format;
 use super::terminal::check_write;
 pub use file::OutputFile;
+use pipe::BrokenPipe;
 
 /// The destination of encoded rows.
 type Out<'a> = Box<dyn Write + Send + 'a>;
@@ -109,6 +111,8 @@ pub struct Sink<'a> {
     schema: Option<SchemaRef>,
     encoder: Option<Box<dyn Encoder + 'a>>,
     rows: u64,
+    /// Whether the reader of standard output has gone away.
+    pipe: BrokenPipe,
 }
 
 impl<'a> Sink<'a> {
@@ -118,11 +122,12 @@ impl<'a> Sink<'a> {
     /// [`Settings`](ErrorKind::Settings) if the file cannot be created.
     pub fn open(target: &Target, out: &'a mut (dyn Write + Send)) -> Result<Self> {
         let file = target.file.as_deref().map(OutputFile::create).transpose()?;
+        let pipe = BrokenPipe::default();
         let out: Out<'a> = match &file {
             Some(file) => Box::new(file.writer()?),
-            None => Box::new(out),
+            None => Box::new(pipe.watch(out)),
         };
-        Ok(Self { format: target.format, file, out: Some(out), schema: None, encoder: None, rows: 0 })
+        Ok(Self { format: target.format, file, out: Some(out), schema: None, encoder: None, rows: 0, pipe })
     }
 
     /// Whether the query can run again, because no output is visible yet. An incomplete file is never visible.
@@ -144,6 +149,10 @@ impl<'a> Sink<'a> {
             let schema = SchemaRef::clone(schema);
             while let Some(batch) = batches.try_next().await.map_err(|error| failed(&error))? {
                 self.write(&in_schema(batch, &schema)?)?;
+                if self.pipe.is_broken() {
+                    // Nobody reads the rows. Dropping the stream stops the query.
+                    return Ok(());
+                }
             }
         }
         Ok(())
