@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
@@ -17,6 +17,7 @@ const DOUBLE_DIGITS: usize = 15;
 
 /// What the values of a column can be.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the types are independent of each other")]
 struct Kinds {
     /// Whether there is a value.
     any: bool,
@@ -158,7 +159,9 @@ mod tests {
 
     fn data_type(values: &[&str]) -> DataType {
         let mut kinds = Kinds::ALL;
-        values.iter().for_each(|value| kinds.take(value));
+        for value in values {
+            kinds.take(value);
+        }
         kinds.data_type()
     }
 

@@ -38,11 +38,11 @@ pub(super) async fn csv_columns(
     state: &SessionState,
     url: &ListingTableUrl,
     extension: &str,
-    format: &CsvFormat,
+    format: CsvFormat,
 ) -> Result<ColumnTypes> {
     let failed = |error: DataFusionError| unreadable(url.as_str(), &chain(error.find_root()), CSV_WAYS_OUT);
+    let header = format.with_schema_infer_max_rec(1);
     let store = state.runtime_env().object_store(url).map_err(failed)?;
-    let header = format.clone().with_schema_infer_max_rec(1);
     let mut files = url.list_all_files(state, store.as_ref(), extension).await.map_err(failed)?;
     let mut first: Option<(String, Vec<String>)> = None;
     while let Some(file) = files.try_next().await.map_err(failed)? {

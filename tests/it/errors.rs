@@ -372,13 +372,12 @@ async fn an_unusable_query_command_is_refused_with_a_hint() {
     let (empty, world) = (small().await, synced().await);
     let first = ["does not exist", "  help: run clerk-lake sync first"];
     fails(&empty, empty.command(&["query", "SELECT 1"]), 2, &first).await;
-    let names =
-        ["there is no query called \"nonsense\"", "  help: the queries are: active_organizations, active_sessions, "];
+    let names = ["there is no query called \"nonsense\"", "  help: clerk-lake query --list lists the queries"];
     fails(&world, world.command(&["query", "--name", "nonsense"]), 2, &names).await;
     fails(&world, world.command(&["query"]), 2, &["no query given", "  help: clerk-lake query 'SELECT"]).await;
     let no_file = ["the query file nowhere.sql cannot be read"];
     fails(&world, world.command(&["query", "--file", "nowhere.sql"]), 2, &no_file).await;
-    let no_number = ["expected NAME=NUMBER, such as lookback_days=7"];
+    let no_number = ["expected NAME=VALUE, such as lookback_days=7"];
     fails(&world, world.command(&["query", "--name", "users", "--param", "days"]), 2, &no_number).await;
     fails(&world, world.command(&["query", "SELECT 1", "--name", "users"]), 2, &["cannot be used with"]).await;
 }

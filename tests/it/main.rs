@@ -41,6 +41,7 @@ mod secrets;
 mod sessions;
 mod settings_file;
 mod shell;
+mod sql;
 mod staged_rows;
 mod status;
 mod store_faults;

@@ -271,7 +271,7 @@ async fn an_unreadable_file_is_an_error_with_a_reason_and_a_hint() {
     for (from, reason, help) in [
         ("'people.csv'", "there is no file \"people.csv\"", "relative to the directory"),
         ("'nowhere/'", "there is no file \"nowhere/\"", "relative to the directory"),
-        ("people.csv", "not found", "put a file's path between quotes"),
+        ("people.csv", "there is no table or query called \"people.csv\"", "put a file's path between quotes"),
         ("'broken.parquet'", "the file \"broken.parquet\" cannot be read", "match its extension"),
         ("'./people.xlsx'", "unknown file extension", ".parquet .pq .csv"),
         ("'https://example.org/people.csv'", "neither on disk nor on S3", "download"),
@@ -280,7 +280,7 @@ async fn an_unreadable_file_is_an_error_with_a_reason_and_a_hint() {
         fails(&world, &["query", &format!("SELECT * FROM {from}")], 7, &[reason, help]).await;
     }
     let copy = "COPY (SELECT 1) TO 'stolen.csv' STORED AS CSV";
-    fails(&world, &["query", copy], 7, &["DML not supported"]).await;
+    fails(&world, &["query", copy], 7, &["changes rows, which a query cannot do"]).await;
     fails(&world, &["query", "INSERT INTO 'people.xlsx' VALUES (1)"], 7, &["error: "]).await;
     assert!(!world.directory.path().join("stolen.csv").exists());
 }

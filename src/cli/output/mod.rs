@@ -4,6 +4,7 @@ mod binary;
 mod file;
 mod layout;
 mod pager;
+mod pipe;
 mod plain;
 mod table;
 mod text;
@@ -29,6 +30,7 @@ use super::terminal::check_rows;
 pub use file::OutputFile;
 pub use layout::{TableLayout, counted, elapsed};
 pub use pager::Pager;
+use pipe::BrokenPipe;
 
 /// The destination of encoded rows.
 type Out<'a> = Box<dyn Write + Send + 'a>;
@@ -126,6 +128,8 @@ pub struct Sink<'a> {
     schema: Option<SchemaRef>,
     encoder: Option<Box<dyn Encoder + 'a>>,
     rows: u64,
+    /// Whether the reader of standard output has gone away.
+    pipe: BrokenPipe,
 }
 
 impl<'a> Sink<'a> {
@@ -142,13 +146,16 @@ impl<'a> Sink<'a> {
         let create = if continues { OutputFile::append } else { OutputFile::create };
         let file = target.file.as_deref().map(create).transpose()?;
         let layout = if file.is_some() { layout.of_file() } else { layout.clone() };
+        let pipe = BrokenPipe::default();
         let out: Out<'a> = match &file {
             Some(file) => Box::new(file.writer()?),
             // The cells of a table are harmless, and it may dim NULL.
-            None if layout.is_terminal && target.format != Format::Table => Box::new(HarmlessWriter::strict(out)),
-            None => Box::new(out),
+            None if layout.is_terminal && target.format != Format::Table => {
+                Box::new(HarmlessWriter::strict(pipe.watch(out)))
+            }
+            None => Box::new(pipe.watch(out)),
         };
-        Ok(Self { format: target.format, layout, file, out: Some(out), schema: None, encoder: None, rows: 0 })
+        Ok(Self { format: target.format, layout, file, out: Some(out), schema: None, encoder: None, rows: 0, pipe })
     }
 
     /// Whether the query can run again, because no output is visible yet. An incomplete file is never visible.
@@ -174,6 +181,10 @@ impl<'a> Sink<'a> {
             let mut batches = pin!(on_own_task(batches));
             while let Some(batch) = batches.try_next().await.map_err(|error| failed(&error))? {
                 self.write(&in_schema(batch, &schema)?)?;
+                if self.pipe.is_broken() {
+                    // Nobody reads the rows. Dropping the stream stops the query.
+                    return Ok(());
+                }
             }
         }
         Ok(())
