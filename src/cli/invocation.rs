@@ -258,7 +258,7 @@ mod tests {
             check_help(command.get_name(), &command.get_about().map(ToString::to_string).unwrap_or_default());
             for arg in command.get_arguments().chain(root.get_arguments()) {
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                check_help(&format!("{} {arg}", command.get_name()), &help);
+                check_help(&format!("{} {}", command.get_name(), arg.get_id()), &help);
             }
         }
     }

@@ -111,7 +111,7 @@ pub async fn run(terminal: &mut Terminal, arguments: &SimulateArguments) -> Resu
         arguments.simulated_key,
         simulator.url()
     );
-    check_write(writeln!(terminal.err(), "{usage}"))?;
+    let _ = writeln!(terminal.err(), "{usage}");
     simulator.stopped().await;
     Ok(())
 }

@@ -72,6 +72,9 @@ impl Terminal {
 
     /// Prints an error with its hint, and returns its exit code.
     pub fn fail(&mut self, error: &Error) -> ExitCode {
+        if is_reader_gone(error) {
+            return ExitCode::SUCCESS;
+        }
         self.flush();
         print_error(&mut self.err, error);
         ExitCode::from(exit_code(error.kind()))
@@ -110,15 +113,9 @@ pub fn print_error(err: &mut dyn Write, error: &Error) {
     }
 }
 
-/// Converts the result of a write to standard output. A broken pipe, as with `| head`, is not an error: the program
-/// ends quietly.
+/// Converts the result of a write to standard output. A broken pipe, as with `| head`, ends the command at once and
+/// quietly: see [`is_reader_gone`].
 pub fn check_write(result: io::Result<()>) -> clerk_lake::Result<()> {
-    check_rows(result).or_else(|error| if is_reader_gone(&error) { Ok(()) } else { Err(error) })
-}
-
-/// Converts the result of writing rows. Unlike [`check_write`], a broken pipe is an error: it stops the query. See
-/// [`is_reader_gone`].
-pub fn check_rows(result: io::Result<()>) -> clerk_lake::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(reader_gone()),
         Err(error) => Err(Error::new(ErrorKind::Settings, format!("cannot write the output: {error}"))
@@ -127,7 +124,7 @@ pub fn check_rows(result: io::Result<()>) -> clerk_lake::Result<()> {
     }
 }
 
-/// The cause of the error that stops a query nobody reads.
+/// The cause of the error that ends a command whose output nobody reads.
 #[derive(Debug, thiserror::Error)]
 #[error("the reader of the output has gone")]
 struct ReaderGone;

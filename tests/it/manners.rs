@@ -70,7 +70,8 @@ async fn quiet_commands_print_data_and_errors_only() {
     world.simulator.set(|config| config.organizations_status = Some(500));
     let failed = world.run(&["sync", "--quiet", "--retry-budget", "0"]).await;
     assert_eq!((failed.status.code(), stdout(&failed).as_str()), (Some(4), ""));
-    assert_eq!(stderr(&failed).matches("error: ").count(), 1, "{}", stderr(&failed));
+    let errors = stderr(&failed).lines().filter(|line| line.starts_with("error: ")).count();
+    assert_eq!(errors, 1, "{}", stderr(&failed));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,8 +186,8 @@ fn completions_and_manual_pages_cover_every_command() {
             assert!(pages.contains(&setting.flag.replace('-', "\\-")), "{name} {}", setting.flag);
         }
     }
-    let wrong = program(directory.path()).args(["completions", "zhs"]).output().expect("the program runs");
-    assert!(stderr(&wrong).contains("a similar value exists: 'zsh'"), "{}", stderr(&wrong));
+    let wrong = program(directory.path()).args(["completions", "bsh"]).output().expect("the program runs");
+    assert!(stderr(&wrong).contains("a similar value exists: 'bash'"), "{}", stderr(&wrong));
 }
 
 #[test]

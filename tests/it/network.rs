@@ -212,7 +212,9 @@ async fn an_unreachable_store_is_named_within_ten_seconds_with_the_reason() {
             let command = with_bucket(&world, &s3, endpoint, arguments);
             let sign = format!("connecting to {endpoint}");
             let printed = fails(command, 4, &[endpoint, reason, "  help: ", "AWS_ENDPOINT_URL"]).await;
-            assert_eq!(printed.matches(&sign).count(), 1, "{printed}");
+            // The retries of a refused connection may be over before the sign is due.
+            let signs = printed.matches(&sign).count();
+            assert!(signs == 1 || (signs == 0 && endpoint == closed), "{printed}");
             assert!(start.elapsed() < SOON, "{endpoint} {arguments:?}: {:?}", start.elapsed());
         }
     }

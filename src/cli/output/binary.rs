@@ -12,7 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use super::{Encoder, Out, check_encoding, plain};
-use crate::cli::terminal::check_rows;
+use crate::cli::terminal::check_write;
 
 /// Rows in a row group: enough that engines can skip row groups, few enough to hold one in memory.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
@@ -52,7 +52,7 @@ impl Encoder for Parquet<'_> {
 
     fn finish(self: Box<Self>) -> Result<()> {
         match self.writer.into_inner() {
-            Ok(mut out) => check_rows(out.flush()),
+            Ok(mut out) => check_write(out.flush()),
             Err(error) => check_parquet(Err(error)),
         }
     }
@@ -63,7 +63,7 @@ fn check_parquet(result: Result<(), ParquetError>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
         Err(ParquetError::External(error)) => match error.downcast::<io::Error>() {
-            Ok(error) => check_rows(Err(*error)),
+            Ok(error) => check_write(Err(*error)),
             Err(error) => Err(Error::new(ErrorKind::Query, error.to_string())),
         },
         Err(error) => Err(parquet_error(error)),

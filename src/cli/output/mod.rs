@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 use super::arguments::Format;
 use super::harmless::HarmlessWriter;
-use super::terminal::check_rows;
+use super::terminal::check_write;
 pub use file::OutputFile;
 pub use layout::{TableLayout, counted, elapsed};
 pub use pager::Pager;
@@ -310,7 +310,12 @@ fn in_schema(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
 fn check_encoding(result: Result<(), ArrowError>) -> Result<()> {
     match result {
         Ok(()) => Ok(()),
-        Err(ArrowError::IoError(_, error)) => check_rows(Err(error)),
+        Err(ArrowError::IoError(_, error)) => check_write(Err(error)),
+        Err(ArrowError::CsvError(text)) if text.contains("Broken pipe") => {
+            check_write(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+        // The CSV writer reports an I/O error only as its text.
+        Err(ArrowError::CsvError(text)) if text.contains("(os error ") => check_write(Err(std::io::Error::other(text))),
         Err(error) => Err(Error::new(ErrorKind::Query, error.to_string())),
     }
 }

@@ -12,7 +12,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clerk_lake::{Error, ErrorKind, Result};
 
 use super::{Encoder, Out, check_encoding};
-use crate::cli::terminal::check_rows;
+use crate::cli::terminal::check_write;
 
 /// CSV with a header. NULL is an empty field and an empty text is `""`, as `PostgreSQL` writes them.
 pub struct Csv<'a> {
@@ -36,7 +36,7 @@ impl<'a> Csv<'a> {
             push_field(&format!("{mark}{}", field.name()), &mut line);
         }
         self.has_written = true;
-        check_rows(writeln!(self.out, "{line}"))
+        check_write(writeln!(self.out, "{line}"))
     }
 }
 
@@ -72,9 +72,9 @@ impl Encoder for Csv<'_> {
                 push_field(&text, &mut line);
             }
             line.push('\n');
-            check_rows(self.out.write_all(line.as_bytes()))?;
+            check_write(self.out.write_all(line.as_bytes()))?;
         }
-        check_rows(self.out.flush())
+        check_write(self.out.flush())
     }
 
     fn has_written(&self) -> bool {
@@ -85,7 +85,7 @@ impl Encoder for Csv<'_> {
         if !self.has_written {
             self.write_header()?;
         }
-        check_rows(self.out.flush())
+        check_write(self.out.flush())
     }
 }
 
@@ -131,7 +131,7 @@ impl Encoder for Json<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.has_written = true;
         check_encoding(self.writer.write(batch))?;
-        check_rows(self.writer.get_mut().flush())
+        check_write(self.writer.get_mut().flush())
     }
 
     fn has_written(&self) -> bool {
@@ -141,7 +141,7 @@ impl Encoder for Json<'_> {
     fn finish(mut self: Box<Self>) -> Result<()> {
         check_encoding(self.writer.finish())?;
         let mut out = self.writer.into_inner();
-        check_rows(writeln!(out).and_then(|()| out.flush()))
+        check_write(writeln!(out).and_then(|()| out.flush()))
     }
 }
 
@@ -162,7 +162,7 @@ impl Encoder for Ndjson<'_> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.has_written = true;
         check_encoding(self.writer.write(batch))?;
-        check_rows(self.writer.get_mut().flush())
+        check_write(self.writer.get_mut().flush())
     }
 
     fn has_written(&self) -> bool {
@@ -171,7 +171,7 @@ impl Encoder for Ndjson<'_> {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         check_encoding(self.writer.finish())?;
-        check_rows(self.writer.into_inner().flush())
+        check_write(self.writer.into_inner().flush())
     }
 }
 
