@@ -4,12 +4,11 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clerk_lake::ErrorKind;
 
 fn main() -> ExitCode {
     // The stack of the first thread has a fixed size, which is too small for long statements.
     match std::thread::Builder::new().name("main".to_owned()).stack_size(cli::STACK).spawn(cli::run) {
-        Ok(thread) => thread.join().unwrap_or_else(|_| ExitCode::from(ErrorKind::Bug.exit_code())),
+        Ok(thread) => thread.join().unwrap_or_else(|_| ExitCode::from(70)),
         // Too little memory for such a stack: everything but long statements works without it.
         Err(_) => cli::run(),
     }

@@ -190,7 +190,7 @@ async fn no_statement_ends_the_process() {
         assert!(matches!(code, Some(0 | 7)), "{start}… ({} bytes): {code:?} {said}", sql.len());
         assert!(code == Some(0) || said.contains("  help: "), "{start}…: {said}");
         assert!(said.len() < 1_000, "{start}…: {said}");
-        assert!(began.elapsed() < Duration::from_secs(60), "{start}…: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_mins(1), "{start}…: {:?}", began.elapsed());
     }
 }
 
@@ -321,7 +321,7 @@ async fn csv_files_are_read_as_they_are() {
     let expected =
         "id,zip,long,note,day\n2,01234,12345678901234567890,\"two\nlines\",2026-01-03\n3,5,1,\"say \"\"hi\"\"\",\n";
     assert_eq!(csv(&world, &[sql]).await, expected);
-    let numbers: String = (0..3_000).map(|i| format!("{i}\n")).collect();
+    let numbers: String = (0..3_000).flat_map(|i| [i.to_string(), "\n".to_owned()]).collect();
     write(&world, "late.csv", format!("n\n{numbers}x7\n"));
     assert_eq!(csv(&world, &["SELECT max(n) AS n, count(*) AS rows FROM 'late.csv'"]).await, "n,rows\nx7,3001\n");
     write(&world, "ragged.csv", format!("a,b\n{}3\n", "1,2\n".repeat(1_500)));

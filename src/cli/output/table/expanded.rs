@@ -12,7 +12,7 @@ use super::window::RowWindow;
 use super::{Encoder, Out, Shown, TableLayout, all_rows, limits};
 use crate::cli::harmless::harmless;
 use crate::cli::progress::count;
-use crate::cli::terminal::check_rows;
+use crate::cli::terminal::check_write;
 
 /// The width of the line above a row.
 const HEADING_WIDTH: usize = 60;
@@ -42,10 +42,10 @@ impl<'a> ExpandedTable<'a> {
             let heading = format!("-[ row {} ]-", count(number));
             let line =
                 "-".repeat(self.layout.width.unwrap_or(HEADING_WIDTH).min(HEADING_WIDTH).saturating_sub(heading.len()));
-            check_rows(writeln!(self.out, "{heading}{line}"))?;
+            check_write(writeln!(self.out, "{heading}{line}"))?;
             for (name, cell) in self.names.iter().zip(row) {
                 let text = cell.as_deref().unwrap_or_else(|| self.layout.null());
-                check_rows(writeln!(self.out, "{}", format!("{name} | {text}").trim_end()))?;
+                check_write(writeln!(self.out, "{}", format!("{name} | {text}").trim_end()))?;
             }
         }
         self.printed += rows.len() as u64;
@@ -68,11 +68,11 @@ impl Encoder for ExpandedTable<'_> {
         let rows = Shown { total: self.window.total(), shown: self.window.kept() };
         let tail = all_rows(self.window.tail())?;
         if rows.shown < rows.total {
-            check_rows(writeln!(self.out, "…"))?;
+            check_write(writeln!(self.out, "…"))?;
         }
         self.print(&tail, rows.total - tail.len() as u64 + 1)?;
         let all = self.names.len() as u64;
         let footer = self.layout.footer(rows, Shown { total: all, shown: all });
-        check_rows(writeln!(self.out, "{footer}").and_then(|()| self.out.flush()))
+        check_write(writeln!(self.out, "{footer}").and_then(|()| self.out.flush()))
     }
 }

@@ -16,7 +16,7 @@ use unicode_width::UnicodeWidthStr;
 use super::layout::{Shown, TableLayout};
 use super::{Encoder, Out};
 use crate::cli::harmless::harmless;
-use crate::cli::terminal::check_rows;
+use crate::cli::terminal::check_write;
 use cells::CellText;
 pub use expanded::ExpandedTable;
 use fit::{ColumnNeed, FittedColumn, fit};
@@ -70,10 +70,10 @@ impl<'a> TextTable<'a> {
         let needs: Vec<_> = names.iter().enumerate().map(need).collect();
         let columns = fit(&needs, self.layout.width);
         let border = border(&columns);
-        check_rows(writeln!(self.out, "{border}"))?;
+        check_write(writeln!(self.out, "{border}"))?;
         let names: Vec<CellText> = names.into_iter().map(Some).collect();
         self.print(&columns, &names)?;
-        check_rows(writeln!(self.out, "{border}"))?;
+        check_write(writeln!(self.out, "{border}"))?;
         Ok(columns)
     }
 
@@ -96,7 +96,7 @@ impl<'a> TextTable<'a> {
             };
             line.extend([" ", &cell, " |"]);
         }
-        check_rows(writeln!(self.out, "{line}"))
+        check_write(writeln!(self.out, "{line}"))
     }
 
     fn print_all(&mut self, columns: &[FittedColumn], rows: &[Vec<CellText>]) -> Result<()> {
@@ -109,7 +109,7 @@ impl<'a> TextTable<'a> {
         let columns = self.begin(&head)?;
         self.print_all(&columns, &head)?;
         self.columns = Some(columns);
-        check_rows(self.out.flush())
+        check_write(self.out.flush())
     }
 
     /// Prints the buffered rows as a whole table.
@@ -165,7 +165,7 @@ impl Encoder for TextTable<'_> {
         let shown = columns.iter().filter(|column| column.index.is_some()).count();
         let all = Shown { total: self.schema.fields().len() as u64, shown: shown as u64 };
         let (border, footer) = (border(&columns), self.layout.footer(rows, all));
-        check_rows(writeln!(self.out, "{border}\n{footer}").and_then(|()| self.out.flush()))
+        check_write(writeln!(self.out, "{border}\n{footer}").and_then(|()| self.out.flush()))
     }
 }
 

@@ -9,7 +9,7 @@ use clerk_lake::Result;
 use super::cells::values;
 use super::{Encoder, Out};
 use crate::cli::harmless::harmless_lines;
-use crate::cli::terminal::check_rows;
+use crate::cli::terminal::check_write;
 
 /// The names of the columns of EXPLAIN.
 const COLUMNS: [&str; 2] = ["plan_type", "plan"];
@@ -36,12 +36,12 @@ impl Encoder for PlanText<'_> {
         for row in values(batch, |text| harmless_lines(text).into_owned())? {
             self.has_written = true;
             let [name, plan] = row.as_slice() else { continue };
-            check_rows(writeln!(self.out, "{}", name.as_deref().unwrap_or_default()))?;
+            check_write(writeln!(self.out, "{}", name.as_deref().unwrap_or_default()))?;
             for line in plan.iter().flat_map(|plan| plan.lines()) {
-                check_rows(writeln!(self.out, "  {line}"))?;
+                check_write(writeln!(self.out, "  {line}"))?;
             }
         }
-        check_rows(self.out.flush())
+        check_write(self.out.flush())
     }
 
     fn has_written(&self) -> bool {
@@ -49,6 +49,6 @@ impl Encoder for PlanText<'_> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        check_rows(self.out.flush())
+        check_write(self.out.flush())
     }
 }
