@@ -250,6 +250,7 @@ pub struct LimitArguments {
 
 /// Arguments of `query`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct QueryArguments {
     /// Run this SQL; separate several statements with `;`
     #[arg(value_name = "SQL", conflicts_with_all = ["name", "file", "list"])]

@@ -6,6 +6,7 @@ use crate::cli::progress::count;
 
 /// How a table is laid out, and what else text on a terminal or in CSV needs.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct TableLayout {
     /// The width of the terminal in columns; `None` if the table may be as wide as it needs.
     pub width: Option<usize>,

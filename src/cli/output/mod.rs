@@ -6,6 +6,7 @@ mod layout;
 mod pager;
 mod pipe;
 mod plain;
+mod rows;
 mod table;
 mod text;
 
@@ -19,10 +20,7 @@ use arrow::error::ArrowError;
 use clerk_lake::query::failed;
 use clerk_lake::{Error, ErrorKind, Result};
 use datafusion::dataframe::DataFrame;
-use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
-use futures::{Stream, StreamExt, TryStreamExt};
-use tokio::task::JoinSet;
+use futures::TryStreamExt;
 
 use super::arguments::Format;
 use super::harmless::HarmlessWriter;
@@ -171,14 +169,14 @@ impl<'a> Sink<'a> {
     pub async fn print(&mut self, frames: Vec<DataFrame>) -> Result<()> {
         let are_several = frames.len() > 1;
         for frame in frames {
-            let batches = frame.execute_stream().await.map_err(|error| failed(&error))?;
+            let batches = rows::start(frame).await.map_err(|error| failed(&error))?;
             let own = batches.schema();
             if is_keyed_by_name(self.format) {
                 check_names(own.fields())?;
             }
             let schema = self.schema.get_or_insert_with(|| if are_several { with_nulls(&own) } else { own });
             let schema = SchemaRef::clone(schema);
-            let mut batches = pin!(on_own_task(batches));
+            let mut batches = pin!(rows::on_own_task(batches));
             while let Some(batch) = batches.try_next().await.map_err(|error| failed(&error))? {
                 self.write(&in_schema(batch, &schema)?)?;
                 if self.pipe.is_broken() {
@@ -238,29 +236,6 @@ fn encoder<'a>(
         Format::Arrow => Box::new(binary::ArrowStream::new(schema, out)?),
     };
     Ok(encoder)
-}
-
-/// Returns the same batches, read by a task of their own. A query that computes without a pause then delays neither an
-/// interrupt nor the end of a reader. The task is stopped when the result is dropped.
-fn on_own_task(mut batches: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch, DataFusionError>> {
-    let (sender, mut received) = tokio::sync::mpsc::channel(2);
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        while let Some(batch) = batches.next().await {
-            if sender.send(batch).await.is_err() {
-                break;
-            }
-        }
-    });
-    async_stream::try_stream! {
-        while let Some(batch) = received.recv().await {
-            yield batch?;
-        }
-        // A task that panics also ends the channel.
-        if let Some(Err(error)) = task.join_next().await {
-            Err(DataFusionError::ExecutionJoin(Box::new(error)))?;
-        }
-    }
 }
 
 /// Whether readers of this format find a column by its name alone.

@@ -52,7 +52,7 @@ impl Encoder for Csv<'_> {
         let is_only = columns.len() == 1;
         let schema = batch.schema();
         let types: Vec<_> = schema.fields().iter().map(|field| field.data_type()).collect();
-        let nulls: Vec<_> = batch.columns().iter().map(|column| column.logical_nulls()).collect();
+        let nulls: Vec<_> = batch.columns().iter().map(Array::logical_nulls).collect();
         let (mut line, mut text) = (String::new(), String::new());
         for row in 0..batch.num_rows() {
             line.clear();

@@ -1,6 +1,6 @@
 //! The cells of a table: values as text of one line.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
@@ -30,7 +30,7 @@ pub fn values(batch: &RecordBatch, clean: impl Fn(&str) -> String) -> Result<Vec
     let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
     let columns: Vec<_> = columns.collect::<Result<_, _>>().map_err(|error| not_shown(&error))?;
     // Also those of a dictionary's values, and of a column that is NULL alone.
-    let nulls: Vec<_> = batch.columns().iter().map(|column| column.logical_nulls()).collect();
+    let nulls: Vec<_> = batch.columns().iter().map(Array::logical_nulls).collect();
     let cell = |row: usize, (formatter, nulls): (&ArrayFormatter<'_>, &Option<NullBuffer>)| {
         let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
         (!is_null).then(|| clean(&formatter.value(row).to_string()))
