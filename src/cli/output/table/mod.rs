@@ -128,8 +128,11 @@ impl<'a> TextTable<'a> {
 }
 
 fn all_rows<'b>(batches: impl Iterator<Item = &'b RecordBatch>) -> Result<Vec<Vec<CellText>>> {
-    let rows: Vec<_> = batches.map(cells::rows).collect::<Result<_>>()?;
-    Ok(rows.concat())
+    let mut rows = Vec::new();
+    for batch in batches {
+        rows.append(&mut cells::rows(batch)?);
+    }
+    Ok(rows)
 }
 
 fn border(columns: &[FittedColumn]) -> String {
