@@ -128,7 +128,7 @@ pub struct SyncArguments {
         value_parser = |text: &str| days(text, 90)
     )]
     pub dau_lookback_days: u32,
-    /// Read the sessions of users active in the last DAYS days, at a first sync
+    /// Read sessions of users active in the last DAYS days, at a first sync
     ///
     /// Applies to first and full syncs of instances that list sessions only by user.
     #[arg(
