@@ -4,7 +4,6 @@ mod cli;
 
 use std::process::ExitCode;
 
-
 fn main() -> ExitCode {
     // The stack of the first thread has a fixed size, which is too small for long statements.
     match std::thread::Builder::new().name("main".to_owned()).stack_size(cli::STACK).spawn(cli::run) {

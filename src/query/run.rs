@@ -16,7 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use futures::TryStreamExt;
 
 use super::failure::{failed, failed_in};
-use super::statement::{self, Request};
+use super::statement::{self, QueryRequest};
 use super::wording::with_values;
 use super::{functions, inventory};
 use crate::error::{Error, ErrorKind, Result};
@@ -121,9 +121,9 @@ async fn open_tables(lake: &Lake, at: Option<At>, wanted: impl Fn(&TableSpec) ->
 pub async fn sql(context: &SessionContext, text: &str, values: Vec<(String, ScalarValue)>) -> Result<DataFrame> {
     let place = |error: DataFusionError| failed_in(&error, text, Some(context));
     let statement = match statement::parse(text)? {
-        Request::Plan(statement) => *statement,
-        Request::Tables => return inventory::list(context),
-        Request::Columns(name) => return inventory::describe(context, &name, text).await,
+        QueryRequest::Plan(statement) => *statement,
+        QueryRequest::Tables => return inventory::list(context),
+        QueryRequest::Columns(name) => return inventory::describe(context, &name, text).await,
     };
     let plan = context.state().statement_to_plan(statement).await.map_err(place)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);

@@ -351,7 +351,7 @@ async fn a_failed_query_is_explained_and_a_query_that_is_not_read_only_is_refuse
     let read_only = "  help: a query reads the lake and changes nothing: use SELECT";
     let schema = "  help: clerk-lake schema lists the tables and their columns";
     for (sql, message, help) in [
-        ("SELEC id FROM clerk_user", "SELEC", schema),
+        ("SELEC id FROM clerk_user", "SELEC", "  help: did you mean SELECT?"),
         ("SELECT nothing FROM clerk_user", "nothing", schema),
         ("SELECT id FROM nowhere", "nowhere", "  help: clerk-lake status lists the tables of the lake"),
         ("INSERT INTO clerk_user (id) VALUES ('x')", "DML not supported", read_only),
