@@ -7,6 +7,7 @@ pub mod follower;
 pub mod ledger;
 pub mod s3;
 pub mod stub;
+pub mod warnings;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
