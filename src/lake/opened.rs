@@ -1,4 +1,4 @@
-//! The tables that a run has opened. A run reads the log of each table once, and then only what was committed since.
+//! The tables that a run has opened. A run reads the log of a table again only if another run has committed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,8 +9,7 @@ use crate::table::TableSpec;
 
 /// The newest state of each table that this run has loaded.
 ///
-/// Readers in the run may see a state that another run has replaced meanwhile. A commit that is based on it is refused
-/// by the store.
+/// Opening a table checks whether its state is still the newest: that lists the end of the log, and reads nothing.
 #[derive(Debug, Default)]
 pub(super) struct OpenedTables(Mutex<HashMap<&'static str, DeltaTableState>>);
 

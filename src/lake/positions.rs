@@ -19,7 +19,8 @@ pub(super) struct NewestPositions(Mutex<Recorded>);
 struct Recorded {
     /// The table version that the positions belong to.
     version: u64,
-    /// How many log entries have been read, from this version backwards. An entry that is missing counts as the last.
+    /// How many log entries have been read, from this version backwards. An entry that is missing or damaged counts as
+    /// the last.
     entries: u64,
     positions: HashMap<String, i64>,
 }
@@ -36,14 +37,16 @@ impl NewestPositions {
         recorded.positions.get(name).copied().ok_or(next)
     }
 
-    /// Adds the positions of the log entry of `version`, the next one; `None` if there is no such entry.
+    /// Adds the positions of the log entry of `version`, the next one; `None` if there is no such entry. A damaged entry is
+    /// not used, nor are older ones: a checkpoint may have what it recorded.
     pub(super) fn add(&self, version: u64, entry: Option<&[u8]>) {
         let mut recorded = self.lock();
         if recorded.version.checked_sub(recorded.entries) != Some(version) {
             return;
         }
-        recorded.entries = if entry.is_some() { recorded.entries + 1 } else { MAX_ENTRIES };
-        for (name, position) in entry.map(positions_of).unwrap_or_default() {
+        let positions = entry.and_then(positions_of);
+        recorded.entries = if positions.is_some() { recorded.entries + 1 } else { MAX_ENTRIES };
+        for (name, position) in positions.unwrap_or_default() {
             recorded.positions.entry(name).or_insert(position);
         }
     }
@@ -53,8 +56,8 @@ impl NewestPositions {
     }
 }
 
-/// Returns the positions that a log entry records.
-fn positions_of(entry: &[u8]) -> HashMap<String, i64> {
+/// Returns the positions that a log entry records; `None` if the entry is damaged: empty, or not a JSON object per line.
+fn positions_of(entry: &[u8]) -> Option<HashMap<String, i64>> {
     #[derive(Deserialize)]
     struct Line {
         txn: Option<Transaction>,
@@ -65,9 +68,10 @@ fn positions_of(entry: &[u8]) -> HashMap<String, i64> {
         app_id: String,
         version: i64,
     }
-    let lines = entry.split(|byte| *byte == b'\n');
-    let transactions = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()?.txn);
-    transactions.map(|it| (it.app_id, it.version)).collect()
+    let entry = entry.trim_ascii();
+    let lines = entry.split(|byte| *byte == b'\n').map(|line| serde_json::from_slice::<Line>(line).ok());
+    let lines: Vec<Line> = lines.collect::<Option<_>>()?;
+    Some(lines.into_iter().filter_map(|line| line.txn).map(|it| (it.app_id, it.version)).collect())
 }
 
 #[cfg(test)]
@@ -78,8 +82,8 @@ mod tests {
     fn the_positions_of_an_entry_are_its_txn_actions() {
         let entry = b"{\"commitInfo\":{\"timestamp\":1}}\n{\"txn\":{\"appId\":\"a\",\"version\":7}}\n\
             {\"add\":{\"path\":\"x\"}}\n{\"txn\":{\"appId\":\"b\",\"version\":-1,\"lastUpdated\":3}}\n";
-        assert_eq!(positions_of(entry), HashMap::from([("a".to_owned(), 7), ("b".to_owned(), -1)]));
-        assert_eq!(positions_of(b"no log entry"), HashMap::new());
+        assert_eq!(positions_of(entry), Some(HashMap::from([("a".to_owned(), 7), ("b".to_owned(), -1)])));
+        assert_eq!(positions_of(b"{}\n"), Some(HashMap::new()));
     }
 
     #[test]
@@ -97,6 +101,17 @@ mod tests {
         assert_eq!(newest.find(10, "a"), Err(Some(10)));
         newest.add(10, None);
         assert_eq!(newest.find(10, "a"), Err(None));
+    }
+
+    #[test]
+    fn a_damaged_entry_and_older_ones_are_not_used() {
+        let cut = b"{\"commitInfo\":{}}\n{\"txn\":{\"appId\":\"a\",\"version\":7}}\n{\"add\":{\"pa";
+        for damaged in [&b""[..], b"\n", b"no log entry", cut] {
+            let newest = NewestPositions::default();
+            assert_eq!(newest.find(9, "a"), Err(Some(9)));
+            newest.add(9, Some(damaged));
+            assert_eq!(newest.find(9, "a"), Err(None), "{}", String::from_utf8_lossy(damaged));
+        }
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(super) struct StagedStore {
     run_store: Option<Arc<RunStore>>,
     /// Whether the store is a local disk, where no operation takes effect after it has failed.
     is_local: bool,
+    /// Whether committed files are synced to a local disk before a commit counts.
+    has_fsync: bool,
     staged: Arc<Staged>,
     /// The last version that was committed through this store; -1 if none.
     committed: AtomicI64,
@@ -72,6 +74,7 @@ impl StagedStore {
             staging,
             run_store: None,
             is_local: false,
+            has_fsync: false,
             table_prefix,
             staged: Arc::default(),
             committed: AtomicI64::new(-1),
@@ -86,9 +89,9 @@ impl StagedStore {
         Self { run_store, ..self }
     }
 
-    /// Sets whether the store is a local disk.
-    pub(super) fn on_disk(self, is_local: bool) -> Self {
-        Self { is_local, ..self }
+    /// Sets whether the store is a local disk, and if so, whether committed files are synced to it.
+    pub(super) fn on_disk(self, is_local: bool, has_fsync: bool) -> Self {
+        Self { is_local, has_fsync: is_local && has_fsync, ..self }
     }
 
     /// Returns the same store with another staging prefix. Both see the files that either has staged.
@@ -100,6 +103,7 @@ impl StagedStore {
             staging: Some(staging),
             run_store: self.run_store.clone(),
             is_local: self.is_local,
+            has_fsync: self.has_fsync,
             staged: Arc::clone(&self.staged),
             committed: AtomicI64::new(-1),
             unknown: AtomicBool::new(false),
@@ -252,9 +256,9 @@ impl StagedStore {
         }
     }
 
-    /// Syncs files of the table and their directories to local disk. Does nothing on an object store.
+    /// Syncs files of the table and their directories to local disk, if the lake is on one and asks for that.
     async fn sync_to_disk(&self, files: &[Path]) -> Result<()> {
-        if !self.is_local {
+        if !self.has_fsync {
             return Ok(());
         }
         let files: Vec<Path> = files.iter().map(|file| join(&self.table_prefix, file)).collect();

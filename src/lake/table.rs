@@ -52,7 +52,7 @@ pub struct Table {
     pub(super) store: Arc<StagedStore>,
     pub(super) delta: DeltaTable,
     /// The prefix at which this run stages; `None` for a reader.
-    pub(super) staging: Option<Path>,
+    staging: Option<Path>,
     /// Number of writers that this run has opened for all tables. Each writer stages in a separate directory.
     writers: Arc<AtomicU32>,
     /// Which orphan files a sweep leaves alone; `None` for a reader, which does not sweep.
@@ -128,14 +128,14 @@ impl Table {
         self.delta.verify_deltatable_existence().await
     }
 
-    /// Takes over the state that this run has loaded before. A table opened for writing is also updated to the newest
-    /// version. Returns `false` if the table has to be loaded.
+    /// Takes over the state that this run has loaded before, if it is still the newest. Returns `false` if the table has to
+    /// be loaded.
     async fn load_opened(&mut self) -> bool {
         let Some(opened) = &self.lake.opened else { return false };
         let Some(state) = opened.get(self.spec) else { return false };
         let version = state.version();
         self.delta.state = Some(state);
-        if self.staging.is_none() || (self.delta.update_state().await.is_ok() && self.version() == Some(version)) {
+        if self.delta.update_state().await.is_ok() && self.version() == Some(version) {
             return true;
         }
         // Another run has committed. Loading the table checks the new log entries.
@@ -366,9 +366,8 @@ fn store_and_log(
     let prefix = lake.table_prefix(spec.name);
     let merging = staging.map(|staging| join(staging, &Path::from("merged")));
     let store = StagedStore::new(Arc::clone(&root), prefix.clone(), merging);
-    let store = Arc::new(
-        store.on_disk(location.directory().is_some() && lake.has_fsync).seen_by_run(location.run_store.clone()),
-    );
+    let store =
+        Arc::new(store.on_disk(location.directory().is_some(), lake.has_fsync).seen_by_run(location.run_store.clone()));
     let url = location.url_of(&prefix)?;
     let log_store = default_logstore(Arc::clone(&store) as _, root, &url, &StorageConfig::default());
     Ok((store, DeltaTable::new(log_store)))

@@ -4,8 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use clerk_lake::resource::USERS;
 use clerk_lake::simulator::ChangeKind;
 
+use crate::incremental::set_clock;
+use crate::support::expected::NOW;
 use crate::support::{World, every_second, expected, files, stderr, stdout};
 
 /// Damage to a file of a table.
@@ -164,6 +167,27 @@ async fn rows_that_clerk_no_longer_shows_survive_a_lost_log_entry() {
     let after = expected::stored(&world, "sessions").await;
     let lost: Vec<_> = before.keys().filter(|id| !after.contains_key(*id)).collect();
     assert!(lost.is_empty(), "these sessions, which Clerk no longer shows, were lost: {lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watermark_survives_damage_to_a_log_entry_that_a_checkpoint_covers() {
+    let world = synced(3).await;
+    set_clock(&world, NOW);
+    succeeds(&world, &SYNC, "a sync at another time").await;
+    succeeds(&world, &["maintain"], "a checkpoint").await;
+    let table = world.path().join("clerk_user");
+    let lake = world.lake();
+    let before = lake.table(&USERS.table).await.expect("a table");
+    let watermark = before.watermark().await.expect("a position");
+    for damaged in ["", "{\"commitInfo\":{}}\n{\"add\":{\"pa"] {
+        // The sync's own entry, and that of the maintenance if it has committed one.
+        let newest = before.version().expect("a version");
+        for version in [newest - 1, newest] {
+            std::fs::write(entry(&table, version), damaged).expect("an entry");
+        }
+        let after = lake.table(&USERS.table).await.expect("a table");
+        assert_eq!(after.watermark().await.expect("a position"), watermark, "{damaged:?}");
+    }
 }
 
 /// Damage to the Delta checkpoint of the users table.

@@ -2,38 +2,25 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use clerk_lake::ErrorKind;
 use clerk_lake::resource::{self, USER_ACTIVITY};
 use clerk_lake::simulator::model::{DAY, User};
 use clerk_lake::simulator::{ChangeKind, Model};
-use clerk_lake::sync::{Progress, ResourceStatus, ResourceSummary, Status, Summary};
+use clerk_lake::sync::{Progress, ResourceStatus, Status, Summary};
 
 use crate::faults::sync_watched;
 use crate::support::expected::{self, NOW, Rows};
+use crate::support::warnings::Warnings;
 use crate::support::{World, files, named};
-
-/// Collects warnings.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn started(&self, _: &str, _: Option<u64>) {}
-    fn advanced(&self, _: &str, _: u64) {}
-    fn finished(&self, _: &ResourceSummary) {}
-    fn note(&self, _: &str) {}
-    fn warn(&self, text: &str) {
-        self.0.lock().expect("a lock").push(text.to_owned());
-    }
-}
 
 /// Syncs everything and returns the summary and the warnings.
 async fn sync_and_warnings(world: &World) -> (Summary, Vec<String>) {
     let warnings = Arc::new(Warnings::default());
     let progress: Arc<dyn Progress> = warnings.clone();
     let summary = sync_watched(world, progress).await;
-    let texts = warnings.0.lock().expect("a lock").clone();
+    let texts = warnings.texts();
     (summary, texts)
 }
 

@@ -1,16 +1,17 @@
 //! What a sync reads: little if little has changed, everything since the time in `--since`, and by the server's clock.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use clerk_lake::clock::Clock;
 use clerk_lake::simulator::Model;
 use clerk_lake::simulator::model::{DAY, User};
-use clerk_lake::sync::{self, CancellationToken, Extent, Progress, ResourceSummary, Status, Summary};
+use clerk_lake::sync::{self, CancellationToken, Extent, ResourceSummary, Status, Summary};
 
 use crate::incremental::{HOUR, Seen, UNCOUNTED, assert_table, change, fresh, quiet_user, set_clock, sync_ok, synced};
 use crate::support::expected::{self, NOW};
+use crate::support::warnings::Warnings;
 use crate::support::{World, files, named};
 
 fn time(millis: i64) -> DateTime<Utc> {
@@ -160,20 +161,6 @@ async fn if_most_users_changed_all_users_are_read() {
     assert_eq!((users.mode, users.rows_updated), ("full", 1400));
 }
 
-/// Collects warnings.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn started(&self, _: &str, _: Option<u64>) {}
-    fn advanced(&self, _: &str, _: u64) {}
-    fn finished(&self, _: &ResourceSummary) {}
-    fn note(&self, _: &str) {}
-    fn warn(&self, text: &str) {
-        self.0.lock().expect("a lock").push(text.to_owned());
-    }
-}
-
 /// Syncs everything on a machine whose clock shows `local`, which must succeed. Returns the summary and the warnings.
 async fn sync_on_machine(world: &World, local: i64, case: &str) -> (Summary, Vec<String>) {
     let warnings = Arc::new(Warnings::default());
@@ -187,7 +174,7 @@ async fn sync_on_machine(world: &World, local: i64, case: &str) -> (Summary, Vec
     };
     let summary = Box::pin(run.run()).await;
     assert_eq!(summary.status, Status::Ok, "{case}: {summary:?}");
-    let texts = warnings.0.lock().expect("a lock").clone();
+    let texts = warnings.texts();
     (summary, texts)
 }
 

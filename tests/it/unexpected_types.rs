@@ -1,30 +1,17 @@
 //! Fields with an unexpected JSON type become NULL, and are counted and named. Their rows are kept.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use clerk_lake::simulator::{Corruption, Model};
-use clerk_lake::sync::{CancellationToken, Extent, Progress, ResourceSummary, Status, Summary, SyncJob};
+use clerk_lake::sync::{CancellationToken, Extent, Status, Summary, SyncJob};
 use serde_json::{Value, json};
 
 use crate::errors::small;
 use crate::incremental::{HOUR, fresh, set_clock};
 use crate::support::expected::NOW;
 use crate::support::stub::{Request, Stub, StubResponse};
+use crate::support::warnings::Warnings;
 use crate::support::{World, output, stderr};
-
-/// Collects the warnings of a run.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn started(&self, _: &str, _: Option<u64>) {}
-    fn advanced(&self, _: &str, _: u64) {}
-    fn finished(&self, _: &ResourceSummary) {}
-    fn note(&self, _: &str) {}
-    fn warn(&self, text: &str) {
-        self.0.lock().expect("a lock").push(text.to_owned());
-    }
-}
 
 async fn sync_warned(world: &World) -> (Summary, Vec<String>) {
     let warnings = Arc::new(Warnings::default());
@@ -38,7 +25,7 @@ async fn sync_warned(world: &World) -> (Summary, Vec<String>) {
     };
     let summary = Box::pin(run.run()).await;
     assert_eq!(summary.status, Status::Ok, "{summary:?}");
-    let texts = warnings.0.lock().expect("a lock").clone();
+    let texts = warnings.texts();
     (summary, texts)
 }
 

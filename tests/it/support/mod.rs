@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod s3;
 pub mod stub;
 pub mod terminal;
+pub mod warnings;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
