@@ -243,9 +243,9 @@ pub struct LimitArguments {
     /// Use at most this much memory for rows, such as 512MB or 2GB
     ///
     /// Sorts and groups that need more continue on disk, in the directory for temporary files. A query that cannot do
-    /// so fails. The default is a quarter of the machine's memory.
-    #[arg(long, env = "CLERK_LAKE_MEMORY_LIMIT", value_name = "SIZE", value_parser = bytes)]
-    pub memory_limit: Option<usize>,
+    /// so fails.
+    #[arg(long, env = "CLERK_LAKE_MEMORY_LIMIT", default_value = "1GB", value_name = "SIZE", value_parser = bytes)]
+    pub memory_limit: usize,
 }
 
 /// Arguments of `query`.

@@ -29,7 +29,7 @@ pub fn queries(directory: Option<&Path>, limits: &LimitArguments) -> Result<Quer
 
 /// Returns `lakes`, whose queries use no more memory than `limits` allow.
 pub fn limited(lakes: Vec<Lake>, limits: &LimitArguments) -> Vec<Lake> {
-    lakes.into_iter().map(|lake| lake.with_memory_limit(limits.memory_limit)).collect()
+    lakes.into_iter().map(|lake| lake.with_memory_limit(Some(limits.memory_limit))).collect()
 }
 
 /// The lakes, the available queries and how they are run.

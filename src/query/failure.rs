@@ -17,6 +17,9 @@ use crate::resource::{self, REJECTED_ROWS};
 
 const LIST_TABLES: &str = "SHOW TABLES lists the tables and queries";
 
+/// The largest number of ways to call a function that are listed.
+const MAX_CANDIDATES: usize = 4;
+
 /// What a statement can start with.
 const STARTS: [&str; 8] = ["SELECT", "WITH", "FROM", "VALUES", "SHOW", "DESCRIBE", "EXPLAIN", "TABLE"];
 
@@ -123,6 +126,9 @@ fn syntax(error: &ParserError, sql: &str) -> Fault {
         Some(found) if text.starts_with("expected a statement") => {
             suggestion(&found, STARTS).or_else(|| Some("a statement starts with SELECT, WITH or FROM".to_owned()))
         }
+        _ if sql.trim_start().get(..5).is_some_and(|start| start.eq_ignore_ascii_case("from ")) => {
+            Some("write SELECT * before FROM".to_owned())
+        }
         _ => None,
     };
     let at = at.or_else(|| is_end.then(|| end_of(sql)));
@@ -175,7 +181,11 @@ fn unknown_column(field: &Column, known: &[Column]) -> Fault {
     }
     let place = relation.as_ref().map(|relation| format!(" in {relation}")).unwrap_or_default();
     let fault = Fault::new(format!("there is no column called {:?}{place}", field.name)).word(&field.name);
-    match suggestion(&field.name, columns.iter().copied()) {
+    let is_read = |name: &str| known.iter().filter_map(|column| column.relation.as_ref()).any(|it| it.table() == name);
+    // The queries `users`, `organizations` and so on have the names of resources.
+    let resource = resource::ALL.iter().find(|resource| is_read(resource.name));
+    let table = || resource.map(|resource| format!("the table is called {}", resource.table.name));
+    match suggestion(&field.name, columns.iter().copied()).or_else(table) {
         Some(suggestion) => fault.hint(suggestion),
         None => match known.iter().find_map(|column| column.relation.as_ref()) {
             Some(table) => {
@@ -263,7 +273,8 @@ fn value(text: &str) -> Fault {
     if let Some((_, call)) = first.split_once("No function matches the given name and argument types '")
         && let Some((call, _)) = call.split_once('\'')
     {
-        let candidates: Vec<&str> = candidates.split('\n').map(str::trim).filter(|it| !it.is_empty()).collect();
+        let candidates = candidates.split('\n').map(str::trim).filter(|it| !it.is_empty());
+        let candidates: Vec<&str> = candidates.take(MAX_CANDIDATES).collect();
         let name = call.split('(').next().unwrap_or(call);
         let fault = Fault::new(format!("there is no {call}: the function does not take these arguments")).word(name);
         return if candidates.is_empty() {

@@ -1,7 +1,6 @@
 //! Reads text files once before a query does, to learn what they hold: the types of a CSV file, and whether the fields of
 //! a JSON file have one type each.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -38,10 +37,12 @@ pub(super) async fn csv_columns(
     state: &SessionState,
     url: &ListingTableUrl,
     extension: &str,
-    format: CsvFormat,
+    format: impl Fn() -> CsvFormat,
 ) -> Result<ColumnTypes> {
     let failed = |error: DataFusionError| unreadable(url.as_str(), &chain(error.find_root()), CSV_WAYS_OUT);
-    let header = format.with_schema_infer_max_rec(1);
+    let header = format().with_schema_infer_max_rec(1);
+    // Reading a header, DataFusion takes two columns of one name for one.
+    let line = format().with_schema_infer_max_rec(1).with_has_header(false);
     let store = state.runtime_env().object_store(url).map_err(failed)?;
     let mut files = url.list_all_files(state, store.as_ref(), extension).await.map_err(failed)?;
     let mut first: Option<(String, Vec<String>)> = None;
@@ -49,6 +50,10 @@ pub(super) async fn csv_columns(
         let path = file.location.to_string();
         let schema = header.infer_schema(state, &store, std::slice::from_ref(&file)).await;
         let schema = schema.map_err(|error| unreadable(&path, &chain(error.find_root()), CSV_WAYS_OUT))?;
+        let columns = line.infer_schema(state, &store, std::slice::from_ref(&file)).await.map_err(failed)?;
+        if columns.fields().len() != schema.fields().len() {
+            return Err(unreadable(&path, "line 1: two columns have the same name", "rename one of them"));
+        }
         let names = column_names(&path, schema.fields().iter().map(|field| field.name().as_str()))?;
         match &first {
             None => first = Some((path, names)),
@@ -69,14 +74,10 @@ fn column_names<'a>(path: &str, header: impl Iterator<Item = &'a str>) -> Result
         let name = if at == 0 { name.trim_start_matches('\u{feff}').trim_matches('"') } else { name };
         names.push(if name.is_empty() { format!("column_{}", at + 1) } else { name.to_owned() });
     }
-    let mut seen = BTreeSet::new();
-    match names.iter().find(|name| !seen.insert(name.as_str())) {
-        Some(twice) => {
-            Err(unreadable(path, &format!("line 1: two columns are called {twice:?}"), "rename one of them"))
-        }
-        None if names.is_empty() => Err(unreadable(path, "it has no header line", CSV_WAYS_OUT)),
-        None => Ok(names),
+    if names.is_empty() {
+        return Err(unreadable(path, "it has no header line", CSV_WAYS_OUT));
     }
+    Ok(names)
 }
 
 /// Reads all rows of `text`, the table with the files at `name` as text, and returns the schema that fits them.

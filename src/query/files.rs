@@ -135,7 +135,7 @@ pub(super) async fn table(
     let text = extension.text.as_str();
     let schema = match extension.kind {
         FileKind::Separated(separator) => {
-            let columns = csv_columns(state, &url, text, extension.separated(separator)).await?;
+            let columns = csv_columns(state, &url, text, || extension.separated(separator)).await?;
             let format = Arc::new(extension.separated(separator));
             let table = table_of(state, &url, text, format, Some(columns.as_text())).await;
             let table = table.map_err(|error| unreadable(name, &chain(&error)))?;

@@ -12,7 +12,7 @@ const MAX_EXACT: u64 = 1 << 53;
 
 /// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FieldKind {
+enum JsonKind {
     Boolean,
     Integer,
     Double,
@@ -21,7 +21,7 @@ enum FieldKind {
     Object,
 }
 
-impl FieldKind {
+impl JsonKind {
     const fn word(self) -> &'static str {
         match self {
             Self::Boolean => "a truth value",
@@ -37,7 +37,7 @@ impl FieldKind {
 /// A field as seen so far.
 #[derive(Clone, Copy, Debug)]
 struct FieldSeen {
-    kind: FieldKind,
+    kind: JsonKind,
     /// The line at which the field first has this type.
     line: usize,
     /// The line of the first whole number that a double would change.
@@ -120,18 +120,18 @@ impl JsonFields {
     fn value(&mut self, path: &str, value: &Value, line: usize) -> Result<(), (usize, String)> {
         let kind = match value {
             Value::Null => return Ok(()),
-            Value::Bool(_) => FieldKind::Boolean,
-            Value::String(_) => FieldKind::Text,
-            Value::Number(number) if number.is_i64() => FieldKind::Integer,
+            Value::Bool(_) => JsonKind::Boolean,
+            Value::String(_) => JsonKind::Text,
+            Value::Number(number) if number.is_i64() => JsonKind::Integer,
             Value::Number(number) if number.is_u64() => {
                 return Err((
                     line,
                     format!("the number {number} of the field {path:?} does not fit; write it as text"),
                 ));
             }
-            Value::Number(_) => FieldKind::Double,
-            Value::Array(_) => FieldKind::List,
-            Value::Object(_) => FieldKind::Object,
+            Value::Number(_) => JsonKind::Double,
+            Value::Array(_) => JsonKind::List,
+            Value::Object(_) => JsonKind::Object,
         };
         self.field(path, kind, value, line)?;
         match value {
@@ -146,7 +146,7 @@ impl JsonFields {
         }
     }
 
-    fn field(&mut self, path: &str, kind: FieldKind, value: &Value, line: usize) -> Result<(), (usize, String)> {
+    fn field(&mut self, path: &str, kind: JsonKind, value: &Value, line: usize) -> Result<(), (usize, String)> {
         let is_long = value.as_i64().is_some_and(|number| number.unsigned_abs() > MAX_EXACT);
         let long_number = is_long.then_some(line);
         let Some(seen) = self.seen.get_mut(path) else {
@@ -156,14 +156,14 @@ impl JsonFields {
         seen.long_number = seen.long_number.or(long_number);
         seen.kind = match (seen.kind, kind) {
             (before, now) if before == now => before,
-            (FieldKind::Integer | FieldKind::Double, FieldKind::Integer | FieldKind::Double) => FieldKind::Double,
+            (JsonKind::Integer | JsonKind::Double, JsonKind::Integer | JsonKind::Double) => JsonKind::Double,
             (before, now) => {
                 let (before, now, first) = (before.word(), now.word(), seen.line);
                 return Err((line, format!("the field {path:?} is {now}, but {before} on line {first}")));
             }
         };
         match seen.long_number {
-            Some(long) if seen.kind == FieldKind::Double => Err((
+            Some(long) if seen.kind == JsonKind::Double => Err((
                 long,
                 format!("the field {path:?} holds decimal numbers, but its number here has too many digits for one"),
             )),

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use futures::TryStreamExt;
 
 use super::failure::{failed, failed_in};
-use super::statement::{self, QueryRequest};
+use super::statement::{self, ParsedStatement};
 use super::wording::with_values;
 use super::{functions, inventory};
 use crate::error::{Error, ErrorKind, Result};
@@ -98,7 +98,8 @@ pub(super) async fn tables(lake: &Lake, at: Option<At>, only: Option<&[&str]>) -
         return Err(Error::new(ErrorKind::Query, format!("the lake {} had no tables at that time", lake.location()))
             .with_hint("clerk-lake status shows the newest version of each table"));
     }
-    Err(lake.without_tables())
+    Err(Error::settings(format!("the lake {} has no tables yet", lake.location()))
+        .with_hint("run clerk-lake sync first, or point --lake at another lake"))
 }
 
 /// Opens the tables that are `wanted` and have been written.
@@ -121,9 +122,9 @@ async fn open_tables(lake: &Lake, at: Option<At>, wanted: impl Fn(&TableSpec) ->
 pub async fn sql(context: &SessionContext, text: &str, values: Vec<(String, ScalarValue)>) -> Result<DataFrame> {
     let place = |error: DataFusionError| failed_in(&error, text, Some(context));
     let statement = match statement::parse(text)? {
-        QueryRequest::Plan(statement) => *statement,
-        QueryRequest::Tables => return inventory::list(context),
-        QueryRequest::Columns(name) => return inventory::describe(context, &name, text).await,
+        ParsedStatement::Plan(statement) => *statement,
+        ParsedStatement::Tables => return inventory::list(context),
+        ParsedStatement::Columns(name) => return inventory::describe(context, &name, text).await,
     };
     let plan = context.state().statement_to_plan(statement).await.map_err(place)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);

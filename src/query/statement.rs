@@ -15,7 +15,7 @@ use super::limits;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A statement that can be run.
-pub(super) enum QueryRequest {
+pub(super) enum ParsedStatement {
     /// A statement that DataFusion plans.
     Plan(Box<Statement>),
     /// `SHOW TABLES`.
@@ -28,7 +28,7 @@ pub(super) enum QueryRequest {
 ///
 /// # Errors
 /// [`Query`](ErrorKind::Query) if it cannot be parsed, or exceeds a limit.
-pub(super) fn parse(sql: &str) -> Result<QueryRequest> {
+pub(super) fn parse(sql: &str) -> Result<ParsedStatement> {
     let mut statements = parse_all(sql)?;
     let (Some(mut statement), None) = (statements.pop_front(), statements.pop_front()) else {
         return Err(Error::new(ErrorKind::Query, "expected exactly one statement")
@@ -38,7 +38,7 @@ pub(super) fn parse(sql: &str) -> Result<QueryRequest> {
         return Ok(request);
     }
     add_missing_select(&mut statement);
-    Ok(QueryRequest::Plan(Box::new(statement)))
+    Ok(ParsedStatement::Plan(Box::new(statement)))
 }
 
 /// Parses all statements of `sql`.
@@ -58,16 +58,16 @@ pub(super) fn parse_all(sql: &str) -> Result<VecDeque<Statement>> {
 }
 
 /// Returns the request for the tables or for the columns of one.
-fn request(statement: &Statement) -> Option<QueryRequest> {
+fn request(statement: &Statement) -> Option<ParsedStatement> {
     let Statement::Statement(statement) = statement else { return None };
     match &**statement {
-        SqlStatement::ExplainTable { table_name, .. } => Some(QueryRequest::Columns(name_of(table_name)?)),
+        SqlStatement::ExplainTable { table_name, .. } => Some(ParsedStatement::Columns(name_of(table_name)?)),
         SqlStatement::ShowTables { show_options, .. } if show_options.filter_position.is_none() => {
-            Some(QueryRequest::Tables)
+            Some(ParsedStatement::Tables)
         }
         SqlStatement::ShowColumns { show_options, .. } if show_options.filter_position.is_none() => {
             let name = show_options.show_in.as_ref()?.parent_name.as_ref()?;
-            Some(QueryRequest::Columns(name_of(name)?))
+            Some(ParsedStatement::Columns(name_of(name)?))
         }
         _ => None,
     }

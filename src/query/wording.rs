@@ -71,9 +71,15 @@ pub(super) fn reword(text: &str) -> String {
     while let Some(stripped) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
         text = stripped;
     }
-    let text = text.split("\nThis issue was likely caused by a bug in DataFusion").next().unwrap_or(text);
-    let text = text.split("\nThis was likely caused by a bug in DataFusion").next().unwrap_or(text);
-    with_types(&with_values(&text.replace("datafusion.public.", "")))
+    with_types(&with_values(&without_report(text).replace("datafusion.public.", "")))
+}
+
+/// Returns `text` without the request to report a bug to DataFusion, which stands between two parts of a message.
+fn without_report(text: &str) -> String {
+    let found = text.find("\nThis issue was likely caused by a bug in DataFusion");
+    let Some((before, report)) = found.and_then(|start| text.split_at_checked(start)) else { return text.to_owned() };
+    let after = report.split_once("/datafusion/issues").map_or("", |(_, after)| after.trim_start_matches('.'));
+    format!("{before}{after}")
 }
 
 /// Returns `name`, a column that the engine named after its expression, as SQL writes it: `Int64(1)` becomes `1`.

@@ -349,17 +349,16 @@ async fn a_replacement_that_removes_too_many_rows_is_refused_unless_max_shrink_a
 async fn a_failed_query_is_explained_and_a_query_that_is_not_read_only_is_refused() {
     let world = synced().await;
     let read_only = "  help: a query reads the lake and changes nothing: use SELECT";
-    let schema = "  help: clerk-lake schema lists the tables and their columns";
     for (sql, message, help) in [
         ("SELEC id FROM clerk_user", "SELEC", "  help: did you mean SELECT?"),
-        ("SELECT nothing FROM clerk_user", "nothing", schema),
-        ("SELECT id FROM nowhere", "nowhere", "  help: clerk-lake status lists the tables of the lake"),
-        ("INSERT INTO clerk_user (id) VALUES ('x')", "DML not supported", read_only),
-        ("DELETE FROM clerk_user", "DML not supported", read_only),
-        ("COPY (SELECT id FROM clerk_user) TO 'stolen.csv' STORED AS CSV", "DML not supported", read_only),
-        ("DROP TABLE clerk_user", "DDL not supported", read_only),
-        ("CREATE TABLE mine AS SELECT 1", "DDL not supported", read_only),
-        ("SET datafusion.execution.batch_size = 1", "Statement not supported", read_only),
+        ("SELECT nothing FROM clerk_user", "nothing", "  help: DESCRIBE clerk_user lists the columns"),
+        ("SELECT id FROM nowhere", "nowhere", "  help: SHOW TABLES lists the tables and queries"),
+        ("INSERT INTO clerk_user (id) VALUES ('x')", "changes rows", read_only),
+        ("DELETE FROM clerk_user", "changes rows", read_only),
+        ("COPY (SELECT id FROM clerk_user) TO 'stolen.csv' STORED AS CSV", "changes rows", read_only),
+        ("DROP TABLE clerk_user", "changes tables", read_only),
+        ("CREATE TABLE mine AS SELECT 1", "changes tables", read_only),
+        ("SET datafusion.execution.batch_size = 1", "changes settings", read_only),
     ] {
         let printed = fails(&world, world.command(&["query", sql]), 7, &["error: ", message, help]).await;
         assert_eq!(stdout(&printed), "", "{sql}");

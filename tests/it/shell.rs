@@ -45,7 +45,7 @@ async fn the_first_failed_statement_ends_the_run() {
     let world = synced().await;
     let failed = query_input(&world, "SELECT 1 AS a;\n\nSELECT 2\nFROM );\nSELECT 3 AS c;", &["--format", "csv"]).await;
     assert_eq!((failed.status.code(), stdout(&failed)), (Some(7), "a\n1\n".to_owned()));
-    assert!(stderr(&failed).contains("Line: 4"), "{}", stderr(&failed));
+    assert!(stderr(&failed).contains("line 4: FROM )"), "{}", stderr(&failed));
     for text in ["", " \n", "-- nothing\n;;"] {
         let nothing = query_input(&world, text, &[]).await;
         assert_eq!(nothing.status.code(), Some(2));
@@ -141,5 +141,5 @@ async fn parameters_apply_to_every_statement_that_uses_them() {
     assert!(stderr(&unused).contains("no parameter \"leest\""), "{}", stderr(&unused));
     let missing = query_input(&world, text, &["--format", "csv"]).await;
     assert_eq!((missing.status.code(), stdout(&missing)), (Some(7), "a\n1\nb\n2\n".to_owned()));
-    assert!(stderr(&missing).contains("--param name=NUMBER"), "{}", stderr(&missing));
+    assert!(stderr(&missing).contains("--param most=VALUE"), "{}", stderr(&missing));
 }
