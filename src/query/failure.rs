@@ -20,6 +20,9 @@ const LIST_TABLES: &str = "SHOW TABLES lists the tables and queries";
 /// The largest number of ways to call a function that are listed.
 const MAX_CANDIDATES: usize = 4;
 
+/// The largest number of columns that are listed.
+const MAX_COLUMNS: usize = 8;
+
 /// What a statement can start with.
 const STARTS: [&str; 8] = ["SELECT", "WITH", "FROM", "VALUES", "SHOW", "DESCRIBE", "EXPLAIN", "TABLE"];
 
@@ -187,12 +190,19 @@ fn unknown_column(field: &Column, known: &[Column]) -> Fault {
     let table = || resource.map(|resource| format!("the table is called {}", resource.table.name));
     match suggestion(&field.name, columns.iter().copied()).or_else(table) {
         Some(suggestion) => fault.hint(suggestion),
-        None => match known.iter().find_map(|column| column.relation.as_ref()) {
-            Some(table) => {
-                fault.hint(format!("DESCRIBE {} lists the columns", relation.as_deref().unwrap_or(table.table())))
-            }
-            None => fault.hint("text is written in single quotes: 'text'"),
-        },
+        None if columns.is_empty() => fault.hint("text is written in single quotes: 'text'"),
+        None => fault.hint(columns_hint(known, &columns)),
+    }
+}
+
+/// Returns a hint that says which columns there are. Tables have many; DESCRIBE lists them.
+fn columns_hint(known: &[Column], columns: &[&str]) -> String {
+    let tables = known.iter().filter_map(|column| column.relation.as_ref()).map(TableReference::table);
+    let table = tables.into_iter().find(|table| resource::TABLES.iter().any(|spec| spec.name == *table));
+    match (table, columns.split_at_checked(MAX_COLUMNS)) {
+        (Some(table), _) => format!("DESCRIBE {table} lists the columns"),
+        (None, Some((first, rest))) if !rest.is_empty() => format!("the columns are {}, …", first.join(", ")),
+        (None, _) => format!("the columns are {}", columns.join(", ")),
     }
 }
 

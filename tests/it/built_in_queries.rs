@@ -113,6 +113,7 @@ async fn errors_in_a_query_file_name_the_file_and_line() {
     fixture.write("bad.sql", "-- title: Bad\nSELECT 1\nFROM )\n");
     fixture.fails(&["--name", "bad"], 7, &["mine/bad.sql: ", "line 3: FROM )"]).await;
     fixture.fails(&["--name", "worse"], 2, &["there is no query called \"worse\"", "query --list"]).await;
+    fixture.fails(&["--name", "bod"], 2, &["there is no query called \"bod\"", "did you mean bad?"]).await;
     let missing = fixture.world.run(&["query", "--queries", "nowhere", "--list"]).await;
     assert_eq!(missing.status.code(), Some(2));
     assert!(stderr(&missing).contains("the query directory nowhere cannot be read"), "{}", stderr(&missing));

@@ -184,7 +184,7 @@ async fn a_query_of_a_resource_name_has_a_hint_with_the_table_name() {
     let world = synced().await;
     fails(&world, &["query", "SELECT email FROM users"], 7, &["  help: the table is called clerk_user\n"]).await;
     fails(&world, &["query", "SELECT * FROM sessions"], 7, &["  help: the table is called clerk_session\n"]).await;
-    fails(&world, &["query", "SELECT u.e FROM clerk_user u"], 7, &["  help: clerk-lake schema lists"]).await;
+    fails(&world, &["query", "SELECT u.e FROM clerk_user u"], 7, &["  help: the columns are id, email, "]).await;
 }
 
 /// Returns a CSV file with many numbers and, after them, a text.
