@@ -110,7 +110,9 @@ async fn the_shell_continues_after_an_error() {
     let mut script = Script::of(&["SELECT nothing; SELECT 2;", "\\y", "\\run nonsense", "SELECT 1 AS one;"]);
     let (out, err) = run_script(world.context(), &mut script).await;
     assert_eq!(out, "one\n1\n");
-    for says in ["there is no column called \"nothing\"", "there is no command \\y", "there is no query called \"nonsense\""] {
+    for says in
+        ["there is no column called \"nothing\"", "there is no command \\y", "there is no query called \"nonsense\""]
+    {
         assert!(err.contains(says), "{says}: {err}");
     }
 }
