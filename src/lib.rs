@@ -115,6 +115,7 @@
 pub mod api;
 pub mod clock;
 pub mod error;
+pub mod harmless;
 pub mod lake;
 mod network;
 pub mod query;

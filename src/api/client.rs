@@ -25,7 +25,8 @@ use super::retry::RetryPolicy;
 use super::secret::SecretKey;
 use super::server_clock::ServerClock;
 use super::traffic::{Counters, Traffic};
-use crate::error::{Error, Result, printable};
+use crate::error::{Error, Result};
+use crate::harmless::harmless_lines;
 use crate::network::host_of;
 
 /// The Clerk API version that every request asks for.
@@ -381,7 +382,7 @@ impl Client {
             path: format!("/v1{path}"),
             status,
             code: None,
-            message: printable(&self.key.redact(message)).into_owned(),
+            message: harmless_lines(&self.key.redact(message)).into_owned(),
             trace_id: None,
             attempts: 1,
             elapsed: Duration::ZERO,

@@ -123,7 +123,7 @@ impl From<ApiError> for Error {
             }
             Refusal::Unreachable if error.status.is_some() => (
                 ErrorKind::Unreachable,
-                "Clerk responds, but with an error: run again later. No partial data was written".to_owned(),
+                "Clerk returned an error: run again later. No partial data was written".to_owned(),
             ),
             Refusal::Unreachable => (
                 ErrorKind::Unreachable,

@@ -26,7 +26,7 @@ Examples:
   CLERK_SECRET_KEY=sk_live_… clerk-lake sync   copy your instance
   clerk-lake query --name active_users         run a built-in query";
 
-/// Copy users, organizations and sessions from Clerk into Delta tables
+/// Copy the users, organizations and sessions of a Clerk application into Delta tables
 ///
 /// The tables are on local disk or S3. Query them with SQL, or read the metrics as a report.
 #[derive(Debug, Parser)]
@@ -46,17 +46,15 @@ pub struct Cli {
     /// Log more to stderr (-vv also logs retried requests)
     #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Print no messages but errors
-    ///
-    /// Data that a command is asked for, such as rows or JSON, are still printed.
+    /// Print only errors, and the rows or JSON that you ask for
     #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Color messages, help and reports
+    /// When to color messages, help and reports
     ///
-    /// `auto` colors what goes to a terminal, unless `NO_COLOR` is set.
+    /// `auto`: when they go to a terminal, unless `NO_COLOR` is set.
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_COLOR", default_value = "auto", value_name = "WHEN")]
     pub color: ColorChoice,
-    /// Do not show how far a sync is
+    /// Do not show the progress of a sync
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_NO_PROGRESS", value_parser = BoolishValueParser::new())]
     pub no_progress: bool,
     /// The flags of this command line that another command needs to find the same lake.
@@ -87,7 +85,7 @@ pub enum Command {
     Simulate(SimulateArguments),
     /// Run a sync and a report on simulated data, without a key or network
     Demo(DemoArguments),
-    /// Print a script that completes commands and flags in a shell
+    /// Print a script for command completion in your shell
     Completions(CompletionsArguments),
     /// Print the manual pages of all commands
     Man,
@@ -100,7 +98,7 @@ pub struct SyncArguments {
     /// Sync only this resource; repeatable [default: all]
     #[arg(long, env = "CLERK_LAKE_RESOURCE", value_delimiter = ',', value_name = "NAME", value_parser = resources())]
     pub resource: Vec<String>,
-    /// Say what a sync would do and cost, and write nothing
+    /// Show what a sync would do and cost, without writing anything
     #[arg(long, env = "CLERK_LAKE_PLAN", value_parser = BoolishValueParser::new())]
     pub plan: bool,
     /// Do a full sync: read everything, not only what changed
@@ -108,13 +106,13 @@ pub struct SyncArguments {
     pub full: bool,
     /// Read a long list in this many lanes at a time: 1 to 16, or auto
     ///
-    /// `auto` adds lanes for as long as another one makes the sync faster.
+    /// `auto` adds lanes while each new lane makes the sync faster.
     #[arg(long, env = "CLERK_LAKE_LANES", default_value = "auto", value_name = "N")]
     pub lanes: Lanes,
     /// Discard what an interrupted sync has read, instead of resuming it
     #[arg(long, env = "CLERK_LAKE_FRESH", value_parser = BoolishValueParser::new())]
     pub fresh: bool,
-    /// Read what changed since TIME, if that is before the watermark
+    /// Read changes since TIME, if that is before the watermark
     ///
     /// A date such as 2026-11-24 (it starts at midnight UTC) or a timestamp such as 2026-11-24T08:00:00Z.
     #[arg(long, env = "CLERK_LAKE_SINCE", value_name = "TIME", value_parser = timestamp)]
@@ -128,9 +126,9 @@ pub struct SyncArguments {
         value_parser = |text: &str| days(text, 90)
     )]
     pub dau_lookback_days: u32,
-    /// Read sessions of users active in the last DAYS days, at a first sync
+    /// At a first or full sync, read sessions of users active in these DAYS
     ///
-    /// Applies to first and full syncs of instances that list sessions only by user.
+    /// Applies to instances that cannot list all sessions at once.
     #[arg(
         long,
         env = "CLERK_LAKE_SESSION_LOOKBACK_DAYS",
@@ -141,13 +139,13 @@ pub struct SyncArguments {
     pub session_lookback_days: u32,
     /// Re-read active users' sessions this often, to see which have ended
     ///
-    /// A duration such as 12h or 1d. 0 re-reads them at each sync. New sessions are read at each sync in any case.
-    #[arg(long, env = "CLERK_LAKE_SESSION_REFRESH", default_value = "24h", value_name = "TIME", value_parser = period)]
+    /// A duration such as 12h or 1d. 0 re-reads them at each sync. Each sync reads new sessions, whatever this setting.
+    #[arg(long, env = "CLERK_LAKE_SESSION_REFRESH", default_value = "24h", value_name = "DURATION", value_parser = period)]
     pub session_refresh: TimeDelta,
-    /// Re-read every user within this time, whether or not it changed
+    /// Re-read every user within this time, even if it has not changed
     ///
     /// A duration such as 12h or 7d. 0 turns this off.
-    #[arg(long, env = "CLERK_LAKE_VERIFY_EVERY", default_value = "7d", value_name = "TIME", value_parser = period)]
+    #[arg(long, env = "CLERK_LAKE_VERIFY_EVERY", default_value = "7d", value_name = "DURATION", value_parser = period)]
     pub verify_every: TimeDelta,
     /// Refuse to delete more than this share of a table's rows: 0 to 1
     ///
@@ -189,15 +187,15 @@ pub struct KeepArguments {
     ///
     /// A duration such as 12h or 7d. 0 removes replaced files right after a commit. Without this flag, an existing
     /// table keeps its setting, and a new table keeps no replaced files.
-    #[arg(long, env = "CLERK_LAKE_HISTORY", value_name = "TIME", value_parser = period)]
+    #[arg(long, env = "CLERK_LAKE_HISTORY", value_name = "DURATION", value_parser = period)]
     pub history: Option<TimeDelta>,
     /// Compact a partition once it has this many small files; 0: never
     #[arg(long, env = "CLERK_LAKE_COMPACT_FILES", default_value_t = MaintenanceOptions::default().compact_files, value_name = "N")]
     pub compact_files: usize,
     /// Record which rows each commit changes, as Delta's change data feed
     ///
-    /// `query --changes-since` and other readers of the change data feed need it. --change-data-feed=false turns it
-    /// off. Without this flag, an existing table keeps its setting, and a new table records nothing.
+    /// Required by `query --changes-since` and other readers of the change data feed. --change-data-feed=false turns it
+    /// off. Without this flag, an existing table keeps its setting, and a new table does not record changes.
     #[arg(
         long,
         env = "CLERK_LAKE_CHANGE_DATA_FEED",
@@ -237,13 +235,13 @@ pub enum Format {
 /// What queries may use.
 #[derive(Debug, Args)]
 pub struct LimitArguments {
-    /// Let SQL read nothing but the lake: no files, folders or buckets
+    /// Let SQL read only the lake: no other files, folders or buckets
     #[arg(long, env = "CLERK_LAKE_NO_FILES", value_parser = BoolishValueParser::new())]
     pub no_files: bool,
     /// Use at most this much memory for rows, such as 512MB or 2GB
     ///
-    /// Sorts and groups that need more continue on disk, in the directory for temporary files. A query that cannot do
-    /// so fails.
+    /// A sort or a grouping that needs more spills to disk, in the directory for temporary files. Other operations
+    /// that need more fail.
     #[arg(long, env = "CLERK_LAKE_MEMORY_LIMIT", default_value = "1GB", value_name = "SIZE", value_parser = bytes)]
     pub memory_limit: usize,
 }
@@ -291,7 +289,7 @@ pub struct QueryArguments {
     pub engine: String,
     /// Set a parameter of the query, see --list; repeatable
     ///
-    /// A value is a number, a day such as 2026-11-24, or text.
+    /// A value is a number, a date such as 2026-11-24, or text.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parameter)]
     pub param: Vec<(String, String)>,
     /// What queries may use
@@ -304,21 +302,21 @@ pub struct QueryArguments {
     pub format: Option<Format>,
     /// Show at most this many rows of a table; 0 for all
     ///
-    /// The rows in the middle are left out. Files, and all other formats, have all rows.
+    /// Rows in the middle are left out. Files and the other formats always contain all rows.
     #[arg(long, env = "CLERK_LAKE_MAX_ROWS", default_value_t = 40, value_name = "N")]
     pub max_rows: usize,
     /// Show each row of a table as a block, one column per line
     #[arg(long)]
     pub expanded: bool,
-    /// Put ' before texts in CSV that a spreadsheet would run as formulas
+    /// In CSV, put ' before text that a spreadsheet would run as a formula
     #[arg(long, env = "CLERK_LAKE_ESCAPE_FORMULAS", value_parser = BoolishValueParser::new())]
     pub escape_formulas: bool,
-    /// Do not page long output of the shell with $PAGER
+    /// Do not show long output of the shell in $PAGER
     #[arg(long, env = "CLERK_LAKE_NO_PAGER", value_parser = BoolishValueParser::new())]
     pub no_pager: bool,
     /// Write the rows to this file; - for standard output
     ///
-    /// The file appears, or is replaced, only when all rows are written.
+    /// The file is created or replaced only after all rows have been written.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -398,7 +396,7 @@ pub struct SchemaArguments {
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArguments {
-    /// Write the script for this shell
+    /// Print the script for this shell
     pub shell: clap_complete::Shell,
 }
 

@@ -9,8 +9,8 @@ use clerk_lake::api::Client;
 use clerk_lake::sync::{Progress, ResourceSummary};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::harmless::harmless_lines;
 use super::terminal::Terminal;
+use clerk_lake::harmless::harmless_lines;
 
 /// The interval between progress lines if standard error is not a terminal.
 const LOG_INTERVAL: Duration = Duration::from_secs(15);

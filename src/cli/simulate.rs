@@ -31,24 +31,24 @@ pub struct SimulateArguments {
     /// Give the simulated instance this id
     #[arg(long, default_value = "ins_simulated")]
     pub instance: String,
-    /// Allow this many requests per 10 s; answer further ones with 429
+    /// Allow this many requests per 10 s; respond to further requests with 429
     #[arg(long, value_name = "REQUESTS")]
     pub limit: Option<u32>,
     /// Wait this many milliseconds before each response
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub latency: u64,
-    /// Add microseconds per row that an offset skips: deep offsets are slow
+    /// Add this many microseconds per row that an offset skips
     #[arg(long, default_value_t = 0, value_name = "US")]
     pub offset_cost: u64,
     /// Let a request time out if its offset skips more rows than this
     #[arg(long, value_name = "ROWS")]
     pub offset_limit: Option<usize>,
-    /// Refuse to list sessions without a user id, as live instances do
+    /// Refuse to list all sessions at once, as live instances do
     #[arg(long)]
     pub no_plain_sessions: bool,
-    /// Answer organization lists with this HTTP status
+    /// Respond to organization lists with this HTTP status
     ///
-    /// An instance without organizations does so.
+    /// Instances without organizations respond with an error status.
     #[arg(long, value_name = "STATUS")]
     pub organizations_status: Option<u16>,
     /// Silently limit pages to this many rows

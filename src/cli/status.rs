@@ -5,7 +5,7 @@ use std::io::Write;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clerk_lake::clock::Clock;
-use clerk_lake::error::printable;
+use clerk_lake::harmless::harmless_lines;
 use clerk_lake::lake::{CommitRecord, FailedResource, FailedRun, Lake, Table};
 use clerk_lake::resource::{self, Reading};
 use clerk_lake::sync::{SESSIONS_READ, VERIFIED_TO};
@@ -178,7 +178,7 @@ fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(
             out,
             "{}\n  run clerk-lake sync --full to read it again, or clerk-lake maintain --repair to repair it without Clerk\n",
-            printable(&table.damage)
+            harmless_lines(&table.damage)
         )?;
     }
     if !document.tables.is_empty() {
@@ -189,7 +189,7 @@ fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
 }
 
 fn print_tables(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
-    let instance = document.instance.as_deref().map_or("an unknown instance".into(), printable);
+    let instance = document.instance.as_deref().map_or("an unknown instance".into(), harmless_lines);
     writeln!(out, "{} holds {instance}\n", document.lake)?;
     writeln!(
         out,
@@ -261,7 +261,7 @@ fn print_runs(document: &Document, out: &mut impl Write) -> std::io::Result<()> 
                 "{:<26} {:<20}  {:<11} {:>10} {:>10} {:>10} {:>10}",
                 table.name,
                 run.at.as_deref().unwrap_or("-"),
-                printable(run.metrics.get("mode").and_then(Value::as_str).unwrap_or("-")),
+                harmless_lines(run.metrics.get("mode").and_then(Value::as_str).unwrap_or("-")),
                 number("rows_read"),
                 number("rows_inserted"),
                 number("rows_updated"),
@@ -288,7 +288,7 @@ fn print_failed_runs(runs: &[FailedRun], out: &mut impl Write) -> std::io::Resul
         }
         for (error, names) in groups {
             let names = names.join(", ");
-            writeln!(out, "{}  {}: {}", rfc3339(run.finished_at), printable(&names), printable(error))?;
+            writeln!(out, "{}  {}: {}", rfc3339(run.finished_at), harmless_lines(&names), harmless_lines(error))?;
         }
     }
     Ok(())

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clerk_lake::{Error, ErrorKind};
 
 use super::config;
-use super::harmless::{HarmlessWriter, harmless_lines};
+use clerk_lake::harmless::harmless_lines;
+
+use super::harmless::HarmlessWriter;
 
 /// The width of a terminal that does not say how wide it is.
 const DEFAULT_WIDTH: usize = 80;

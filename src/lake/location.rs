@@ -18,7 +18,8 @@ use super::local_disk::LocalDisk;
 use super::run_store::RunStore;
 use super::s3_http::LastFailure;
 use super::store_error;
-use crate::error::{Error, Result, printable};
+use crate::error::{Error, Result};
+use crate::harmless::harmless_lines;
 
 /// Default of [`Location::taken_over_after`]. A live run writes its progress every few seconds.
 const SILENT_FOR: TimeDelta = TimeDelta::minutes(5);
@@ -338,7 +339,7 @@ fn round_trips_through_url(root_url: &Url, prefix: &Path) -> bool {
 
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&printable(&self.shown))
+        f.write_str(&harmless_lines(&self.shown))
     }
 }
 

@@ -120,13 +120,11 @@ fn versions(since: &[Since], named: &[&'static str]) -> Result<BTreeMap<&'static
             versions.insert(*table, version);
             Ok(versions)
         }
-        [] => Err(Error::settings(format!("--changes-since {version}: the query names no table that it could mean"))
+        [] => Err(Error::settings(format!("--changes-since {version}: the query reads no table of the lake"))
             .with_hint("query a table of the lake: SELECT * FROM clerk_user")),
         [first, ..] => {
             Err(Error::settings(format!("--changes-since {version}: ambiguous, it could mean {}", others.join(" or ")))
-                .with_hint(format!(
-                    "give the name of each table whose changes are wanted: --changes-since {first}={version}"
-                )))
+                .with_hint(format!("name each table whose changes you want: --changes-since {first}={version}")))
         }
     }
 }

@@ -59,8 +59,8 @@ const FAILURES: [(&[&str], ErrorKind, &str); 4] = [
     (
         &["NotFound {", "Object at location"],
         ErrorKind::Conflict,
-        "a sync replaced files while the query ran: run the query again; if it fails again, the executors cannot read \
-         the lake: put it on S3, or on a disk that all executors mount at the same path",
+        "a sync may have replaced files while the query ran: run the query again; if it fails again, check that the \
+         executors can read the lake: it must be on S3, or on a disk that all executors mount at the same path",
     ),
     (
         &[

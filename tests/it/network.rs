@@ -267,6 +267,6 @@ async fn control_characters_in_a_name_do_not_reach_the_terminal() {
         let done = output(command).await;
         let (out, err) = (stdout(&done), stderr(&done));
         assert!(is_clean(&out) && is_clean(&err), "{arguments:?}: {out:?} {err:?}");
-        assert!(lake.is_some() || key.is_some() || out.contains(r"ins_\u{1b}[2Jevil\u{d}"), "{out}");
+        assert!(lake.is_some() || key.is_some() || out.contains(r"ins_\u001b[2Jevil\r"), "{out}");
     }
 }

@@ -142,7 +142,7 @@ async fn a_record_that_somebody_else_wrote_does_no_harm() {
     std::fs::write(directory.join("notes.txt"), "mine").expect("a file");
     world.lake().record_failed_run(&failed_run(world.clock().now(), "\u{1b}[2Jevil")).await;
     let (text, document) = status(&world).await;
-    assert!(text.contains(r"users: \u{1b}[2Jevil") && !text.contains('\u{1b}'), "{text:?}");
+    assert!(text.contains(r"users: \u001b[2Jevil") && !text.contains('\u{1b}'), "{text:?}");
     assert_eq!(document["failed_runs"].as_array().map(Vec::len), Some(1), "{document}");
     assert!(directory.join("notes.txt").exists());
 }

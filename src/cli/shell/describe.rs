@@ -11,9 +11,9 @@ use datafusion::common::TableReference;
 
 use super::completion::CompletionWords;
 use crate::cli::arguments::Format;
-use crate::cli::harmless::harmless;
 use crate::cli::schema::type_name;
 use crate::cli::terminal::Terminal;
+use clerk_lake::harmless::harmless;
 use unicode_width::UnicodeWidthStr;
 
 /// The largest width of a line.

@@ -8,7 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clerk_lake::{Error, ErrorKind, Result};
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::harmless::harmless;
+use clerk_lake::harmless::harmless;
 
 /// A value as text without control characters; `None` for NULL.
 pub type CellText = Option<String>;

@@ -10,9 +10,9 @@ use unicode_width::UnicodeWidthStr;
 use super::cells::{self, CellText};
 use super::window::RowWindow;
 use super::{Encoder, Out, Shown, TableLayout, all_rows, limits};
-use crate::cli::harmless::harmless;
 use crate::cli::progress::count;
 use crate::cli::terminal::check_write;
+use clerk_lake::harmless::harmless;
 
 /// The width of the line above a row.
 const HEADING_WIDTH: usize = 60;

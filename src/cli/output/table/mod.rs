@@ -15,9 +15,9 @@ use unicode_width::UnicodeWidthStr;
 
 use super::layout::{Shown, TableLayout};
 use super::{Encoder, Out};
-use crate::cli::harmless::harmless;
 use crate::cli::terminal::check_write;
 use cells::CellText;
+use clerk_lake::harmless::harmless;
 pub use expanded::ExpandedTable;
 use fit::{ColumnNeed, FittedColumn, fit};
 pub use plan::PlanText;

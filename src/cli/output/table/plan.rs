@@ -8,8 +8,8 @@ use clerk_lake::Result;
 
 use super::cells::values;
 use super::{Encoder, Out};
-use crate::cli::harmless::harmless_lines;
 use crate::cli::terminal::check_write;
+use clerk_lake::harmless::harmless_lines;
 
 /// The names of the columns of EXPLAIN.
 const COLUMNS: [&str; 2] = ["plan_type", "plan"];
