@@ -27,7 +27,7 @@ pub use error::{ApiError, Refusal};
 pub use instance::{Instance, instance};
 pub use outage::Notice;
 pub use pages::scan::{Lanes, Scan, ScanPosition};
-pub use pages::{Decoded, Fingerprints, LARGEST_PAGE, ListRequest, Listing, Order, Page, RowKey, list};
+pub use pages::{AheadListing, Decoded, Fingerprints, LARGEST_PAGE, ListRequest, Listing, Order, Page, RowKey, list};
 pub use quota::RateLimit;
 pub use retry::RetryPolicy;
 pub use secret::SecretKey;

@@ -39,9 +39,15 @@ pub fn clock() -> Result<Clock> {
 
 /// Returns an environment variable, or `None` if it is not set, empty or not valid Unicode.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
 pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    environment_or_empty(name).filter(|value| !value.is_empty())
+}
+
+/// Returns an environment variable whose empty value has a meaning, or `None` if it is not set or not valid Unicode.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
+pub fn environment_or_empty(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Returns `command` without the environment variables that are empty: an empty variable counts as unset.

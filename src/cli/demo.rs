@@ -218,6 +218,5 @@ fn print_line(terminal: &mut Terminal, text: &str) -> Result<()> {
         return Ok(());
     }
     check_write(writeln!(terminal.out(), "{text}"))?;
-    terminal.flush();
-    Ok(())
+    terminal.try_flush()
 }

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clerk_lake::api::Client;
+use clerk_lake::harmless::harmless_lines;
 use clerk_lake::sync::{Progress, ResourceSummary};
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::terminal::Terminal;
-use clerk_lake::harmless::harmless_lines;
 
 /// The interval between progress lines if standard error is not a terminal.
 const LOG_INTERVAL: Duration = Duration::from_secs(15);

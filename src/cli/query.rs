@@ -60,7 +60,7 @@ fn display(arguments: &QueryArguments) -> Display {
         began: None,
     };
     let is_paged = is_shell(arguments) && !arguments.no_pager;
-    let pager = is_paged.then(|| Pager::command(config::environment("PAGER"))).flatten();
+    let pager = is_paged.then(|| Pager::command(config::environment_or_empty("PAGER"))).flatten();
     Display { layout, shows_timing: is_terminal, pager }
 }
 

@@ -3,11 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use clerk_lake::harmless::harmless_lines;
 use clerk_lake::{Error, ErrorKind};
 
 use super::config;
-use clerk_lake::harmless::harmless_lines;
-
 use super::harmless::HarmlessWriter;
 
 /// The width of a terminal that does not say how wide it is.

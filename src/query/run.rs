@@ -98,8 +98,7 @@ pub(super) async fn tables(lake: &Lake, at: Option<At>, only: Option<&[&str]>) -
         return Err(Error::new(ErrorKind::Query, format!("the lake {} had no tables at that time", lake.location()))
             .with_hint("clerk-lake status shows the newest version of each table"));
     }
-    Err(Error::settings(format!("the lake {} has no tables yet", lake.location()))
-        .with_hint("run clerk-lake sync first, or point --lake at another lake"))
+    Err(lake.without_tables())
 }
 
 /// Opens the tables that are `wanted` and have been written.

@@ -11,7 +11,9 @@ use super::run::Run;
 use super::staging::Staging;
 use super::tally::Tally;
 use super::task::Task;
-use crate::api::{ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan, ScanPosition};
+use crate::api::{
+    AheadListing, ApiError, Client, Decoded, Lanes, ListRequest, Listing, Order, Page, Refusal, Scan, ScanPosition,
+};
 use crate::error::{Error, Result};
 use crate::lake::{Counts, Coverage, ResumePoint, Table};
 use crate::resource::{CursorList, Decode, OffsetList, PageRows, Resource};
@@ -145,7 +147,8 @@ impl Task<'_, WholeList> {
         let request = self.list.request().until(self.run.watermark.timestamp_millis());
         let decode = self.list.decode();
         if request.order == Order::Offset {
-            let mut listing = Listing::new(self.client.clone(), request, decode);
+            let lanes = self.run.sync.options.lanes;
+            let mut listing = AheadListing::new(self.client.clone(), request, decode, lanes);
             let staging = Staging::new(self.run, self.resource, table)?;
             return self.read_from(&mut listing, staging, tally).await;
         }
@@ -263,7 +266,7 @@ impl Task<'_, CursorList> {
         };
         tracing::info!(failure = %Error::from(failure), "reading the list again in one lane");
         let mut listing = Listing::new(self.client.clone(), request, self.list.decode);
-        read_to_the_end(&mut listing, staging).await
+        staging.stage_all(listing.pages()).await
     }
 
     /// Returns the server's count of rows.
@@ -337,7 +340,10 @@ trait RowSource {
     fn position(&self) -> serde_json::Value;
 }
 
-impl<D: Fn(&[u8]) -> Result<Decoded<PageRows>, String>> RowSource for Listing<D> {
+impl<D> RowSource for AheadListing<D, PageRows>
+where
+    D: Fn(&[u8]) -> Result<Decoded<PageRows>, String> + Clone + Send + Sync + 'static,
+{
     async fn next_page(&mut self) -> Result<Option<Page<PageRows>>, ApiError> {
         Self::next_page(self).await
     }

@@ -145,3 +145,47 @@ async fn lanes_are_not_used_if_the_filter_makes_the_server_slow() {
     assert_eq!(summary.resources[0].rows_total, 4_000);
     expected::assert_resource_equals(&world, "users", "one lane").await;
 }
+
+/// Returns a world with 1,000 organizations that are listed in pages of 50 by several lanes.
+async fn organizations(lanes: usize, change: impl FnOnce(&mut SimulatorConfig)) -> World {
+    let mut world = world(lanes, |config| {
+        config.organizations = 1_000;
+        change(config);
+    })
+    .await;
+    world.options.resources = vec![named("organizations")];
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_by_offset_needs_no_more_requests_in_several_lanes() {
+    let mut requests = Vec::new();
+    for lanes in [1, 4, 16] {
+        let world = organizations(lanes, |config| config.latency = Duration::from_millis(20)).await;
+        let summary = world.sync().await;
+        assert_eq!((summary.status, summary.resources[0].rows_read), (Status::Ok, 1_000), "{lanes} lanes: {summary:?}");
+        expected::assert_resource_equals(&world, "organizations", &format!("{lanes} lanes")).await;
+        requests.push(summary.resources[0].requests);
+    }
+    assert_eq!(requests, [21; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_by_offset_that_shrinks_while_it_is_read_loses_no_other_row() {
+    for lanes in [1, 4, 16] {
+        let world = organizations(lanes, |config| {
+            let kinds = vec![ChangeKind::DeleteOrganization, ChangeKind::CreateOrganization];
+            config.changes = Some(Changes { every: 1, per_step: 3, kinds, most: Some(40) });
+            config.latency = Duration::from_millis(5);
+        })
+        .await;
+        let before = expected::wanted(&world, "organizations");
+        let summary = world.sync().await;
+        assert_eq!(summary.status, Status::Ok, "{lanes} lanes: {summary:?}");
+        let (stored, after) =
+            (expected::stored(&world, "organizations").await, expected::wanted(&world, "organizations"));
+        let lost: Vec<_> = before.keys().filter(|id| after.contains_key(*id) && !stored.contains_key(*id)).collect();
+        assert!(lost.is_empty(), "{lanes} lanes lost {lost:?}");
+        assert!(before.len() > after.len() - 40 && before != after, "nothing changed");
+    }
+}

@@ -4,8 +4,10 @@
 //! when a listing has ended; it is pure and does not use the network. This module does not know what a row is: a
 //! resource's decoder turns a body into rows and returns the [`RowKey`] of each row.
 
+mod ahead;
 mod cursor;
 mod fingerprints;
+mod lane;
 mod offset;
 mod pace;
 pub mod scan;
@@ -15,6 +17,7 @@ use futures::Stream;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiError, Client, Refusal};
+pub use ahead::AheadListing;
 pub use fingerprints::Fingerprints;
 use walk::Walk;
 
@@ -152,19 +155,8 @@ impl<D> Listing<D> {
                 Err(error) if refuses_cursor(&error) && self.walk.step_back() => continue,
                 Err(error) => return Err(error),
             };
-            let Decoded { rows, keys, unreadable, total_count } = decoded;
-            let fresh =
-                self.walk.accept(&keys, total_count).map_err(|why| malformed_listing(&self.request.path, &why))?;
-            let readable = |at: usize| unreadable.binary_search(&at).is_err();
-            let keys: Vec<_> =
-                keys.into_iter().enumerate().filter(|(at, _)| readable(*at)).map(|(_, key)| key).collect();
-            let fresh: Vec<_> =
-                fresh.into_iter().enumerate().filter(|(at, _)| readable(*at)).map(|(_, fresh)| fresh).collect();
-            let keys = keys.into_iter().map(|key| key.ok_or("a row without an id was decoded"));
-            let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|why| malformed_listing(&self.request.path, why))?;
-            let fresh_count = fresh.iter().filter(|fresh| **fresh).count();
-            let fresh = (fresh_count < fresh.len()).then_some(fresh);
-            return Ok(Some(Page { rows, fresh, fresh_count, keys, total_count, offset }));
+            let page = accept(&mut self.walk, decoded, offset);
+            return page.map(Some).map_err(|why| malformed_listing(&self.request.path, &why));
         }
         Ok(None)
     }
@@ -210,6 +202,20 @@ where
             yield page;
         }
     }
+}
+
+/// Passes a page to the walk, and marks the rows that are new. The error says why the listing cannot go on.
+fn accept<T>(walk: &mut Walk, decoded: Decoded<T>, offset: Option<u64>) -> Result<Page<T>, String> {
+    let Decoded { rows, keys, unreadable, total_count } = decoded;
+    let fresh = walk.accept(&keys, total_count)?;
+    let readable = |at: usize| unreadable.binary_search(&at).is_err();
+    let keys = keys.into_iter().enumerate().filter(|(at, _)| readable(*at)).map(|(_, key)| key);
+    let keys = keys.map(|key| key.ok_or("a row without an id was decoded"));
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    let fresh: Vec<_> = fresh.into_iter().enumerate().filter(|(at, _)| readable(*at)).map(|(_, fresh)| fresh).collect();
+    let fresh_count = fresh.iter().filter(|fresh| **fresh).count();
+    let fresh = (fresh_count < fresh.len()).then_some(fresh);
+    Ok(Page { rows, fresh, fresh_count, keys, total_count, offset })
 }
 
 /// Returns whether the error may mean that the cursor's row was deleted. Clerk does not document the status for this

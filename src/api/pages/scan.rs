@@ -15,11 +15,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
 
+use super::lane::Lane;
 pub use super::pace::Lanes;
 use super::pace::{Pace, RequestStart, SLOW_AT_LEAST, Speed};
 use super::{ApiError, Client, Decoded, ListRequest, Listing, Page, RowKey, malformed_listing};
@@ -224,7 +224,7 @@ where
             let page = listing.next_page().await;
             LaneOutcome { at, listing, page, took: start.elapsed(&client) }
         };
-        self.walking.push(Lane(tokio::spawn(page)));
+        self.walking.push(Lane::spawn(page));
     }
 
     fn end(&mut self, at: usize, listing: Listing<D>) {
@@ -314,30 +314,5 @@ where
         page.fresh_count = fresh.iter().filter(|fresh| **fresh).count();
         page.fresh = (page.fresh_count < fresh.len()).then_some(fresh);
         Ok(is_past_end)
-    }
-}
-
-/// The task of a lane. Dropping it aborts the task.
-struct Lane<O>(JoinHandle<O>);
-
-impl<O> Future for Lane<O> {
-    type Output = O;
-
-    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<O> {
-        match self.0.poll_unpin(context) {
-            std::task::Poll::Ready(Ok(outcome)) => std::task::Poll::Ready(outcome),
-            // A panic in a lane is resumed here. An aborted lane is never polled again.
-            std::task::Poll::Ready(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::task::Poll::Pending,
-            },
-            std::task::Poll::Pending => std::task::Poll::Pending,
-        }
-    }
-}
-
-impl<O> Drop for Lane<O> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::process::{Child, Command, Stdio};
 
+use crate::cli::config::environment;
+
 /// The pager if `PAGER` is not set: it ends by itself if everything fits on the screen, keeps text styles, does not
 /// wrap long lines, and leaves its output on the screen.
 const DEFAULT_PAGER: &str = "less -FRSX";
@@ -37,7 +39,12 @@ impl<'o> Pager<'o> {
             return writeln!(self.out, "there is no pager {program}: set PAGER, or turn it off with PAGER=");
         }
         let mut shell = Command::new("sh");
-        self.process = shell.args(["-c", &command]).stdin(Stdio::piped()).spawn().ok();
+        shell.args(["-c", &command]).stdin(Stdio::piped());
+        if environment("LESSCHARSET").is_none() {
+            // Without a locale, less shows the bytes of a character such as `…` as escapes.
+            shell.env("LESSCHARSET", "utf-8");
+        }
+        self.process = shell.spawn().ok();
         Ok(())
     }
 

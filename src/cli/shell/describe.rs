@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use clap::ValueEnum;
+use clerk_lake::harmless::harmless;
 use clerk_lake::query::{INSTANCE, ParameterValue, Queries, Query, Snapshot, failed};
 use clerk_lake::table::TableSpec;
 use clerk_lake::{Error, ErrorKind, Result};
@@ -13,7 +14,6 @@ use super::completion::CompletionWords;
 use crate::cli::arguments::Format;
 use crate::cli::schema::type_name;
 use crate::cli::terminal::Terminal;
-use clerk_lake::harmless::harmless;
 use unicode_width::UnicodeWidthStr;
 
 /// The largest width of a line.

@@ -10,6 +10,7 @@ mod statements;
 use std::io::Write;
 use std::time::Instant;
 
+use clerk_lake::harmless::harmless_lines;
 use clerk_lake::query::{Parameters, Query};
 use clerk_lake::{Error, ErrorKind, Result};
 
@@ -17,7 +18,6 @@ use super::arguments::Format;
 use super::output::{Pager, TableLayout, Target, counted, elapsed, format_of};
 use super::query_context::QueryContext;
 use super::terminal::{Terminal, check_write, is_reader_gone, print_error, reader_gone};
-use clerk_lake::harmless::harmless_lines;
 use commands::{COMMANDS, MetaCommand};
 use completion::CompletionWords;
 use lines::{InputLine, LineSource, is_exit};

@@ -5,10 +5,9 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use clerk_lake::harmless::harmless;
 use clerk_lake::{Error, ErrorKind, Result};
 use unicode_width::UnicodeWidthStr;
-
-use clerk_lake::harmless::harmless;
 
 /// A value as text without control characters; `None` for NULL.
 pub type CellText = Option<String>;

@@ -5,6 +5,7 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use clerk_lake::Result;
+use clerk_lake::harmless::harmless;
 use unicode_width::UnicodeWidthStr;
 
 use super::cells::{self, CellText};
@@ -12,7 +13,6 @@ use super::window::RowWindow;
 use super::{Encoder, Out, Shown, TableLayout, all_rows, limits};
 use crate::cli::progress::count;
 use crate::cli::terminal::check_write;
-use clerk_lake::harmless::harmless;
 
 /// The width of the line above a row.
 const HEADING_WIDTH: usize = 60;

@@ -11,13 +11,13 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use clerk_lake::Result;
+use clerk_lake::harmless::harmless;
 use unicode_width::UnicodeWidthStr;
 
 use super::layout::{Shown, TableLayout};
 use super::{Encoder, Out};
 use crate::cli::terminal::check_write;
 use cells::CellText;
-use clerk_lake::harmless::harmless;
 pub use expanded::ExpandedTable;
 use fit::{ColumnNeed, FittedColumn, fit};
 pub use plan::PlanText;

@@ -5,11 +5,11 @@ use std::io::Write;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use clerk_lake::Result;
+use clerk_lake::harmless::harmless_lines;
 
 use super::cells::values;
 use super::{Encoder, Out};
 use crate::cli::terminal::check_write;
-use clerk_lake::harmless::harmless_lines;
 
 /// The names of the columns of EXPLAIN.
 const COLUMNS: [&str; 2] = ["plan_type", "plan"];
