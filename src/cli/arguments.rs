@@ -26,7 +26,7 @@ Examples:
   CLERK_SECRET_KEY=sk_live_… clerk-lake sync   copy your instance
   clerk-lake query --name active_users         run a built-in query";
 
-/// Copy the users, organizations and sessions of a Clerk application into Delta tables
+/// Copy users, organizations and sessions from Clerk into Delta tables
 ///
 /// The tables are on local disk or S3. Query them with SQL, or read the metrics as a report.
 #[derive(Debug, Parser)]
@@ -49,9 +49,9 @@ pub struct Cli {
     /// Print only errors, and the rows or JSON that you ask for
     #[arg(short, long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_QUIET", value_parser = BoolishValueParser::new(), conflicts_with = "verbose")]
     pub quiet: bool,
-    /// When to color messages, help and reports
+    /// Choose when to color messages, help and reports
     ///
-    /// `auto`: when they go to a terminal, unless `NO_COLOR` is set.
+    /// `auto` colors what goes to a terminal, unless `NO_COLOR` is set.
     #[arg(long, global = true, help_heading = GLOBAL_OPTIONS, env = "CLERK_LAKE_COLOR", default_value = "auto", value_name = "WHEN")]
     pub color: ColorChoice,
     /// Do not show the progress of a sync
