@@ -71,7 +71,8 @@
 //! - [`sync`] runs a sync, and maintains the activity ledger.
 //! - [`query`] runs SQL over one or several lakes, over current rows, old versions or changes.
 //! - [`report`] draws the metrics.
-//! - [`error`] and [`clock`] are used by all of them. `network` has the rules for connections to Clerk and to the store.
+//! - [`error`] and [`clock`] are used by all of them. [`harmless`] escapes text that a terminal would act on. `network`
+//!   has the rules for connections to Clerk and to the store.
 //! - [`simulator`] is a simulated Clerk instance for the demo, the tests and the benchmarks.
 //!
 //! The `clerk-lake` command, with its shell and its output formats, is a layer above this library. Only the command

@@ -424,7 +424,7 @@ async fn query_changes_since_returns_the_changes_since_a_version() {
     let refused: [(&[&str], i32, &str); 9] = [
         (&["--changes-since", "1000", sql], 7, "there is no version 1000 yet"),
         (&["--changes-since", "0", joined], 2, "--changes-since clerk_user=0"),
-        (&["--changes-since", "0", "SELECT 1"], 2, "names no table"),
+        (&["--changes-since", "0", "SELECT 1"], 2, "reads no table of the lake"),
         (&["--changes-since", "users=0", sql], 2, "there is no table called users"),
         (&["--changes-since", "clerk_rejected_row=0", sql], 7, "has not been written yet"),
         (&["--changes-since", "soon", sql], 2, "expected a version"),
