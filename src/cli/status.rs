@@ -82,7 +82,8 @@ enum Opened {
 
 pub async fn run(terminal: &mut Terminal, lake: &Lake, arguments: &StatusArguments) -> Result<()> {
     let now = Clock::system().now();
-    let opened = futures::future::try_join_all(resource::TABLES.map(|spec| open(lake, spec, now)));
+    let present = lake.present(&resource::TABLES).await?;
+    let opened = futures::future::try_join_all(present.into_iter().map(|spec| open(lake, spec, now)));
     let (opened, failed_runs) = tokio::try_join!(opened, lake.failed_runs(SHOWN_FAILED_RUNS, now))?;
     let lake_name = lake.location().to_string();
     let mut document =

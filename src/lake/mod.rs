@@ -20,6 +20,7 @@ mod creation;
 mod damage;
 mod damaged_rows;
 mod data_files;
+mod deletions;
 mod diff;
 mod durable;
 mod entry;
@@ -55,6 +56,7 @@ mod upload;
 mod watermark;
 mod writer;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
@@ -248,12 +250,25 @@ impl Lake {
         context.register_object_store(&self.location.root_url, Arc::clone(&self.location.root));
     }
 
+    /// Returns those of the tables that have a directory in the lake, in the same order. Lists the lake's directory once,
+    /// which costs less than looking for each table.
+    ///
+    /// # Errors
+    /// [`Unreachable`](ErrorKind::Unreachable) if the store fails; [`Settings`](ErrorKind::Settings) if it refuses.
+    pub async fn present(&self, specs: &[&'static TableSpec]) -> Result<Vec<&'static TableSpec>> {
+        let Location { root, prefix, .. } = &*self.location;
+        let listed = self.location.asked(root.list_with_delimiter(Some(prefix))).await;
+        let listed = listed.map_err(|error| store_error("the lake cannot be listed", &error))?;
+        let names: HashSet<&str> = listed.common_prefixes.iter().filter_map(Path::filename).collect();
+        Ok(specs.iter().copied().filter(|spec| names.contains(spec.name)).collect())
+    }
+
     /// Returns an error if any of the tables belongs to another Clerk instance than `instance`.
     ///
     /// # Errors
     /// [`Settings`](crate::ErrorKind::Settings), naming both instances.
     pub async fn check_instance(&self, instance: &str, specs: &[&'static TableSpec]) -> Result<()> {
-        let checks = specs.iter().map(|spec| async {
+        let checks = self.present(specs).await?.into_iter().map(|spec| async {
             match self.table(spec).await {
                 // A damaged table cannot name its instance. Only operations that read or write it must fail.
                 Err(error) if error.kind() == ErrorKind::Damaged => Ok(()),

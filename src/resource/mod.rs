@@ -9,6 +9,7 @@ pub mod json;
 mod organization;
 mod rejected_row;
 mod session;
+mod tombstone;
 mod user;
 mod user_activity;
 
@@ -23,31 +24,35 @@ pub use daily_active_users::DAILY_ACTIVE_USERS;
 pub use organization::ORGANIZATIONS;
 pub use rejected_row::{REJECTED_ROWS, columns as rejected_columns};
 pub use session::{GONE_AT, SESSIONS};
+pub use tombstone::{DELETED_ORGANIZATIONS, DELETED_USERS, TOMBSTONES, Tombstones};
 pub use user::{USER_LIST, USERS};
 pub use user_activity::{ACTIVITY_DAYS, Activity, ActivityDay, USER_ACTIVITY, activity_columns, day_columns};
 
 /// Every resource, in the order in which a sync runs them.
 pub static ALL: [&Resource; 5] = [&USERS, &ORGANIZATIONS, &SESSIONS, &DAILY_ACTIVE_USERS, &USER_ACTIVITY];
 
-/// Every table of a lake: one per resource, [`ACTIVITY_DAYS`] (how complete the ledger is on each day), and
-/// [`REJECTED_ROWS`].
-pub static TABLES: [&TableSpec; 7] = [
+/// Every table of a lake: one per resource, [`ACTIVITY_DAYS`] (how complete the ledger is on each day), [`TOMBSTONES`],
+/// and [`REJECTED_ROWS`].
+pub static TABLES: [&TableSpec; 9] = [
     &USERS.table,
     &ORGANIZATIONS.table,
     &SESSIONS.table,
     &DAILY_ACTIVE_USERS.table,
     &USER_ACTIVITY.table,
     &ACTIVITY_DAYS,
+    &DELETED_USERS.table,
+    &DELETED_ORGANIZATIONS.table,
     &REJECTED_ROWS,
 ];
 
 /// Returns whether the table has a watermark, that is, a time up to which it is complete.
 ///
-/// [`REJECTED_ROWS`] has none, because its rows are written by the syncs of other tables. A watermark in that table was
-/// written by an earlier version of this program and means nothing.
+/// [`REJECTED_ROWS`] and [`TOMBSTONES`] have none, because their rows are written by the syncs of other tables. A
+/// watermark in the table of rejected rows was written by an earlier version of this program and means nothing.
 #[must_use]
 pub fn has_watermark(spec: &TableSpec) -> bool {
-    spec.name != REJECTED_ROWS.name
+    let is_tombstones = TOMBSTONES.iter().any(|tombstones| tombstones.table.name == spec.name);
+    spec.name != REJECTED_ROWS.name && !is_tombstones
 }
 
 /// How a resource is read.

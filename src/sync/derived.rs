@@ -6,6 +6,7 @@ use chrono::{NaiveTime, TimeDelta};
 use datafusion::catalog::TableProvider;
 
 use super::failure::ListingFailure;
+use super::run::lock;
 use super::staging::Staging;
 use super::tally::Tally;
 use super::task::Task;
@@ -47,7 +48,7 @@ impl Task<'_, Derivation> {
     /// Returns the users to query: the users table if this run has synced it. Otherwise, the active users from Clerk:
     /// they are staged but never committed, because they are not all users.
     async fn users_for_derived(&self, tally: &mut Tally) -> Result<Arc<dyn TableProvider>> {
-        if self.run.fresh.contains(&USERS.table.name) {
+        if lock(&self.run.fresh).contains(&USERS.table.name) {
             return self.run.lake.table(&USERS.table).await?.provider().await;
         }
         let days = i64::from(self.run.sync.options.dau_lookback_days);

@@ -97,6 +97,7 @@ impl Task<'_, CursorList> {
         let counts = diff.counts();
         tally.prepared = counts;
         self.run.check_shrink(&table, counts, ALWAYS_REMOVABLE)?;
+        self.run.record_tombstones(self.resource, &table, &diff, tally.watermark).await?;
         let change = self.run.change(tally).with_unreadable(unreadable);
         let mut change = counted.slice.iter().fold(change, |change, it| change.with_position(VERIFIED_TO, it.to));
         if unseen > 0 {

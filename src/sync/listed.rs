@@ -127,6 +127,7 @@ impl Task<'_, WholeList> {
         }
         let change = self.run.change(tally).complete_up_to(watermark).with_unreadable(unreadable);
         self.run.claim_lake(&table).await?;
+        self.run.record_tombstones(self.resource, &table, &diff, tally.watermark).await?;
         let outcome = table.commit_diff(diff, change).await?;
         self.run.record_commit(outcome, watermark, &mut table, tally).await?;
         Ok(is_resumed.then_some(watermark))

@@ -43,6 +43,7 @@ mod summary;
 mod tables;
 mod tally;
 mod task;
+mod tombstones;
 mod trace;
 mod unreadable;
 mod verify;

@@ -32,6 +32,7 @@ impl Run<'_> {
         }
         let columns = rejected_columns(resource.name, rejected, odd, self.watermark.timestamp_millis());
         let batch = columns::batch(&columns, rows).map_err(|error| Error::bug(error.to_string()))?;
+        let _one_at_a_time = self.recording.lock().await;
         for _ in 0..TRIES {
             let mut table = self.open(&REJECTED_ROWS).await?;
             let mut writer = table.writer()?;

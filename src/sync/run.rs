@@ -1,7 +1,8 @@
 //! The state that all resources of a run share, and the start of a run.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -40,7 +41,11 @@ pub(super) struct Run<'a> {
     /// When the run started, by a monotonic clock.
     pub(super) started: Instant,
     /// The tables that this run has synced so far.
-    pub(super) fresh: Vec<&'static str>,
+    pub(super) fresh: Mutex<Vec<&'static str>>,
+    /// Held while rejected rows are recorded, because several resources may have some.
+    pub(super) recording: tokio::sync::Mutex<()>,
+    /// Whether this run has claimed the lake for its instance.
+    pub(super) has_claim: AtomicBool,
     /// The version of each table when this run opened it or last committed to it.
     pub(super) bases: Mutex<HashMap<&'static str, Option<u64>>>,
 }
@@ -77,7 +82,9 @@ impl<'a> Run<'a> {
             now: now.unwrap_or_else(|| sync.clock.now()),
             has_clerk_time: now.is_some(),
             started,
-            fresh: Vec::new(),
+            fresh: Mutex::default(),
+            recording: tokio::sync::Mutex::default(),
+            has_claim: AtomicBool::new(false),
             bases: Mutex::default(),
         })
     }
@@ -99,4 +106,9 @@ pub(super) fn clerk_time(sync: &SyncJob, client: &Client) -> Option<DateTime<Utc
         "the Date header of Clerk's responses ({clerk}) is too far from this machine's clock ({own}): {FALLBACK}"
     ));
     None
+}
+
+/// Locks `mutex`. What it protects is never left incomplete, so a panic of another holder does not matter.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,19 +1,40 @@
 //! Syncs each resource: plans the step with [`plan`], executes it, and builds the summary.
 
+use std::sync::Mutex;
+
 use chrono::{DateTime, Utc};
+use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::listed::WholeList;
 use super::odd_fields;
 use super::plan::{ServerTime, Step, TableState, catch_up, plan};
-use super::run::Run;
+use super::run::{Run, lock};
 use super::tally::Tally;
 use super::task::Task;
 use super::{ResourceStatus, ResourceSummary};
-use crate::api::Client;
+use crate::api::{Client, Lanes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
 use crate::resource::{Reading, Resource};
+
+/// How many tracks run at the same time. They share the request budget.
+const CONCURRENT_TRACKS: usize = 4;
+
+/// Divides the resources into tracks, which do not depend on each other. A resource that reads the table of another one
+/// comes after it in the same track.
+fn tracks(selected: &[&'static Resource]) -> Vec<Vec<&'static Resource>> {
+    let mut tracks: Vec<Vec<&'static Resource>> = Vec::new();
+    for &resource in selected {
+        let read = resource.tables_read();
+        let reads = |other: &&Resource| read.iter().any(|spec| spec.name == other.table.name);
+        match tracks.iter_mut().find(|track| track.iter().any(reads)) {
+            Some(track) => track.push(resource),
+            None => tracks.push(vec![resource]),
+        }
+    }
+    tracks
+}
 
 impl Run<'_> {
     /// Returns the time at Clerk when the run started.
@@ -21,33 +42,49 @@ impl Run<'_> {
         ServerTime { watermark: self.watermark, is_from_clerk: self.has_clerk_time }
     }
 
-    /// Syncs these resources, one after the other. The failure of one resource does not stop the others; a refused key
-    /// and an interruption do.
-    pub(super) async fn sync_all(mut self, selected: &[&'static Resource]) -> Vec<ResourceSummary> {
+    /// Syncs these resources, several at a time. The failure of one resource does not stop the others; a refused key and
+    /// an interruption do. Returns one summary for each resource, in the same order.
+    pub(super) async fn sync_all(self, selected: &[&'static Resource]) -> Vec<ResourceSummary> {
         if let Err(error) = Box::pin(self.clean_rejected_rows()).await {
             self.sync
                 .progress
                 .warn(&format!("rejected rows written by an earlier version could not be cleaned: {error}"));
         }
         self.sweep_unselected(selected).await;
-        let mut summaries = Vec::with_capacity(selected.len());
-        let mut stopped_by: Option<Error> = None;
-        for &resource in selected {
-            let summary = match &stopped_by {
-                Some(error) => ResourceSummary::not_begun(resource.name, error.clone()),
+        let stopped_by = Mutex::new(None);
+        let concurrent = if self.sync.options.lanes == Lanes::Fixed(1) { 1 } else { CONCURRENT_TRACKS };
+        let tracks = tracks(selected).into_iter().map(|track| self.sync_track(track, &stopped_by));
+        let synced: Vec<Vec<ResourceSummary>> = stream::iter(tracks).buffer_unordered(concurrent).collect().await;
+        let mut summaries: Vec<_> = synced.into_iter().flatten().collect();
+        let position = |name: &str| selected.iter().position(|resource| resource.name == name);
+        summaries.sort_by_key(|summary| position(&summary.name));
+        self.area.remove().await;
+        summaries
+    }
+
+    /// Syncs the resources of a track, one after the other.
+    async fn sync_track(
+        &self,
+        track: Vec<&'static Resource>,
+        stopped_by: &Mutex<Option<Error>>,
+    ) -> Vec<ResourceSummary> {
+        let mut summaries = Vec::with_capacity(track.len());
+        for resource in track {
+            let stopped = lock(stopped_by).clone();
+            let summary = match stopped {
+                Some(error) => ResourceSummary::not_begun(resource.name, error),
                 None => Box::pin(self.sync_resource(resource)).await,
             };
             let stops_run = |kind| matches!(kind, ErrorKind::KeyRefused | ErrorKind::Interrupted);
             if let Some(error) = summary.failure.as_ref().filter(|error| stops_run(error.kind())) {
-                stopped_by = Some(error.clone());
+                lock(stopped_by).get_or_insert_with(|| error.clone());
             }
             if summary.status == ResourceStatus::Ok {
-                self.fresh.push(resource.table.name);
+                lock(&self.fresh).push(resource.table.name);
             }
             self.sync.progress.finished(&summary);
             summaries.push(summary);
         }
-        self.area.remove().await;
         summaries
     }
 

@@ -1,11 +1,11 @@
 //! The table operations that every resource shares: opening, sweeping, committing and detecting conflicts.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::plan::MAX_CLOCK_SKEW;
-use super::run::{MAX_CLOCK_AHEAD, Run};
+use super::run::{MAX_CLOCK_AHEAD, Run, lock};
 use super::tally::Tally;
 use crate::api::ApiError;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +20,11 @@ impl Run<'_> {
     /// Removes the leftovers of crashed runs from the tables that this run does not write.
     pub(super) async fn sweep_unselected(&self, selected: &[&'static Resource]) {
         let written = |spec: &TableSpec| selected.iter().any(|resource| tables_of(resource).contains(&spec.name));
-        for spec in resource::TABLES.into_iter().filter(|spec| !written(spec)) {
+        let present = match self.lake.present(&resource::TABLES).await {
+            Ok(present) => present,
+            Err(error) => return tracing::info!(%error, "cannot maintain the other tables in this run"),
+        };
+        for spec in present.into_iter().filter(|spec| !written(spec)) {
             if let Err(error) = self.open(spec).await {
                 tracing::info!(table = spec.name, %error, "cannot maintain the table in this run");
             }
@@ -115,6 +119,7 @@ impl Run<'_> {
     async fn check_instance_of(&self, table: &Table) -> Result<()> {
         match &self.instance {
             Some(own) if table.exists() => table.check_instance(own),
+            Some(_) if self.has_claim.load(Ordering::Relaxed) => Ok(()),
             Some(own) => self.lake.check_instance(own, &resource::TABLES).await,
             None => Ok(()),
         }
@@ -124,9 +129,12 @@ impl Run<'_> {
     /// started to fill the lake from another instance.
     pub(super) async fn claim_lake(&self, table: &Table) -> Result<()> {
         match &self.instance {
-            Some(own) if !table.exists() => {
+            Some(own) if !table.exists() && !self.has_claim.load(Ordering::Relaxed) => {
                 self.sync.lake.check_instance(own, &resource::TABLES).await?;
-                self.lake.claim(own).await
+                self.lake.claim(own).await?;
+                // No other instance can claim the lake from now on.
+                self.has_claim.store(true, Ordering::Relaxed);
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -171,8 +179,4 @@ impl Run<'_> {
 fn tables_of(resource: &Resource) -> Vec<&'static str> {
     let days = matches!(resource.reading, Reading::Ledger).then_some(ACTIVITY_DAYS.name);
     std::iter::once(resource.table.name).chain(days).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,6 +21,7 @@ use crate::sync::failure::ListingFailure;
 use crate::sync::incremental::MARGIN;
 use crate::sync::plan::MAX_CLOCK_SKEW;
 use crate::sync::requests::{CREATED_AFTER, day_of};
+use crate::sync::run::lock;
 use crate::sync::staging::timestamps;
 use crate::sync::task::Task;
 
@@ -63,7 +64,7 @@ impl Task<'_, PerUserList> {
         } else {
             Vec::new()
         };
-        let users = if self.run.fresh.contains(&USERS.table.name) {
+        let users = if lock(&self.run.fresh).contains(&USERS.table.name) {
             Some(self.run.lake.table(&USERS.table).await?)
         } else {
             None
