@@ -125,7 +125,8 @@ impl Query {
         plan.map_err(|error| self.with_source(error))
     }
 
-    fn check_ranges(&self, parameters: &Parameters) -> Result<()> {
+    /// Returns an error if a value has another type than its parameter, or is outside of its range.
+    pub(crate) fn check_ranges(&self, parameters: &Parameters) -> Result<()> {
         for (name, value) in &parameters.typed(&self.parameters)? {
             let range = self.ranges.iter().find(|(ranged, range)| ranged == name && !range.contains(value));
             if let Some((_, range)) = range {

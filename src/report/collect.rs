@@ -20,8 +20,8 @@ const CONCURRENCY: usize = 2;
 /// report succeeds.
 ///
 /// # Errors
-/// [`Settings`](ErrorKind::Settings) if a lake has no tables yet or no query declares one of the parameters;
-/// [`Unreachable`](ErrorKind::Unreachable) if a lake cannot be opened.
+/// [`Settings`](ErrorKind::Settings) if a lake has no tables yet, no query declares one of the parameters, or a query does
+/// not accept its value; [`Unreachable`](ErrorKind::Unreachable) if a lake cannot be opened.
 pub async fn collect(
     lakes: &[Lake],
     engine: &Engine,
@@ -31,6 +31,7 @@ pub async fn collect(
 ) -> Result<Report> {
     let selected: Vec<Query> = queries.iter().cloned().collect();
     refuse_unknown(&selected, parameters)?;
+    refuse_out_of_range(&selected, parameters, now)?;
     let mut open = open(lakes, engine, queries, now).await?;
     let pairs = (0..selected.len()).flat_map(|query| (0..open.len()).map(move |lake| (query, lake)));
     let pairs: Vec<(usize, usize)> = pairs.collect();
@@ -89,9 +90,21 @@ async fn run_one(
     given: &[(String, String)],
     now: DateTime<Utc>,
 ) -> Result<ResultRows> {
+    rows(&Box::pin(query.run(&instance.context, &declared(query, given, now))).await?)
+}
+
+/// Returns those of the `given` parameters that `query` declares.
+fn declared(query: &Query, given: &[(String, String)], now: DateTime<Utc>) -> Parameters {
     let declared = given.iter().filter(|(name, _)| has(query, name));
-    let parameters = declared.fold(Parameters::at(now), |all, (name, value)| all.with(name, value));
-    rows(&Box::pin(query.run(&instance.context, &parameters)).await?)
+    declared.fold(Parameters::at(now), |all, (name, value)| all.with(name, value))
+}
+
+/// Refuses a value that one of the queries does not accept: the report would have some metrics for it and not others.
+fn refuse_out_of_range(queries: &[Query], given: &[(String, String)], now: DateTime<Utc>) -> Result<()> {
+    queries.iter().try_for_each(|query| {
+        let checked = query.check_ranges(&declared(query, given, now));
+        checked.map_err(|error| error.context(format!("query {}", query.name)))
+    })
 }
 
 fn has(query: &Query, parameter: &str) -> bool {

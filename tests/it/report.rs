@@ -521,7 +521,7 @@ async fn the_terminal_report_has_the_width_of_the_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parameter_reaches_its_queries_and_an_unknown_one_is_refused() {
+async fn a_parameter_reaches_its_queries_and_an_unknown_or_impossible_one_is_refused() {
     let world = synced().await;
     succeeds(&world, &["report", "--param", "lookback_days=3", "--out", "page.html"]).await;
     let page = read(&world.directory.path().join("page.html"));
@@ -529,6 +529,11 @@ async fn a_parameter_reaches_its_queries_and_an_unknown_one_is_refused() {
     let refused = world.run(&["report", "--param", "loopback_days=3"]).await;
     assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("lookback_days"), "{}", stderr(&refused));
+    // Some queries accept 120 days, but not all of them.
+    let refused = world.run(&["report", "--param", "lookback_days=120", "--out", "none.html"]).await;
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("lookback_days cannot be 120"), "{}", stderr(&refused));
+    assert!(!world.directory.path().join("none.html").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,34 @@ fn a_long_table_is_printed_as_it_comes() {
 }
 
 #[test]
+fn the_first_rows_of_a_slow_result_do_not_wait_for_its_end() {
+    let (output, schema) = (Output::default(), rows(0, 0).schema());
+    let layout = TableLayout { max_rows: 4, width: Some(40), ..TableLayout::default() };
+    let mut table = Box::new(TextTable::new(&schema, layout, Box::new(output.clone())));
+    table.write(&rows(1, 4)).expect("rows");
+    table.wait_until = Instant::now();
+    // The table may still turn out to be complete.
+    table.write(&rows(0, 0)).expect("rows");
+    assert_eq!(output.text(), "");
+    table.write(&rows(5, 9)).expect("rows");
+    assert_eq!(output.text().lines().count(), 5);
+    table.write(&rows(12_345_678, 2)).expect("rows");
+    table.finish().expect("an end");
+    let expected = "\
+        +--------+------+\n\
+        | number | name |\n\
+        +--------+------+\n\
+        |      1 | n1   |\n\
+        |      2 | n2   |\n\
+        |      … | …    |\n\
+        | 12345678 | NULL |\n\
+        | 12345679 | n12… |\n\
+        +--------+------+\n\
+        15 rows (4 shown)\n";
+    assert_eq!(output.text(), expected);
+}
+
+#[test]
 fn the_first_and_last_rows_are_shown_and_the_others_counted() {
     let layout = TableLayout { max_rows: 3, ..TableLayout::default() };
     let expected = "\
