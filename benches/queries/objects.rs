@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use chrono::{DateTime, Datelike, Utc};
-use clerk_lake::resource::{ORGANIZATIONS, Reading, Resource, SESSIONS, USERS};
+use clerk_lake::resource::{ORGANIZATIONS, Resource, SESSIONS, USERS};
 use clerk_lake::simulator::model::DAY;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -59,12 +59,7 @@ impl Draw {
 /// Decodes `rows` as a page of `resource`.
 fn decoded(resource: &Resource, rows: &[Value]) -> RecordBatch {
     let body = serde_json::to_vec(rows).expect("JSON");
-    let decode = match resource.reading {
-        Reading::Cursor(list) => list.decode,
-        Reading::Offset(list) => list.decode,
-        Reading::PerUser(list) => list.decode,
-        Reading::Derived(_) | Reading::Ledger => panic!("{} is not listed", resource.name),
-    };
+    let decode = resource.decode().expect("a resource that Clerk lists");
     decode(&body).expect("a page").rows.batch
 }
 

@@ -74,7 +74,7 @@ fn options(arguments: &arguments::SyncArguments) -> SyncOptions {
         },
         lanes: arguments.lanes,
         fresh: arguments.fresh,
-        resources: if resources.is_empty() { resource::ALL.to_vec() } else { resources },
+        resources: if resources.is_empty() { resource::defaults() } else { resources },
         dau_lookback_days: arguments.dau_lookback_days,
         session_lookback_days: arguments.session_lookback_days,
         session_refresh: arguments.session_refresh,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Date32Array, Int64Array};
 
+use super::json::RowFields;
 use super::{Derivation, Reading, Resource};
 use crate::table::{Column, Shape, TableSpec};
 
@@ -23,6 +24,8 @@ pub static DAILY_ACTIVE_USERS: Resource = Resource {
         columns,
     },
     reading: Reading::Derived(Derivation { query: "daily_active_users" }),
+    default: true,
+    fields: RowFields::default,
 };
 
 fn columns() -> Vec<Column> {

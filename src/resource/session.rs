@@ -1,4 +1,4 @@
-//! Sessions: `GET /v1/sessions` (schemas `SessionRow` and `SessionActivityResponse` of the contract).
+//! Sessions: `GET /v1/sessions` (schemas `Session` and `SessionActivityResponse` of the contract).
 
 use std::borrow::Cow;
 
@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{FieldTypes, id, millis, text};
-use super::{ListedRow, PerUserList, Reading, Resource, decode_page, month};
+use super::page::{ListedRow, decode_page};
+use super::time::month;
+use super::{PerUserList, Reading, Resource};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
@@ -34,6 +36,8 @@ pub static SESSIONS: Resource = Resource {
         columns: || columns(&[]),
     },
     reading: Reading::PerUser(PerUserList { path: "/sessions", decode: decode_page::<SessionRow> }),
+    default: true,
+    fields: || SHAPE.fields(),
 };
 
 /// Name of the column that holds the time at which Clerk was first found to no longer list a session.
@@ -65,6 +69,14 @@ struct ListedSession<'a> {
     actor: Option<&'a RawValue>,
     #[serde(borrow)]
     latest_activity: Option<LatestActivity<'a>>,
+    #[serde(borrow)]
+    tasks: Option<Vec<ListedTask<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ListedTask<'a> {
+    #[serde(borrow, default, deserialize_with = "text")]
+    key: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -86,12 +98,13 @@ struct LatestActivity<'a> {
     country: Option<Cow<'a, str>>,
 }
 
-/// The fields of [`SessionRow`].
-pub(super) const SHAPE: &FieldTypes = &FieldTypes {
+/// The fields of [`ListedSession`].
+const SHAPE: &FieldTypes = &FieldTypes {
     text: &["id", "user_id", "client_id", "status", "last_active_organization_id"],
     times: &["created_at", "updated_at", "last_active_at", "expire_at", "abandon_at"],
     json: &["actor"],
     objects: &[("latest_activity", LATEST_ACTIVITY)],
+    lists: &[("tasks", TASK)],
     ..FieldTypes::EMPTY
 };
 
@@ -101,6 +114,9 @@ const LATEST_ACTIVITY: &FieldTypes = &FieldTypes {
     flags: &["is_mobile"],
     ..FieldTypes::EMPTY
 };
+
+/// The fields of [`ListedTask`].
+const TASK: &FieldTypes = &FieldTypes { text: &["key"], ..FieldTypes::EMPTY };
 
 struct SessionRow;
 
@@ -170,12 +186,24 @@ fn columns(rows: &[ListedSession<'_>]) -> Vec<Column> {
             rows.iter().map(|row| row.actor.map(RawValue::get)),
         ),
         latest_activity(rows),
+        tasks(rows),
         Column::text(
             "created_month",
             "UTC month of `created_at`, such as `2026-11`, or `none` if it is unknown. Partition column.",
             months.iter().map(|month| Some(month.as_str())),
         ),
     ]
+}
+
+fn tasks(rows: &[ListedSession<'_>]) -> Column {
+    fn keys<'r>(tasks: &'r [ListedTask<'_>]) -> Vec<Option<Cow<'r, str>>> {
+        tasks.iter().map(|task| task.key.as_deref().map(Cow::from)).collect()
+    }
+    Column::texts(
+        "tasks",
+        "Keys of the tasks that the user must complete before a `pending` session becomes active (`tasks`).",
+        rows.iter().map(|row| row.tasks.as_deref().map(keys)),
+    )
 }
 
 fn latest_activity(rows: &[ListedSession<'_>]) -> Column {
@@ -214,5 +242,6 @@ mod tests {
     fn the_shapes_name_the_fields_that_are_read() {
         assert_eq!(SHAPE.sorted_names(), fields_of::<ListedSession<'_>>());
         assert_eq!(LATEST_ACTIVITY.sorted_names(), fields_of::<LatestActivity<'_>>());
+        assert_eq!(TASK.sorted_names(), fields_of::<ListedTask<'_>>());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::error::ArrowError;
 
-use super::{ORGANIZATIONS, Resource, USERS};
+use super::{MEMBERSHIPS, ORGANIZATIONS, Resource, USERS};
 use crate::table::{Column, Shape, TableSpec};
 
 /// The tombstones of one table.
@@ -22,8 +22,11 @@ pub struct Tombstones {
 /// The columns that the tombstone of a user or an organization keeps.
 const KEPT: &[&str] = &["id", "created_at", "last_active_at"];
 
+/// The columns that the tombstone of a membership keeps.
+const KEPT_OF_MEMBERSHIP: &[&str] = &["id", "organization_id", "user_id", "role", "created_at", "updated_at"];
+
 /// The tables of tombstones, one for each table that has one.
-pub static TOMBSTONES: [&Tombstones; 2] = [&DELETED_USERS, &DELETED_ORGANIZATIONS];
+pub static TOMBSTONES: [&Tombstones; 3] = [&DELETED_USERS, &DELETED_ORGANIZATIONS, &DELETED_MEMBERSHIPS];
 
 /// Users that were deleted in Clerk after a sync had read them.
 pub static DELETED_USERS: Tombstones = Tombstones {
@@ -47,6 +50,18 @@ pub static DELETED_ORGANIZATIONS: Tombstones = Tombstones {
         ..TABLE
     },
     kept: KEPT,
+};
+
+/// Memberships that ended after a sync had read them.
+pub static DELETED_MEMBERSHIPS: Tombstones = Tombstones {
+    of: &MEMBERSHIPS.table,
+    table: TableSpec {
+        name: "clerk_deleted_organization_membership",
+        meaning: "The memberships that ended after a sync had read them.",
+        columns: || columns(&MEMBERSHIPS.table, KEPT_OF_MEMBERSHIP),
+        ..TABLE
+    },
+    kept: KEPT_OF_MEMBERSHIP,
 };
 
 /// What all tables of tombstones share.

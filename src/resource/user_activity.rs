@@ -3,7 +3,9 @@
 //! Clerk lists neither. Both are filled from the users and sessions in the lake. See `sync::ledger`, which fills them,
 //! for the definition of the numbers and of a complete day.
 
-use super::{Reading, Resource, month};
+use super::json::RowFields;
+use super::time::month;
+use super::{Reading, Resource};
 use crate::table::{Column, Shape, TableSpec};
 
 /// A day in milliseconds.
@@ -25,6 +27,8 @@ pub static USER_ACTIVITY: Resource = Resource {
         columns: || activity_columns(&[]),
     },
     reading: Reading::Ledger,
+    default: true,
+    fields: RowFields::default,
 };
 
 /// How complete the ledger is on each day. It is written together with [`USER_ACTIVITY`] and is not a resource.

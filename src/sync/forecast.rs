@@ -161,6 +161,17 @@ impl Forecast<'_> {
             Step::Changes(list, since) => self.changes(list, since, &table).await,
             Step::AllByOffset(list) => self.all_by_offset(list).await,
             Step::Sessions(list, since) => self.sessions(list, since, &table, staged).await,
+            Step::PerParent(list) => {
+                // TODO(lead): count the parents that a sync reads.
+                let rows = self.lake.table(list.parents).await?.rows();
+                Ok(Cost {
+                    mode: FULL,
+                    rows,
+                    requests: rows,
+                    why: format!("one list for each row of {}", list.parents.name),
+                })
+            }
+            Step::Single(_) => Ok(Cost { mode: FULL, rows: 1, requests: 1, why: "one object".to_owned() }),
             Step::Derive(_) => self.derived().await,
             Step::Ledger(since) => Ok(Cost {
                 mode: if since.is_some() { INCREMENTAL } else { FULL },
@@ -211,8 +222,10 @@ impl Forecast<'_> {
     }
 
     async fn all_by_offset(&self, list: OffsetList) -> Result<Cost> {
-        let mut query = vec![("limit", "1".to_owned()), ("order_by", "created_at".to_owned())];
-        query.extend(list.parameter.map(|(name, value)| (name, value.to_owned())));
+        // TODO(lead): add up all of `list.queries()`, and mind `Paging::None` and `older_path`.
+        let mut query = vec![("limit", "1".to_owned())];
+        let first = list.queries().into_iter().next().unwrap_or_default();
+        query.extend(first.into_iter().map(|(name, value)| (name, value.to_owned())));
         let total = match self.first_row(list.path, &query, list.decode).await {
             Ok(page) => page.total_count.unwrap_or(page.keys.len() as u64),
             Err(error) if error.refusal == Refusal::Absent => return Ok(absent(&error)),

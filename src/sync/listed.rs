@@ -67,8 +67,10 @@ impl WholeList {
         match self {
             Self::Cursor(list) => list.oldest_first(),
             Self::Offset(list) => {
-                let request = ListRequest::new(list.path, Order::Offset).with("order_by", "created_at");
-                list.parameter.iter().fold(request, |request, (name, value)| request.with(name, *value))
+                // TODO(lead): read all of `list.queries()`, `Paging::None` and `older_path`.
+                let query = list.queries().into_iter().next().unwrap_or_default();
+                let request = ListRequest::new(list.path, Order::Offset);
+                query.into_iter().fold(request, |request, (name, value)| request.with(name, value))
             }
         }
     }

@@ -28,6 +28,7 @@ mod ledger;
 mod listed;
 mod odd_fields;
 mod options;
+mod per_parent;
 mod plan;
 mod progress;
 mod ranks;

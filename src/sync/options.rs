@@ -48,7 +48,7 @@ impl Default for SyncOptions {
             extent: Extent::default(),
             lanes: Lanes::default(),
             fresh: false,
-            resources: resource::ALL.to_vec(),
+            resources: resource::defaults(),
             dau_lookback_days: 30,
             session_lookback_days: 30,
             session_refresh: TimeDelta::days(1),

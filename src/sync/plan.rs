@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::options::Extent;
-use crate::resource::{CursorList, Derivation, OffsetList, PerUserList, Reading};
+use crate::resource::{CursorList, Derivation, OffsetList, PerParentList, PerUserList, Reading, SingleObject};
 
 /// The largest difference expected between the clocks of Clerk's servers.
 pub(super) const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
@@ -20,6 +20,10 @@ pub(super) enum Step {
     AllByOffset(OffsetList),
     /// Reads the sessions that may have changed since a time; without one, the sessions of all recently active users.
     Sessions(PerUserList, Option<DateTime<Utc>>),
+    /// Reads one list for each row of another table.
+    PerParent(PerParentList),
+    /// Reads a single object.
+    Single(SingleObject),
     /// Runs a query and stores its result.
     Derive(Derivation),
     /// Adds to the activity ledger what may be new since a time; without one, everything.
@@ -74,6 +78,8 @@ pub(super) fn plan(reading: Reading, state: TableState, server_time: ServerTime,
         },
         Reading::Offset(list) => Step::AllByOffset(list),
         Reading::PerUser(list) => Step::Sessions(list, since),
+        Reading::PerParent(list) => Step::PerParent(list),
+        Reading::Single(object) => Step::Single(object),
         Reading::Derived(derivation) => Step::Derive(derivation),
         Reading::Ledger => Step::Ledger(since),
     }
@@ -85,14 +91,14 @@ pub(super) fn catch_up(reading: Reading, begun: DateTime<Utc>) -> Option<Step> {
     match reading {
         Reading::Cursor(list) => Some(Step::Changes(list, begun)),
         Reading::PerUser(list) => Some(Step::Sessions(list, Some(begun))),
-        Reading::Offset(_) | Reading::Derived(_) | Reading::Ledger => None,
+        Reading::Offset(_) | Reading::PerParent(_) | Reading::Single(_) | Reading::Derived(_) | Reading::Ledger => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resource::{self, ORGANIZATIONS, SESSIONS, USERS};
+    use crate::resource::{self, ORGANIZATIONS, Resource, SESSIONS, USERS};
 
     fn at(minutes: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::minutes(minutes)
@@ -113,6 +119,8 @@ mod tests {
             Step::Changes(_, since) => ("changes", Some(minutes(since))),
             Step::AllByOffset(_) => ("all by offset", None),
             Step::Sessions(_, since) => ("sessions", since.map(minutes)),
+            Step::PerParent(_) => ("per parent", None),
+            Step::Single(_) => ("one object", None),
             Step::Derive(_) => ("query", None),
             Step::Ledger(since) => ("ledger", since.map(minutes)),
         }
@@ -143,7 +151,10 @@ mod tests {
 
     #[test]
     fn each_resource_has_a_first_step_and_an_incremental_step() {
-        let steps = |state| resource::ALL.map(|it| describe(plan(it.reading, state, NOW(), Extent::Changes)));
+        let steps = |state| {
+            let describe = |it: &Resource| describe(plan(it.reading, state, NOW(), Extent::Changes));
+            resource::defaults().into_iter().map(describe).collect::<Vec<_>>()
+        };
         assert_eq!(
             steps(TableState::default()),
             [("all by cursor", None), ("all by offset", None), ("sessions", None), ("query", None), ("ledger", None)]

@@ -43,7 +43,12 @@ pub(super) fn source(client: &Client, instance: Option<&str>, options: &SyncOpti
     let instance = instance.unwrap_or_else(|| client.address());
     let lookback = match resource.reading {
         Reading::PerUser(_) => Some(options.session_lookback_days),
-        Reading::Cursor(_) | Reading::Offset(_) | Reading::Derived(_) | Reading::Ledger => None,
+        Reading::Cursor(_)
+        | Reading::Offset(_)
+        | Reading::PerParent(_)
+        | Reading::Single(_)
+        | Reading::Derived(_)
+        | Reading::Ledger => None,
     };
     serde_json::json!({
         "instance": instance,

@@ -154,6 +154,8 @@ impl Run<'_> {
             Step::AllByOffset(list) => task.from(WholeList::Offset(list)).sync_whole(table, tally).await,
             Step::Changes(list, since) => task.from(list).sync_changes(since, table, tally).await,
             Step::Sessions(list, since) => task.from(list).sync_sessions(since, table, tally).await,
+            Step::PerParent(list) => task.from(list).sync_per_parent(table, tally).await.map(|()| None),
+            Step::Single(object) => task.from(object).sync_single(table, tally).await.map(|()| None),
             Step::Derive(derivation) => task.from(derivation).sync_derived(table, tally).await.map(|()| None),
             Step::Ledger(since) => Box::pin(self.sync_ledger(resource, since, table, tally)).await.map(|()| None),
         }

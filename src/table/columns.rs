@@ -3,11 +3,12 @@
 //! Each resource lists its columns in one function from rows to columns. Called without rows, the same function returns
 //! the schema. Nothing is inferred from data, so an empty page and a full page have the same schema.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Date32Array, Int32Array, Int64Array, ListArray, RecordBatch, RecordBatchOptions,
-    StringArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -39,6 +40,11 @@ impl Column {
     /// Creates a column of whole numbers, of type `Int64`.
     pub fn integer(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<i64>>) -> Self {
         Self { name, meaning, array: Arc::new(values.collect::<Int64Array>()) }
+    }
+
+    /// Creates a column of numbers, of type `Float64`.
+    pub fn number(name: &'static str, meaning: &'static str, values: impl Iterator<Item = Option<f64>>) -> Self {
+        Self { name, meaning, array: Arc::new(values.collect::<Float64Array>()) }
     }
 
     /// Creates a column of calendar years, of type `Int32`.
@@ -85,16 +91,32 @@ impl Column {
         children: &[Self],
     ) -> Self {
         let elements = StructArray::new(fields(children), arrays(children), None);
-        let offsets = OffsetBuffer::from_lengths(lengths.clone().map(|length| length.unwrap_or(0)));
-        let nulls = lengths.map(|length| length.is_some()).collect::<NullBuffer>();
-        let element = Arc::new(Field::new("element", elements.data_type().clone(), true));
-        let array = ListArray::new(element, offsets, Arc::new(elements), Some(nulls));
-        Self { name, meaning, array: Arc::new(array) }
+        Self { name, meaning, array: Arc::new(list_of(lengths, Arc::new(elements))) }
+    }
+
+    /// Creates a column of lists of verbatim text. A null list is `None`.
+    pub fn texts<'a>(
+        name: &'static str,
+        meaning: &'static str,
+        lists: impl Iterator<Item = Option<Vec<Option<Cow<'a, str>>>>>,
+    ) -> Self {
+        let lists: Vec<_> = lists.collect();
+        let elements: StringArray = lists.iter().flatten().flatten().map(Option::as_deref).collect();
+        let lengths = lists.iter().map(|list| list.as_ref().map(Vec::len));
+        Self { name, meaning, array: Arc::new(list_of(lengths, Arc::new(elements))) }
     }
 
     fn field(&self) -> Field {
         Field::new(self.name, self.array.data_type().clone(), true)
     }
+}
+
+/// Returns the lists of these `lengths` (`None` for a null list), which hold `elements` in sequence.
+fn list_of(lengths: impl Iterator<Item = Option<usize>> + Clone, elements: ArrayRef) -> ListArray {
+    let offsets = OffsetBuffer::from_lengths(lengths.clone().map(|length| length.unwrap_or(0)));
+    let nulls = lengths.map(|length| length.is_some()).collect::<NullBuffer>();
+    let element = Arc::new(Field::new("element", elements.data_type().clone(), true));
+    ListArray::new(element, offsets, elements, Some(nulls))
 }
 
 /// Returns the schema of `columns`.

@@ -140,7 +140,7 @@ async fn delta_rs_reads_the_same_changes() {
         sync(&world).await;
     }
     let lake = world.lake();
-    for resource in resource::ALL {
+    for resource in resource::defaults() {
         let spec = &resource.table;
         let table = lake.table(spec).await.expect("the table");
         let context = lake.context();
@@ -222,7 +222,7 @@ impl Prepared {
         follower.follow(&self.lake(Arc::clone(&store)), &case).await;
         assert_change_data_matches_log(&store, "lake", &case).await;
         if self.keeping.history.is_some_and(|history| history.is_zero()) {
-            for resource in resource::ALL {
+            for resource in resource::defaults() {
                 assert_plain(&store, &self.lake(Arc::clone(&store)), resource).await;
             }
         }
@@ -330,7 +330,7 @@ async fn changes_are_recorded_from_the_commit_that_enables_the_feed_until_it_is_
     change_everything(&world);
     sync(&world).await;
     let changes = follower.follow(&world.lake(), "left as it is").await;
-    assert!(resource::ALL.iter().all(|resource| !changes[resource.table.name].is_empty()), "{changes:?}");
+    assert!(resource::defaults().iter().all(|resource| !changes[resource.table.name].is_empty()), "{changes:?}");
     assert_eq!(users(&world).await.feed_begins(), Some(begins));
     world.keeping.change_data_feed = Some(false);
     sync(&world).await;

@@ -87,7 +87,7 @@ impl Seen {
     pub async fn assert_exact(&mut self, world: &World, case: &str) {
         self.note(world);
         ledger::assert_ledger(world, &world.lake(), case).await;
-        for resource in resource::ALL.into_iter().filter(|resource| resource.name != USER_ACTIVITY.name) {
+        for resource in resource::defaults().into_iter().filter(|resource| resource.name != USER_ACTIVITY.name) {
             let is_sessions = resource.name == "sessions";
             let wanted = if is_sessions { self.0.clone() } else { expected::wanted(world, resource.name) };
             assert_table(world, resource.name, &wanted, case).await;

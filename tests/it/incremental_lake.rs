@@ -90,14 +90,16 @@ async fn assert_stops(world: &Arc<World>, resource: &'static str, before: &Table
     let (summary, requests_after_stop) = cancel_in(world, resource).await;
     // Requests that were already sent may arrive after the stop.
     assert!(requests_after_stop <= MAX_CONCURRENT_REQUESTS, "{case}: {requests_after_stop} requests after the stop");
-    let at = resource::ALL.iter().position(|it| it.name == resource).expect("a resource");
+    let at = resource::defaults().iter().position(|it| it.name == resource).expect("a resource");
     for (place, done) in summary.resources.iter().enumerate() {
         let failure = done.failure.as_ref().map(Error::kind);
         assert_eq!(failure, (place >= at).then_some(ErrorKind::Interrupted), "{case}: {done:?}");
         match (place < at, before.get(done.name.as_str())) {
             (true, _) => assert_table(world, &done.name, &expected::wanted(world, &done.name), case).await,
             (false, Some(rows)) => assert_table(world, &done.name, rows, case).await,
-            (false, None) => assert_eq!(plain_row_count(&world.path(), resource::ALL[place].table.name), 0, "{case}"),
+            (false, None) => {
+                assert_eq!(plain_row_count(&world.path(), resource::defaults()[place].table.name), 0, "{case}");
+            }
         }
     }
     sync_ok(world, case).await;
@@ -120,7 +122,7 @@ async fn a_cancelled_sync_ends_at_once_and_the_next_sync_is_exact() {
 /// Returns the rows of all tables.
 async fn stored_tables(world: &World) -> Tables {
     let mut tables = Tables::new();
-    for resource in resource::ALL {
+    for resource in resource::defaults() {
         tables.insert(resource.name, Box::pin(expected::stored(world, resource.name)).await);
     }
     tables

@@ -52,7 +52,7 @@ async fn start_and_kill(world: &World, arguments: &[&str], delay: Duration) -> b
 /// be read and has no duplicate row. The directory may have other files: those of a commit that was not made, or
 /// superseded files.
 async fn assert_readable(world: &World) {
-    for resource in resource::ALL {
+    for resource in resource::defaults() {
         plain_row_count(&world.path(), resource.table.name);
         stored(&world.lake(), resource).await;
     }
@@ -90,7 +90,7 @@ fn make_changes(world: &World, dice: &mut Dice, seen: &mut Seen) {
 async fn assert_needs_no_repair(world: &World, seen: &Seen, case: &str) {
     world.simulator.set(|config| config.changes = None);
     run_to_end(world, &INCREMENTAL, case).await;
-    for resource in resource::ALL {
+    for resource in resource::defaults() {
         let lake = world.lake();
         assert_current(world, &lake, resource.name, seen).await;
         let table = lake.table(&resource.table).await.expect("a table");

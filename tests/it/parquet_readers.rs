@@ -52,13 +52,13 @@ fn is_parquet(path: &Path) -> bool {
 }
 
 fn plain_tables(world: &World) -> Tables {
-    resource::ALL.into_iter().map(|resource| (resource.name, plain_rows(world, resource))).collect()
+    resource::defaults().into_iter().map(|resource| (resource.name, plain_rows(world, resource))).collect()
 }
 
 /// Asserts that a reader of the directories sees the rows of the newest table versions, and that the directories have
 /// no other data files.
 async fn assert_plain_readers_see_committed_rows(world: &World, case: &str) {
-    for resource in resource::ALL {
+    for resource in resource::defaults() {
         let committed = expected::stored(world, resource.name).await;
         expected::assert_same(&format!("{case}: {}", resource.name), &plain_rows(world, resource), &committed);
         let table = world.lake().table(&resource.table).await.expect("the table");
@@ -153,7 +153,7 @@ pub async fn drop_at(world: &World, resource: &'static str, rows: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_sync_leaves_its_tables_unchanged_and_the_next_sync_needs_no_repair() {
-    let place = |name: &str| resource::ALL.iter().position(|resource| resource.name == name);
+    let place = |name: &str| resource::defaults().iter().position(|resource| resource.name == name);
     for (dropped, rows) in [("users", 20), ("users", 200), ("organizations", 20), ("sessions", 100)] {
         let case = format!("dropped after {rows} {dropped}");
         let mut world = expected::fixed_clock_world(|config| {
@@ -167,7 +167,7 @@ async fn a_dropped_sync_leaves_its_tables_unchanged_and_the_next_sync_needs_no_r
         world.simulator.with_model(change_everything);
         world.options.extent = Extent::Full;
         drop_at(&world, dropped, rows).await;
-        for resource in resource::ALL {
+        for resource in resource::defaults() {
             let done = place(resource.name) < place(dropped);
             let want = if done { expected::wanted(&world, resource.name) } else { before[resource.name].clone() };
             expected::assert_same(&format!("{case}: {}", resource.name), &plain_rows(&world, resource), &want);

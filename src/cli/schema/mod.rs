@@ -110,6 +110,7 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int64 => "bigint".to_owned(),
         DataType::Int32 => "int".to_owned(),
+        DataType::Float64 => "double".to_owned(),
         DataType::Date32 => "date".to_owned(),
         DataType::Timestamp(..) => "timestamp".to_owned(),
         DataType::List(element) => format!("list of {}", type_name(element.data_type())),

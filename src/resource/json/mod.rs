@@ -6,8 +6,10 @@
 //! A page whose types match the contract is parsed in one step. Any other page is repaired row by row: a field of the
 //! wrong type becomes null and is counted, and a row is rejected only if its id cannot be read.
 
+mod fields;
 mod repair;
 mod scan;
+mod store;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -19,7 +21,10 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::api::RowKey;
-pub use repair::{FieldTypes, OddField};
+pub use fields::{FieldType, FieldTypes, RowFields};
+pub use repair::OddField;
+pub(super) use scan::{elements, members, text as decode_text};
+pub(crate) use store::storable;
 
 /// The valid range of times, in Unix milliseconds: the range of calendar dates.
 const CALENDAR: RangeInclusive<i64> = -8_210_000_000_000_000..=8_210_000_000_000_000;
@@ -69,17 +74,19 @@ pub struct Rows<R> {
     pub is_null: bool,
 }
 
-/// A page that did not match the types of the contract, repaired so that [`read_page`] accepts it.
+/// A page whose rows were reduced to the fields that are read, because [`read_page`] refuses it or has no typed row for it.
 #[derive(Debug, Default)]
 pub struct RepairedPage {
-    /// The rows that can be read, as a JSON array.
-    pub body: String,
+    /// The JSON of each row that can be read.
+    pub rows: Vec<String>,
     /// Rejected rows.
     pub rejected: Vec<Rejected>,
     /// Rows with fields that were set to null.
     pub odd: Vec<OddRow>,
     /// The number of rows in the whole listing, as stated by the server.
     pub total_count: Option<u64>,
+    /// Whether the page held `null` instead of a list.
+    pub is_null: bool,
 }
 
 #[derive(Deserialize)]
@@ -125,9 +132,28 @@ pub fn read_page<'a, R: Deserialize<'a>>(body: &'a [u8]) -> Result<Rows<R>, Stri
 /// Returns what is wrong with the page if it is not a list. The text never includes a value.
 pub fn repair_page(
     body: &[u8],
-    shape: &FieldTypes,
+    fields: &RowFields,
     is_readable: impl Fn(&str) -> bool,
 ) -> Result<RepairedPage, String> {
+    read_raw_page(body, |page, at, raw| {
+        if is_readable(raw) {
+            page.rows.push(raw.to_owned());
+        } else {
+            page.take(at, raw, fields, &is_readable);
+        }
+    })
+}
+
+/// Reads a page whose rows have no type of their own. Each row is reduced to `fields`.
+///
+/// # Errors
+/// Returns what is wrong with the page if it is not a list. The text never includes a value.
+pub fn reduce_page(body: &[u8], fields: &RowFields) -> Result<RepairedPage, String> {
+    read_raw_page(body, |page, at, raw| page.take(at, raw, fields, &|_| true))
+}
+
+/// Calls `take` with the position and the JSON of each row of a page.
+fn read_raw_page(body: &[u8], take: impl Fn(&mut RepairedPage, usize, &str)) -> Result<RepairedPage, String> {
     let body = String::from_utf8_lossy(body);
     let body = body.trim_start_matches('\u{feff}');
     let escaped;
@@ -138,32 +164,34 @@ pub fn repair_page(
             read_page::<&RawValue>(escaped.as_bytes()).map_err(|_| error)?
         }
     };
-    let mut repaired = RepairedPage { total_count: page.total_count, ..RepairedPage::default() };
-    for (at, raw) in page.rows.into_iter().map(RawValue::get).enumerate() {
-        repaired.take(at, raw, shape, &is_readable);
+    let Rows { rows, total_count, is_null } = page;
+    let mut page = RepairedPage { total_count, is_null, ..RepairedPage::default() };
+    for (at, raw) in rows.into_iter().map(RawValue::get).enumerate() {
+        take(&mut page, at, raw);
     }
-    repaired.body.insert(0, '[');
-    repaired.body.push(']');
-    Ok(repaired)
+    Ok(page)
 }
 
 impl RepairedPage {
-    fn take(&mut self, at: usize, raw: &str, shape: &FieldTypes, is_readable: &impl Fn(&str) -> bool) {
-        if is_readable(raw) {
-            self.push(raw);
-            return;
-        }
-        let Some(row) = repair::repair(raw, &[shape]) else {
+    /// Returns the rows that can be read, as a JSON array.
+    #[must_use]
+    pub fn body(&self) -> String {
+        format!("[{}]", self.rows.join(","))
+    }
+
+    /// Repairs the row `raw`, and rejects it if its id cannot be read.
+    fn take(&mut self, at: usize, raw: &str, fields: &RowFields, is_readable: &impl Fn(&str) -> bool) {
+        let Some(row) = repair::repair(raw, fields) else {
             let reason = format!("row is {}, expected an object", scan::type_name(raw));
             self.rejected.push(Rejected { name: hashed(raw), raw: "{}".to_owned(), reason, at, key: None });
             return;
         };
         match id_of(raw) {
             Ok(id) if is_readable(&row.json) => {
-                self.push(&row.json);
                 if !row.odd.is_empty() {
-                    self.odd.push(OddRow { id, raw: row.json, fields: row.odd });
+                    self.odd.push(OddRow { id, raw: row.json.clone(), fields: row.odd });
                 }
+                self.rows.push(row.json);
             }
             Ok(id) => {
                 let key = Some(RowKey { id: id.clone(), created_at: None });
@@ -175,13 +203,6 @@ impl RepairedPage {
                 self.rejected.push(Rejected { name, raw: row.json, reason, at, key: None });
             }
         }
-    }
-
-    fn push(&mut self, row: &str) {
-        if !self.body.is_empty() {
-            self.body.push(',');
-        }
-        self.body.push_str(row);
     }
 }
 
@@ -197,16 +218,6 @@ fn id_of(raw: &str) -> Result<String, String> {
         }
         Some((_, Some((id, _)))) => Ok(id.into_owned()),
     }
-}
-
-/// Returns the row's JSON, reduced to the fields that have a column in some table.
-///
-/// This removes private metadata, tokens and URLs that grant access. If `raw` is not an object, returns `{}`.
-#[must_use]
-pub(crate) fn storable(raw: &str) -> String {
-    let is_json = serde_json::from_str::<&RawValue>(raw).is_ok();
-    let repaired = is_json.then(|| repair::repair(raw.trim(), &super::SHAPES)).flatten();
-    repaired.map_or_else(|| "{}".to_owned(), |row| row.json)
 }
 
 /// Returns a name for a row that has no readable id: a hash, which is stable and does not reveal the row.

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 /// Returns the members of the object `raw` in their order, or `None` if it is not an object.
-pub(super) fn members(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+pub(in crate::resource) fn members(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     let mut members = Vec::new();
     let mut at = begin(raw, b'{')?;
     while let Some(name_at) = next(raw, at, b'}')? {
@@ -21,7 +21,7 @@ pub(super) fn members(raw: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
 }
 
 /// Returns the elements of the array `raw` in their order, or `None` if it is not an array.
-pub(super) fn elements(raw: &str) -> Option<Vec<&str>> {
+pub(in crate::resource) fn elements(raw: &str) -> Option<Vec<&str>> {
     let mut elements = Vec::new();
     let mut at = begin(raw, b'[')?;
     while let Some(element_at) = next(raw, at, b']')? {
@@ -34,7 +34,7 @@ pub(super) fn elements(raw: &str) -> Option<Vec<&str>> {
 
 /// Decodes the string `raw`. Returns its text, and whether it contained lone surrogates, which are replaced by U+FFFD.
 /// Returns `None` if `raw` is not a string.
-pub(super) fn text(raw: &str) -> Option<(Cow<'_, str>, bool)> {
+pub(in crate::resource) fn text(raw: &str) -> Option<(Cow<'_, str>, bool)> {
     let inner = raw.trim().strip_prefix('"')?.strip_suffix('"')?;
     if !inner.contains('\\') {
         return Some((Cow::Borrowed(inner), false));

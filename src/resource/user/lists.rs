@@ -96,7 +96,7 @@ impl ListedExternalAccount<'_> {
     }
 }
 
-/// The fields of [`EmailAddressRow`].
+/// The fields of [`ListedEmailAddress`].
 pub(super) const EMAIL_ADDRESS: &FieldTypes = &FieldTypes {
     text: &["id", "email_address"],
     times: &["created_at", "updated_at"],
@@ -104,7 +104,7 @@ pub(super) const EMAIL_ADDRESS: &FieldTypes = &FieldTypes {
     ..FieldTypes::EMPTY
 };
 
-/// The fields of [`PhoneNumberRow`].
+/// The fields of [`ListedPhoneNumber`].
 pub(super) const PHONE_NUMBER: &FieldTypes = &FieldTypes {
     text: &["id", "phone_number"],
     flags: &["reserved_for_second_factor", "default_second_factor"],
@@ -113,7 +113,7 @@ pub(super) const PHONE_NUMBER: &FieldTypes = &FieldTypes {
     ..FieldTypes::EMPTY
 };
 
-/// The fields of [`ExternalAccountRow`].
+/// The fields of [`ListedExternalAccount`].
 pub(super) const EXTERNAL_ACCOUNT: &FieldTypes = &FieldTypes {
     text: &["id", "object", "provider", "provider_user_id", "google_id", "facebook_id", "email_address", "username"],
     times: &["created_at", "updated_at"],
@@ -121,12 +121,13 @@ pub(super) const EXTERNAL_ACCOUNT: &FieldTypes = &FieldTypes {
     ..FieldTypes::EMPTY
 };
 
-const VERIFICATION: &FieldTypes = &FieldTypes { text: &["status"], ..FieldTypes::EMPTY };
+/// The fields of [`Verification`].
+pub(super) const VERIFICATION: &FieldTypes = &FieldTypes { text: &["status"], ..FieldTypes::EMPTY };
 
 const ACCOUNT_VERIFICATION: &FieldTypes = &FieldTypes { text: &["status", "strategy"], ..FieldTypes::EMPTY };
 
 /// Returns the status of a verification, if there is one.
-fn status<'r>(verification: Option<&'r Verification<'_>>) -> Option<&'r str> {
+pub(super) fn status<'r>(verification: Option<&'r Verification<'_>>) -> Option<&'r str> {
     verification.and_then(|verification| verification.status.as_deref())
 }
 

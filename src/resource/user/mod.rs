@@ -1,8 +1,10 @@
-//! Users: `GET /v1/users` (schema `UserRow` of the contract).
+//! Users: `GET /v1/users` (schema `User` of the contract).
 //!
-//! `private_metadata` and password material are never read. Values that Clerk counts down (the remaining seconds of a
-//! lockout, the attempts left) are left out, because they would change rows at every sync.
+//! `private_metadata`, backup codes and password material are never read. `profile_image_url` is a deprecated name of
+//! `image_url`. Memberships have a table of their own.
 
+mod accounts;
+mod columns;
 mod lists;
 
 use std::borrow::Cow;
@@ -11,11 +13,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{FieldTypes, id, integer, millis, text};
-use lists::{
-    ListedEmailAddress, ListedExternalAccount, ListedPhoneNumber, email_addresses, external_accounts, phone_numbers,
-};
+use accounts::{ListedEnterpriseAccount, ListedPasskey, ListedSamlAccount, ListedWallet, Scim};
+use columns::columns;
+use lists::{ListedEmailAddress, ListedExternalAccount, ListedPhoneNumber};
 
-use super::{CursorList, ListedRow, Reading, Resource, decode_page, year};
+use super::page::{ListedRow, decode_page};
+use super::{CursorList, Reading, Resource};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
 
@@ -34,12 +37,16 @@ pub static USERS: Resource = Resource {
             "last_active_at",
             "email_addresses.list.element.verification_status",
             "external_accounts.list.element.provider",
+            "saml_accounts.list.element.provider",
+            "enterprise_accounts.list.element.provider",
             "_synced_at",
         ],
         source: "GET /v1/users",
         columns: || columns(&[]),
     },
     reading: Reading::Cursor(USER_LIST),
+    default: true,
+    fields: || SHAPE.fields(),
 };
 
 /// The list of users, `GET /v1/users`.
@@ -112,6 +119,20 @@ struct ListedUser<'a> {
     public_metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     unsafe_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    web3_wallets: Option<Vec<ListedWallet<'a>>>,
+    #[serde(borrow)]
+    passkeys: Option<Vec<ListedPasskey<'a>>>,
+    #[serde(borrow)]
+    saml_accounts: Option<Vec<ListedSamlAccount<'a>>>,
+    #[serde(borrow)]
+    enterprise_accounts: Option<Vec<ListedEnterpriseAccount<'a>>>,
+    #[serde(borrow)]
+    scim: Option<Scim<'a>>,
+    #[serde(default, deserialize_with = "integer")]
+    lockout_expires_in_seconds: Option<i64>,
+    #[serde(default, deserialize_with = "integer")]
+    verification_attempts_remaining: Option<i64>,
 }
 
 impl ListedUser<'_> {
@@ -130,8 +151,8 @@ impl ListedUser<'_> {
     }
 }
 
-/// The fields of [`UserRow`].
-pub(super) const SHAPE: &FieldTypes = &FieldTypes {
+/// The fields of [`ListedUser`].
+const SHAPE: &FieldTypes = &FieldTypes {
     text: &[
         "id",
         "username",
@@ -157,7 +178,7 @@ pub(super) const SHAPE: &FieldTypes = &FieldTypes {
         "create_organization_enabled",
         "bypass_client_trust",
     ],
-    integers: &["create_organizations_limit"],
+    integers: &["create_organizations_limit", "lockout_expires_in_seconds", "verification_attempts_remaining"],
     times: &[
         "last_sign_in_at",
         "last_active_at",
@@ -169,12 +190,16 @@ pub(super) const SHAPE: &FieldTypes = &FieldTypes {
         "updated_at",
     ],
     json: &["public_metadata", "unsafe_metadata"],
+    objects: &[("scim", accounts::SCIM)],
     lists: &[
         ("email_addresses", lists::EMAIL_ADDRESS),
         ("phone_numbers", lists::PHONE_NUMBER),
         ("external_accounts", lists::EXTERNAL_ACCOUNT),
+        ("web3_wallets", accounts::WALLET),
+        ("passkeys", accounts::PASSKEY),
+        ("saml_accounts", accounts::SAML_ACCOUNT),
+        ("enterprise_accounts", accounts::ENTERPRISE_ACCOUNT),
     ],
-    ..FieldTypes::EMPTY
 };
 
 struct UserRow;
@@ -191,151 +216,6 @@ impl ListedRow for UserRow {
     fn columns(rows: &[ListedUser<'_>]) -> Vec<Column> {
         columns(rows)
     }
-}
-
-fn columns(rows: &[ListedUser<'_>]) -> Vec<Column> {
-    let mut columns = identity(rows);
-    columns.extend(activity(rows));
-    columns.extend(authentication(rows));
-    columns.extend([email_addresses(rows), phone_numbers(rows), external_accounts(rows)]);
-    columns.extend([
-        Column::text(
-            "public_metadata",
-            "Public metadata, as JSON text (`public_metadata`).",
-            rows.iter().map(|row| row.public_metadata.map(RawValue::get)),
-        ),
-        Column::text(
-            "unsafe_metadata",
-            "Metadata that the user may write, as JSON text (`unsafe_metadata`).",
-            rows.iter().map(|row| row.unsafe_metadata.map(RawValue::get)),
-        ),
-        Column::year(
-            "created_year",
-            "UTC year of `created_at`, or 0 if it is unknown. Partition column.",
-            rows.iter().map(|row| Some(year(row.created_at))),
-        ),
-    ]);
-    columns
-}
-
-fn identity(rows: &[ListedUser<'_>]) -> Vec<Column> {
-    vec![
-        Column::text("id", "Clerk's id of the user (`id`).", rows.iter().map(|row| Some(row.id.as_ref()))),
-        Column::text(
-            "email",
-            "Primary e-mail address: the one with the id `primary_email_address_id`, or else the first.",
-            rows.iter().map(|row| row.primary_email().and_then(|address| address.email_address.as_deref())),
-        ),
-        Column::flag(
-            "email_verified",
-            "Whether the primary e-mail address is verified; NULL if it has no verification.",
-            rows.iter().map(ListedUser::email_verified),
-        ),
-        Column::text("username", "User name (`username`).", rows.iter().map(|row| row.username.as_deref())),
-        Column::text("first_name", "First name (`first_name`).", rows.iter().map(|row| row.first_name.as_deref())),
-        Column::text("last_name", "Last name (`last_name`).", rows.iter().map(|row| row.last_name.as_deref())),
-        Column::text(
-            "external_id",
-            "Id of the user in your own system (`external_id`).",
-            rows.iter().map(|row| row.external_id.as_deref()),
-        ),
-        Column::text("locale", "Locale (`locale`).", rows.iter().map(|row| row.locale.as_deref())),
-        Column::text(
-            "image_url",
-            "URL of the profile image (`image_url`).",
-            rows.iter().map(|row| row.image_url.as_deref()),
-        ),
-        Column::flag(
-            "has_image",
-            "Whether the profile image is the user's own, not a generated avatar (`has_image`).",
-            rows.iter().map(|row| row.has_image),
-        ),
-        Column::text(
-            "primary_email_address_id",
-            "Id of the primary e-mail address (`primary_email_address_id`).",
-            rows.iter().map(|row| row.primary_email_address_id.as_deref()),
-        ),
-        Column::text(
-            "primary_phone_number_id",
-            "Id of the primary phone number (`primary_phone_number_id`).",
-            rows.iter().map(|row| row.primary_phone_number_id.as_deref()),
-        ),
-        Column::text(
-            "primary_web3_wallet_id",
-            "Id of the primary Web3 wallet (`primary_web3_wallet_id`).",
-            rows.iter().map(|row| row.primary_web3_wallet_id.as_deref()),
-        ),
-    ]
-}
-
-fn activity(rows: &[ListedUser<'_>]) -> Vec<Column> {
-    vec![
-        Column::time(
-            "last_sign_in_at",
-            "When the user last signed in (`last_sign_in_at`).",
-            rows.iter().map(|row| row.last_sign_in_at),
-        ),
-        Column::time(
-            "last_active_at",
-            "When the user was last active. Only the UTC day is meaningful (`last_active_at`).",
-            rows.iter().map(|row| row.last_active_at),
-        ),
-        Column::flag("banned", "Whether the user is banned (`banned`).", rows.iter().map(|row| row.banned)),
-        Column::flag("locked", "Whether the user is locked out (`locked`).", rows.iter().map(|row| row.locked)),
-        Column::flag(
-            "deprovisioned",
-            "Whether the user was deprovisioned (`deprovisioned`).",
-            rows.iter().map(|row| row.deprovisioned),
-        ),
-        Column::time("created_at", "When the user was created (`created_at`).", rows.iter().map(|row| row.created_at)),
-        Column::time(
-            "updated_at",
-            "When the user was last changed. Activity alone does not always change it (`updated_at`).",
-            rows.iter().map(|row| row.updated_at),
-        ),
-    ]
-}
-
-fn authentication(rows: &[ListedUser<'_>]) -> Vec<Column> {
-    let flag =
-        |name, meaning, of: fn(&ListedUser<'_>) -> Option<bool>| Column::flag(name, meaning, rows.iter().map(of));
-    let time = |name, meaning, of: fn(&ListedUser<'_>) -> Option<i64>| Column::time(name, meaning, rows.iter().map(of));
-    vec![
-        flag("password_enabled", "Whether a password is set (`password_enabled`).", |row| row.password_enabled),
-        flag("two_factor_enabled", "Whether a second factor is enabled (`two_factor_enabled`).", |row| {
-            row.two_factor_enabled
-        }),
-        flag("totp_enabled", "Whether time-based one-time codes are enabled (`totp_enabled`).", |row| row.totp_enabled),
-        flag("backup_code_enabled", "Whether backup codes are enabled (`backup_code_enabled`).", |row| {
-            row.backup_code_enabled
-        }),
-        time("mfa_enabled_at", "When a second factor was last enabled (`mfa_enabled_at`).", |row| row.mfa_enabled_at),
-        time("mfa_disabled_at", "When the second factor was last disabled (`mfa_disabled_at`).", |row| {
-            row.mfa_disabled_at
-        }),
-        time("password_last_updated_at", "When the password was last set (`password_last_updated_at`).", |row| {
-            row.password_last_updated_at
-        }),
-        flag("delete_self_enabled", "Whether the user may delete their own account (`delete_self_enabled`).", |row| {
-            row.delete_self_enabled
-        }),
-        flag(
-            "create_organization_enabled",
-            "Whether the user may create organizations (`create_organization_enabled`).",
-            |row| row.create_organization_enabled,
-        ),
-        Column::integer(
-            "create_organizations_limit",
-            "Maximum number of organizations the user may create; 0 means no limit (`create_organizations_limit`).",
-            rows.iter().map(|row| row.create_organizations_limit),
-        ),
-        flag("bypass_client_trust", "Whether sign-ins skip the device check (`bypass_client_trust`).", |row| {
-            row.bypass_client_trust
-        }),
-        time("legal_accepted_at", "When the user accepted the legal terms (`legal_accepted_at`).", |row| {
-            row.legal_accepted_at
-        }),
-    ]
 }
 
 #[cfg(test)]

@@ -315,7 +315,7 @@ impl Attempt {
         Self {
             extent: Extent::Changes,
             fresh: false,
-            resources: resource::ALL.to_vec(),
+            resources: resource::defaults(),
             retries: true,
             faults: instance.no_faults(),
             concurrent_changes: None,
@@ -377,7 +377,7 @@ fn concurrent_changes(dice: &mut Dice) -> ConcurrentChanges {
 }
 
 fn resources(dice: &mut Dice) -> Vec<&'static Resource> {
-    let all = resource::ALL.to_vec();
+    let all = resource::defaults();
     if dice.percent(65) {
         return all;
     }

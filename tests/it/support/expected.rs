@@ -43,7 +43,7 @@ pub async fn assert_tables_equal(world: &World) {
 
 /// Like [`assert_tables_equal`], with a name for the case.
 pub async fn assert_tables_equal_for(world: &World, case: &str) {
-    for resource in resource::ALL {
+    for resource in resource::defaults() {
         assert_resource_equals(world, resource.name, case).await;
     }
     assert_nothing_staged(world, case);
@@ -134,7 +134,7 @@ pub fn by_key(rows: Vec<Value>, key: &[&str]) -> Rows {
 
 /// Returns the rows that all tables must hold.
 pub fn wanted_tables(world: &World) -> Tables {
-    resource::ALL.into_iter().map(|resource| (resource.name, wanted(world, resource.name))).collect()
+    resource::defaults().into_iter().map(|resource| (resource.name, wanted(world, resource.name))).collect()
 }
 
 /// Returns the rows that the table of the resource `name` must hold; for the activity ledger, after a first sync.

@@ -21,7 +21,7 @@ use clerk_lake::api::{Client, ClientConfig, RateLimit, RetryPolicy, SecretKey, p
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location, MaintenanceOptions};
 use clerk_lake::query::{self, Parameters, queries::Query};
-use clerk_lake::resource::{self, REJECTED_ROWS, Resource};
+use clerk_lake::resource::{self, ACTIVITY_DAYS, Resource};
 use clerk_lake::simulator::{Simulator, SimulatorConfig};
 use clerk_lake::sync::{CancellationToken, Silent, Summary, SyncJob, SyncOptions};
 use serde_json::Value;
@@ -262,8 +262,8 @@ pub fn plain_row_count(lake: &Path, table: &str) -> usize {
         .sum()
 }
 
-/// Returns the name of every table that a sync of all resources writes.
+/// Returns the name of every table that a sync writes if no resources are selected.
 pub fn tables() -> impl Iterator<Item = &'static str> {
-    let written = resource::TABLES.into_iter().filter(|spec| spec.name != REJECTED_ROWS.name);
-    written.map(|spec| spec.name)
+    let is_written = |name| name == ACTIVITY_DAYS.name || resource::defaults().iter().any(|it| it.table.name == name);
+    resource::TABLES.into_iter().map(|spec| spec.name).filter(move |name| is_written(*name))
 }

@@ -1,4 +1,14 @@
-//! Organizations: `GET /v1/organizations` (schema `OrganizationRow` of the contract).
+//! Organizations: `GET /v1/organizations` (schema `Organization` of the contract), and what belongs to them.
+//!
+//! `private_metadata` is never read. `missing_member_with_elevated_permissions` is left out, because Clerk sends it only on
+//! request.
+
+mod domain;
+mod invitation;
+mod membership;
+mod permission;
+mod role;
+mod role_set;
 
 use std::borrow::Cow;
 
@@ -6,9 +16,18 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{FieldTypes, id, integer, millis, text};
-use super::{ListedRow, OffsetList, Reading, Resource, decode_page, year};
+use super::page::{ListedRow, decode_page};
+use super::time::year;
+use super::{OffsetList, Reading, Resource};
 use crate::api::RowKey;
 use crate::table::{Column, Shape, TableSpec};
+
+pub use domain::ORGANIZATION_DOMAINS;
+pub use invitation::ORGANIZATION_INVITATIONS;
+pub use membership::MEMBERSHIPS;
+pub use permission::ORGANIZATION_PERMISSIONS;
+pub use role::ORGANIZATION_ROLES;
+pub use role_set::ROLE_SETS;
 
 /// Organizations. The whole list is read every time: it is short, and the endpoint cannot filter it by time.
 pub static ORGANIZATIONS: Resource = Resource {
@@ -25,10 +44,11 @@ pub static ORGANIZATIONS: Resource = Resource {
         columns: || columns(&[]),
     },
     reading: Reading::Offset(OffsetList {
-        path: "/organizations",
-        parameter: Some(("include_members_count", "true")),
-        decode: decode_page::<OrganizationRow>,
+        parameters: &[("include_members_count", "true")],
+        ..OffsetList::new("/organizations", decode_page::<OrganizationRow>)
     }),
+    default: true,
+    fields: || SHAPE.fields(),
 };
 
 #[derive(Deserialize)]
@@ -56,12 +76,17 @@ struct ListedOrganization<'a> {
     last_active_at: Option<i64>,
     #[serde(borrow)]
     public_metadata: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    image_url: Option<Cow<'a, str>>,
+    has_image: Option<bool>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    role_set_key: Option<Cow<'a, str>>,
 }
 
-/// The fields of [`OrganizationRow`].
-pub(super) const SHAPE: &FieldTypes = &FieldTypes {
-    text: &["id", "name", "slug", "created_by"],
-    flags: &["admin_delete_enabled"],
+/// The fields of [`ListedOrganization`].
+const SHAPE: &FieldTypes = &FieldTypes {
+    text: &["id", "name", "slug", "created_by", "image_url", "role_set_key"],
+    flags: &["admin_delete_enabled", "has_image"],
     integers: &["members_count", "pending_invitations_count", "max_allowed_memberships"],
     times: &["created_at", "updated_at", "last_active_at"],
     json: &["public_metadata"],
@@ -133,6 +158,17 @@ fn columns(rows: &[ListedOrganization<'_>]) -> Vec<Column> {
             "public_metadata",
             "Public metadata, as JSON text (`public_metadata`).",
             rows.iter().map(|row| row.public_metadata.map(RawValue::get)),
+        ),
+        Column::text("image_url", "URL of the logo (`image_url`).", rows.iter().map(|row| row.image_url.as_deref())),
+        Column::flag(
+            "has_image",
+            "Whether the logo is the organization's own, not a generated one (`has_image`).",
+            rows.iter().map(|row| row.has_image),
+        ),
+        Column::text(
+            "role_set_key",
+            "Key of the role set that is assigned to the organization (`role_set_key`).",
+            rows.iter().map(|row| row.role_set_key.as_deref()),
         ),
         Column::year(
             "created_year",
