@@ -16,7 +16,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::{Expr, col, lit};
 use deltalake::kernel::Add;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use object_store::path::Path;
 
@@ -66,6 +66,16 @@ impl Table {
             rows = rows.select_columns(&columns).map_err(|error| failed(&error))?;
         }
         rows.execute_stream().await.map_err(|error| failed(&error))
+    }
+
+    /// Returns all rows, in the table's schema.
+    ///
+    /// # Errors
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
+    pub async fn all_rows(&self) -> Result<impl Stream<Item = Result<RecordBatch>>> {
+        let rows = self.committed(Committed::default()).await?;
+        let conformed = |batch: RecordBatch| std::future::ready(conform(&batch, &self.spec.schema()));
+        Ok(rows.map_err(|error| failed(&error)).and_then(conformed))
     }
 
     /// Returns all rows in `staged`.

@@ -113,6 +113,9 @@ pub struct PerParentList {
     pub parents: &'static TableSpec,
     /// The column that holds the parent's id.
     pub parent_id: &'static str,
+    /// A text column of the parents and its value in rows whose list hardly changes any more. The lists of all other rows
+    /// are read at each sync.
+    pub settled: (&'static str, &'static str),
     /// Query parameters that are sent with every request.
     pub parameters: Parameters,
     /// Decodes a page into rows.

@@ -20,7 +20,9 @@ use super::watermark::latest_timestamp;
 use crate::api::{self, ApiError, Client, Decoded, LARGEST_PAGE, Refusal};
 use crate::error::Result;
 use crate::lake::{Lake, Table};
-use crate::resource::{self, CursorList, Decode, OffsetList, PageRows, PerUserList, Resource, USER_LIST, USERS};
+use crate::resource::{
+    self, CursorList, Decode, OffsetList, PageRows, Paging, PerParentList, PerUserList, Resource, USER_LIST, USERS,
+};
 
 /// What a sync would do for one resource. All numbers are estimates.
 #[derive(Clone, Debug, Serialize)]
@@ -161,16 +163,7 @@ impl Forecast<'_> {
             Step::Changes(list, since) => self.changes(list, since, &table).await,
             Step::AllByOffset(list) => self.all_by_offset(list).await,
             Step::Sessions(list, since) => self.sessions(list, since, &table, staged).await,
-            Step::PerParent(list) => {
-                // TODO(lead): count the parents that a sync reads.
-                let rows = self.lake.table(list.parents).await?.rows();
-                Ok(Cost {
-                    mode: FULL,
-                    rows,
-                    requests: rows,
-                    why: format!("one list for each row of {}", list.parents.name),
-                })
-            }
+            Step::PerParent(list, since) => self.per_parent(list, since).await,
             Step::Single(_) => Ok(Cost { mode: FULL, rows: 1, requests: 1, why: "one object".to_owned() }),
             Step::Derive(_) => self.derived().await,
             Step::Ledger(since) => Ok(Cost {
@@ -222,16 +215,53 @@ impl Forecast<'_> {
     }
 
     async fn all_by_offset(&self, list: OffsetList) -> Result<Cost> {
-        // TODO(lead): add up all of `list.queries()`, and mind `Paging::None` and `older_path`.
-        let mut query = vec![("limit", "1".to_owned())];
-        let first = list.queries().into_iter().next().unwrap_or_default();
-        query.extend(first.into_iter().map(|(name, value)| (name, value.to_owned())));
-        let total = match self.first_row(list.path, &query, list.decode).await {
-            Ok(page) => page.total_count.unwrap_or(page.keys.len() as u64),
-            Err(error) if error.refusal == Refusal::Absent => return Ok(absent(&error)),
-            Err(error) => return Err(error.into()),
+        let (mut rows, mut requests) = (0, 0);
+        for query in list.queries() {
+            let count = match self.count_listed(list, list.path, &query).await {
+                Err(error) if error.status == Some(404) && list.older_path.is_some() => {
+                    self.count_listed(list, list.older_path.unwrap_or(list.path), &query).await
+                }
+                count => count,
+            };
+            match count {
+                Ok(count) => {
+                    rows += count;
+                    requests += if list.paging == Paging::None { 1 } else { pages(count) };
+                }
+                Err(error) if error.refusal == Refusal::Absent => return Ok(absent(&error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Cost { mode: FULL, rows, requests, why: "always read completely".to_owned() })
+    }
+
+    /// Returns the number of rows in a list.
+    async fn count_listed(
+        &self,
+        list: OffsetList,
+        path: &str,
+        query: &[(&'static str, &'static str)],
+    ) -> Result<u64, ApiError> {
+        let limit = (list.paging == Paging::Offset).then(|| ("limit", "1".to_owned()));
+        let query = query.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let query: Vec<_> = limit.into_iter().chain(query).collect();
+        let page = self.first_row(path, &query, list.decode).await?;
+        Ok(page.total_count.unwrap_or(page.keys.len() as u64))
+    }
+
+    /// Estimates the lists of parents: all of them at first, and then those that are read in turns.
+    async fn per_parent(&self, list: PerParentList, since: Option<DateTime<Utc>>) -> Result<Cost> {
+        let parents = self.lake.table(list.parents).await?.rows();
+        let every = self.sync.options.verify_every;
+        let (mode, due) = match since {
+            None => (FULL, parents),
+            Some(since) if every > TimeDelta::zero() => {
+                (INCREMENTAL, slice(parents, self.server_time.watermark - since, every).min(parents))
+            }
+            Some(_) => (INCREMENTAL, 0),
         };
-        Ok(Cost { mode: FULL, rows: total, requests: pages(total), why: "always read completely".to_owned() })
+        let why = format!("one list for each row of {} that is due", list.parents.name);
+        Ok(Cost { mode, rows: due, requests: due, why })
     }
 
     async fn sessions(

@@ -9,7 +9,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::failure::ListingFailure;
-use super::listed::{ALWAYS_REMOVABLE, WholeList};
+use super::replace::ALWAYS_REMOVABLE;
 use super::requests::{MAX_IDS, day_of};
 use super::staging::{Staging, timestamps};
 use super::tally::Tally;
@@ -137,7 +137,7 @@ impl Task<'_, CursorList> {
     /// Reads all rows, because the lists of changes do not explain the count.
     async fn reconcile(&self, table: Table, tally: &mut Tally, why: &str) -> Result<Option<DateTime<Utc>>> {
         self.run.sync.progress.note(&format!("{}: reading all rows to find deletions ({why})", self.resource.name));
-        self.from(WholeList::Cursor(self.list)).sync_whole(table, tally).await
+        self.sync_whole(table, tally).await
     }
 
     /// Stages the changed rows and returns the server's count for them. `None` if the lists do not show what changed,

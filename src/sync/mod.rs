@@ -18,6 +18,7 @@
 //! prints nothing: the caller passes a [`Progress`].
 
 mod arrivals;
+mod by_offset;
 mod clean;
 mod deletions;
 mod derived;
@@ -34,6 +35,7 @@ mod progress;
 mod ranks;
 mod rejected;
 mod repair;
+mod replace;
 mod requests;
 mod resume;
 mod run;

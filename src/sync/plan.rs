@@ -20,8 +20,8 @@ pub(super) enum Step {
     AllByOffset(OffsetList),
     /// Reads the sessions that may have changed since a time; without one, the sessions of all recently active users.
     Sessions(PerUserList, Option<DateTime<Utc>>),
-    /// Reads one list for each row of another table.
-    PerParent(PerParentList),
+    /// Reads one list for each row of another table that is due since a time; without one, for each row.
+    PerParent(PerParentList, Option<DateTime<Utc>>),
     /// Reads a single object.
     Single(SingleObject),
     /// Runs a query and stores its result.
@@ -78,7 +78,7 @@ pub(super) fn plan(reading: Reading, state: TableState, server_time: ServerTime,
         },
         Reading::Offset(list) => Step::AllByOffset(list),
         Reading::PerUser(list) => Step::Sessions(list, since),
-        Reading::PerParent(list) => Step::PerParent(list),
+        Reading::PerParent(list) => Step::PerParent(list, since),
         Reading::Single(object) => Step::Single(object),
         Reading::Derived(derivation) => Step::Derive(derivation),
         Reading::Ledger => Step::Ledger(since),
@@ -119,7 +119,7 @@ mod tests {
             Step::Changes(_, since) => ("changes", Some(minutes(since))),
             Step::AllByOffset(_) => ("all by offset", None),
             Step::Sessions(_, since) => ("sessions", since.map(minutes)),
-            Step::PerParent(_) => ("per parent", None),
+            Step::PerParent(_, since) => ("per parent", since.map(minutes)),
             Step::Single(_) => ("one object", None),
             Step::Derive(_) => ("query", None),
             Step::Ledger(since) => ("ledger", since.map(minutes)),

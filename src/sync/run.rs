@@ -42,6 +42,8 @@ pub(super) struct Run<'a> {
     pub(super) started: Instant,
     /// The tables that this run has synced so far.
     pub(super) fresh: Mutex<Vec<&'static str>>,
+    /// The resources that the instance does not have, and its answers.
+    pub(super) absent: Mutex<Vec<(&'static str, String)>>,
     /// Held while rejected rows are recorded, because several resources may have some.
     pub(super) recording: tokio::sync::Mutex<()>,
     /// Whether this run has claimed the lake for its instance.
@@ -83,6 +85,7 @@ impl<'a> Run<'a> {
             has_clerk_time: now.is_some(),
             started,
             fresh: Mutex::default(),
+            absent: Mutex::default(),
             recording: tokio::sync::Mutex::default(),
             has_claim: AtomicBool::new(false),
             bases: Mutex::default(),

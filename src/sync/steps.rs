@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::listed::WholeList;
 use super::odd_fields;
 use super::plan::{ServerTime, Step, TableState, catch_up, plan};
 use super::run::{Run, lock};
@@ -58,6 +57,7 @@ impl Run<'_> {
         let mut summaries: Vec<_> = synced.into_iter().flatten().collect();
         let position = |name: &str| selected.iter().position(|resource| resource.name == name);
         summaries.sort_by_key(|summary| position(&summary.name));
+        self.warn_of_absent();
         self.area.remove().await;
         summaries
     }
@@ -150,11 +150,11 @@ impl Run<'_> {
     ) -> Result<Option<DateTime<Utc>>> {
         let task = Task { run: self, resource, list: (), client: client.clone() };
         match step {
-            Step::AllByCursor(list) => task.from(WholeList::Cursor(list)).sync_whole(table, tally).await,
-            Step::AllByOffset(list) => task.from(WholeList::Offset(list)).sync_whole(table, tally).await,
+            Step::AllByCursor(list) => task.from(list).sync_whole(table, tally).await,
+            Step::AllByOffset(list) => task.from(list).sync_whole(table, tally).await.map(|()| None),
             Step::Changes(list, since) => task.from(list).sync_changes(since, table, tally).await,
             Step::Sessions(list, since) => task.from(list).sync_sessions(since, table, tally).await,
-            Step::PerParent(list) => task.from(list).sync_per_parent(table, tally).await.map(|()| None),
+            Step::PerParent(list, since) => task.from(list).sync_per_parent(since, table, tally).await.map(|()| None),
             Step::Single(object) => task.from(object).sync_single(table, tally).await.map(|()| None),
             Step::Derive(derivation) => task.from(derivation).sync_derived(table, tally).await.map(|()| None),
             Step::Ledger(since) => Box::pin(self.sync_ledger(resource, since, table, tally)).await.map(|()| None),

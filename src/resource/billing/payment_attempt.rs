@@ -25,6 +25,7 @@ pub static PAYMENT_ATTEMPTS: Resource = Resource {
         path: "/billing/statements/{id}/payment_attempts",
         parents: &BILLING_STATEMENTS.table,
         parent_id: "statement_id",
+        settled: ("status", "closed"),
         parameters: &[("paginated", "true")],
         decode: decode_rows::<PaymentAttempt>,
     }),

@@ -4,7 +4,7 @@
 /// The part of a cycle that a sync covers: from the last sync's watermark (exclusive) to its own. Times are Unix
 /// milliseconds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cycle {
+pub(in crate::sync) struct Cycle {
     /// The period of a user's turns in milliseconds, greater than zero.
     pub period: i64,
     pub from: i64,
@@ -17,7 +17,7 @@ impl Cycle {
     ///
     /// Each user has a fixed time within the period. An exception is a user who signed in lately: the sessions were
     /// read then, so the first two turns come one and two periods after that.
-    pub(super) fn unread_since(self, user: &str, newest_session: Option<i64>) -> Option<i64> {
+    pub(in crate::sync) fn unread_since(self, user: &str, newest_session: Option<i64>) -> Option<i64> {
         let newest = newest_session.filter(|newest| *newest <= self.until);
         let (last, before) = match newest {
             Some(newest) if self.until < newest + self.period => return None,

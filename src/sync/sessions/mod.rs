@@ -6,7 +6,7 @@
 //! sessions that may have changed are read once in each `session_refresh`, see [`owners`]. Sessions that Clerk no
 //! longer lists stay in the lake, see [`gone`].
 
-mod due;
+pub(super) mod due;
 mod gone;
 mod owners;
 
