@@ -7,7 +7,9 @@ pub mod columns;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, RecordBatch, StructArray, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -112,22 +114,78 @@ pub fn stamp(batch: &RecordBatch, synced_at_micros: i64) -> std::result::Result<
     RecordBatch::try_new(with_synced_at(&batch.schema()), arrays)
 }
 
-/// Returns `batch` converted to `schema`. Columns are matched by name and cast to the type in the schema.
+/// Returns `batch` converted to `schema`. Columns are matched by name and cast to the type in the schema. So are the
+/// fields of structs; a field that a struct does not have yet is NULL.
 ///
 /// # Errors
-/// [`Bug`](crate::ErrorKind::Bug) if a column is missing or cannot be cast.
+/// [`Bug`](crate::ErrorKind::Bug) if a column is missing or cannot be cast, or if a struct has a field that is not in the
+/// schema.
 pub fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let bug = |error: ArrowError| Error::bug(error.to_string());
     let columns = schema.fields().iter().map(|field| {
         let column = batch.column_by_name(field.name());
         let column = column.ok_or_else(|| Error::bug(format!("the rows have no column {}", field.name())))?;
-        cast(column, field.data_type()).map_err(bug)
+        converted(column, field.data_type()).map_err(bug)
     });
     RecordBatch::try_new(SchemaRef::clone(schema), columns.collect::<Result<Vec<_>>>()?).map_err(bug)
+}
+
+/// Returns `column` converted to the type `to`.
+fn converted(column: &ArrayRef, to: &DataType) -> std::result::Result<ArrayRef, ArrowError> {
+    match (column.data_type(), to) {
+        (from, to) if from == to => Ok(Arc::clone(column)),
+        (DataType::Struct(from), DataType::Struct(fields)) => {
+            if let Some(unknown) = from.iter().find(|known| fields.iter().all(|field| field.name() != known.name())) {
+                return Err(ArrowError::CastError(format!("the struct has an unknown field {}", unknown.name())));
+            }
+            let structs = column.as_struct();
+            let children = fields.iter().map(|field| match structs.column_by_name(field.name()) {
+                Some(child) => converted(child, field.data_type()),
+                None => Ok(new_null_array(field.data_type(), structs.len())),
+            });
+            let children = children.collect::<std::result::Result<Vec<_>, _>>()?;
+            Ok(Arc::new(StructArray::try_new(fields.clone(), children, structs.nulls().cloned())?))
+        }
+        (DataType::List(_), DataType::List(element)) => {
+            let lists = column.as_list::<i32>();
+            let elements = converted(lists.values(), element.data_type())?;
+            let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+            Ok(Arc::new(ListArray::try_new(Arc::clone(element), offsets, elements, nulls)?))
+        }
+        (_, to) => cast(column, to),
+    }
 }
 
 fn with_synced_at(schema: &Schema) -> SchemaRef {
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
     fields.push(Arc::new(Field::new(SYNCED_AT, columns::time_type(), true)));
     Arc::new(Schema::new(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns two rows with a list of structs: one has one element, the other none.
+    fn rows(children: &[Column]) -> RecordBatch {
+        let list = Column::list("list", "A list.", [Some(1), Some(0)].into_iter(), children);
+        columns::batch(&[list], 2).unwrap()
+    }
+
+    fn text(name: &'static str) -> Column {
+        Column::text(name, "Text.", [Some(name)].into_iter())
+    }
+
+    #[test]
+    fn a_field_that_a_struct_does_not_have_yet_is_null() {
+        let new = rows(&[text("b"), text("a"), Column::flag("c", "A flag.", [None].into_iter())]);
+        let old = conform(&rows(&[text("a"), text("b")]), &new.schema()).unwrap();
+        assert_eq!(old, new);
+    }
+
+    #[test]
+    fn a_field_that_is_not_in_the_schema_is_refused() {
+        let old = rows(&[text("a")]);
+        assert!(conform(&rows(&[text("a"), text("b")]), &old.schema()).is_err());
+    }
 }

@@ -30,6 +30,9 @@ pub(in crate::resource) fn decode_object<R: KeptRow>(body: &[u8]) -> Result<Deco
     if let Some(rejected) = page.rejected.first() {
         return Err(rejected.reason.clone());
     }
+    if page.rows.len() != 1 {
+        return Err("not one object".to_owned());
+    }
     page.total_count = Some(1);
     lay_out::<R>(page)
 }

@@ -80,7 +80,7 @@ fn every_kind_of_field_is_read() {
         ("share", "0.25", "null"),
         ("keys", r#"["x","y\u0000"]"#, "[]"),
         ("part_ids", r#"["p",null]"#, "null"),
-        ("fee", r#"{"amount":5,"currency":"USD"#, "null"),
+        ("fee", r#"{"amount":5,"currency":"USD""#, "null"),
     ] {
         assert_eq!(shown(&page, column), [first, second], "{column}");
     }

@@ -1,14 +1,14 @@
 //! What else a user signs in with: wallets, passkeys, SAML and enterprise accounts, and the directory.
 //!
-//! The names in a SAML or enterprise account are not read, because they are the user's own. Nor is its metadata, and of its
-//! connection only the id is.
+//! Of the connection of an account only the id is read.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::ListedUser;
-use super::lists::{VERIFICATION, Verification, status};
+use super::lists::{ACCOUNT_VERIFICATION, AccountVerification, VERIFICATION, Verification, status};
 use crate::resource::json::{FieldTypes, millis, text};
 use crate::table::Column;
 
@@ -19,7 +19,7 @@ pub(super) struct ListedWallet<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     web3_wallet: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    verification: Option<Verification<'a>>,
+    verification: Option<AccountVerification<'a>>,
     #[serde(default, deserialize_with = "millis")]
     created_at: Option<i64>,
     #[serde(default, deserialize_with = "millis")]
@@ -49,10 +49,16 @@ pub(super) struct ListedSamlAccount<'a> {
     email_address: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
     provider_user_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    first_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    last_name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     saml_connection: Option<ConnectionId<'a>>,
     #[serde(borrow)]
-    verification: Option<Verification<'a>>,
+    public_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    verification: Option<AccountVerification<'a>>,
     #[serde(default, deserialize_with = "millis")]
     last_authenticated_at: Option<i64>,
 }
@@ -71,9 +77,15 @@ pub(super) struct ListedEnterpriseAccount<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
     provider_user_id: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
+    first_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
+    last_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "text")]
     enterprise_connection_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    verification: Option<Verification<'a>>,
+    public_metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    verification: Option<AccountVerification<'a>>,
     #[serde(default, deserialize_with = "millis")]
     last_authenticated_at: Option<i64>,
 }
@@ -98,7 +110,7 @@ pub(super) struct Scim<'a> {
 pub(super) const WALLET: &FieldTypes = &FieldTypes {
     text: &["id", "web3_wallet"],
     times: &["created_at", "updated_at"],
-    objects: &[("verification", VERIFICATION)],
+    objects: &[("verification", ACCOUNT_VERIFICATION)],
     ..FieldTypes::EMPTY
 };
 
@@ -112,19 +124,30 @@ pub(super) const PASSKEY: &FieldTypes = &FieldTypes {
 
 /// The fields of [`ListedSamlAccount`].
 pub(super) const SAML_ACCOUNT: &FieldTypes = &FieldTypes {
-    text: &["id", "provider", "email_address", "provider_user_id"],
+    text: &["id", "provider", "email_address", "provider_user_id", "first_name", "last_name"],
     flags: &["active"],
     times: &["last_authenticated_at"],
-    objects: &[("saml_connection", CONNECTION_ID), ("verification", VERIFICATION)],
+    json: &["public_metadata"],
+    objects: &[("saml_connection", CONNECTION_ID), ("verification", ACCOUNT_VERIFICATION)],
     ..FieldTypes::EMPTY
 };
 
 /// The fields of [`ListedEnterpriseAccount`].
 pub(super) const ENTERPRISE_ACCOUNT: &FieldTypes = &FieldTypes {
-    text: &["id", "protocol", "provider", "email_address", "provider_user_id", "enterprise_connection_id"],
+    text: &[
+        "id",
+        "protocol",
+        "provider",
+        "email_address",
+        "provider_user_id",
+        "first_name",
+        "last_name",
+        "enterprise_connection_id",
+    ],
     flags: &["active"],
     times: &["last_authenticated_at"],
-    objects: &[("verification", VERIFICATION)],
+    json: &["public_metadata"],
+    objects: &[("verification", ACCOUNT_VERIFICATION)],
     ..FieldTypes::EMPTY
 };
 
@@ -142,7 +165,12 @@ pub(super) fn web3_wallets(rows: &[ListedUser<'_>]) -> Column {
         Column::text(
             "verification_status",
             "Status of the verification.",
-            all().map(|it| status(it.verification.as_ref())),
+            all().map(|it| it.verification.as_ref()?.status.as_deref()),
+        ),
+        Column::text(
+            "verification_strategy",
+            "How it was verified.",
+            all().map(|it| it.verification.as_ref()?.strategy.as_deref()),
         ),
         Column::time("created_at", "When it was created.", all().map(|it| it.created_at)),
         Column::time("updated_at", "When it was last changed.", all().map(|it| it.updated_at)),
@@ -174,6 +202,8 @@ pub(super) fn saml_accounts(rows: &[ListedUser<'_>]) -> Column {
         Column::text("provider", "Identity provider.", all().map(|it| it.provider.as_deref())),
         Column::flag("active", "Whether it is active.", all().map(|it| it.active)),
         Column::text("email_address", "E-mail address at the provider.", all().map(|it| it.email_address.as_deref())),
+        Column::text("first_name", "First name at the provider.", all().map(|it| it.first_name.as_deref())),
+        Column::text("last_name", "Last name at the provider.", all().map(|it| it.last_name.as_deref())),
         Column::text(
             "provider_user_id",
             "The user's id at the provider.",
@@ -187,7 +217,17 @@ pub(super) fn saml_accounts(rows: &[ListedUser<'_>]) -> Column {
         Column::text(
             "verification_status",
             "Status of the verification.",
-            all().map(|it| status(it.verification.as_ref())),
+            all().map(|it| it.verification.as_ref()?.status.as_deref()),
+        ),
+        Column::text(
+            "verification_strategy",
+            "How it was verified.",
+            all().map(|it| it.verification.as_ref()?.strategy.as_deref()),
+        ),
+        Column::text(
+            "public_metadata",
+            "Public metadata of the account, as JSON text.",
+            all().map(|it| it.public_metadata.map(RawValue::get)),
         ),
         Column::time("last_authenticated_at", "When it was last used.", all().map(|it| it.last_authenticated_at)),
     ];
@@ -203,6 +243,8 @@ pub(super) fn enterprise_accounts(rows: &[ListedUser<'_>]) -> Column {
         Column::text("provider", "Identity provider.", all().map(|it| it.provider.as_deref())),
         Column::flag("active", "Whether it is active.", all().map(|it| it.active)),
         Column::text("email_address", "E-mail address at the provider.", all().map(|it| it.email_address.as_deref())),
+        Column::text("first_name", "First name at the provider.", all().map(|it| it.first_name.as_deref())),
+        Column::text("last_name", "Last name at the provider.", all().map(|it| it.last_name.as_deref())),
         Column::text(
             "provider_user_id",
             "The user's id at the provider.",
@@ -216,7 +258,17 @@ pub(super) fn enterprise_accounts(rows: &[ListedUser<'_>]) -> Column {
         Column::text(
             "verification_status",
             "Status of the verification.",
-            all().map(|it| status(it.verification.as_ref())),
+            all().map(|it| it.verification.as_ref()?.status.as_deref()),
+        ),
+        Column::text(
+            "verification_strategy",
+            "How it was verified.",
+            all().map(|it| it.verification.as_ref()?.strategy.as_deref()),
+        ),
+        Column::text(
+            "public_metadata",
+            "Public metadata of the account, as JSON text.",
+            all().map(|it| it.public_metadata.map(RawValue::get)),
         ),
         Column::time("last_authenticated_at", "When it was last used.", all().map(|it| it.last_authenticated_at)),
     ];

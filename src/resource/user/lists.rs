@@ -71,11 +71,11 @@ pub(super) struct Verification<'a> {
 }
 
 #[derive(Deserialize)]
-struct AccountVerification<'a> {
+pub(super) struct AccountVerification<'a> {
     #[serde(borrow, default, deserialize_with = "text")]
-    status: Option<Cow<'a, str>>,
+    pub(super) status: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "text")]
-    strategy: Option<Cow<'a, str>>,
+    pub(super) strategy: Option<Cow<'a, str>>,
 }
 
 impl ListedExternalAccount<'_> {
@@ -124,7 +124,8 @@ pub(super) const EXTERNAL_ACCOUNT: &FieldTypes = &FieldTypes {
 /// The fields of [`Verification`].
 pub(super) const VERIFICATION: &FieldTypes = &FieldTypes { text: &["status"], ..FieldTypes::EMPTY };
 
-const ACCOUNT_VERIFICATION: &FieldTypes = &FieldTypes { text: &["status", "strategy"], ..FieldTypes::EMPTY };
+/// The fields of [`AccountVerification`].
+pub(super) const ACCOUNT_VERIFICATION: &FieldTypes = &FieldTypes { text: &["status", "strategy"], ..FieldTypes::EMPTY };
 
 /// Returns the status of a verification, if there is one.
 pub(super) fn status<'r>(verification: Option<&'r Verification<'_>>) -> Option<&'r str> {
