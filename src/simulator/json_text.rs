@@ -61,9 +61,14 @@ pub(super) fn list<T>(out: &mut String, name: &str, rows: &[T], mut write: impl 
 
 /// Returns a verification, as JSON.
 pub(super) fn verification(status: &str, strategy: &str) -> String {
+    let (object, error) = match strategy {
+        "email_code" | "phone_code" => ("verification_otp", ""),
+        "saml" => ("verification_saml", ",\"error\":null,\"external_verification_redirect_url\":null"),
+        _ => ("verification_oauth", ",\"error\":null"),
+    };
     format!(
-        "{{\"object\":\"verification_{strategy}\",\"status\":\"{status}\",\"strategy\":\"{strategy}\",\"attempts\":1,\"expire_at\":1893456000000,\
-         \"verified_at_client\":null,\"error\":null,\"external_verification_redirect_url\":null}}"
+        "{{\"object\":\"{object}\",\"status\":\"{status}\",\"strategy\":\"{strategy}\",\"attempts\":1,\"expire_at\":1893456000000,\
+         \"verified_at_client\":null{error}}}"
     )
 }
 

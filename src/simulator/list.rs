@@ -171,14 +171,14 @@ impl FromStr for ListRefusal {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (status, suffix) = text.split_once('-').unwrap_or((text, ""));
+        let (status, suffix) = text.split_once('-').map_or((text, None), |(status, suffix)| (status, Some(suffix)));
         let status = status.parse().ok().filter(|status| (400..600).contains(status));
         match (status, suffix) {
-            (Some(404), "") => Ok(Self::NotFound),
-            (Some(status), "") => Ok(Self::NotEnabled(status)),
-            (Some(status), "feature") => Ok(Self::FeatureCode(status)),
-            (Some(status), "text") => Ok(Self::GatewayText(status)),
-            (Some(status), "html") => Ok(Self::GatewayHtml(status)),
+            (Some(404), None) => Ok(Self::NotFound),
+            (Some(status), None) => Ok(Self::NotEnabled(status)),
+            (Some(status), Some("feature")) => Ok(Self::FeatureCode(status)),
+            (Some(status), Some("text")) => Ok(Self::GatewayText(status)),
+            (Some(status), Some("html")) => Ok(Self::GatewayHtml(status)),
             _ => Err(format!("unknown refusal {text:?}")),
         }
     }

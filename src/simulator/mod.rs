@@ -29,6 +29,7 @@ mod organizations;
 mod render;
 mod render_accounts;
 mod routes;
+mod selections;
 mod server;
 mod state;
 mod stored;

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 pub use super::device::Device;
 use super::list::List;
 pub use super::ordered::Ordered;
+use super::selections::Selections;
 pub use super::stored::StoredRow;
 
 /// Milliseconds per day.
@@ -135,6 +136,7 @@ pub struct Model {
     pub members: HashMap<String, i64>,
     /// The rows of the other lists, by [`List`].
     pub(super) lists: Vec<Ordered<StoredRow>>,
+    pub(super) selections: Selections,
     /// The organization and the user of each membership.
     pub(super) member_pairs: HashSet<(String, String)>,
     /// How rows are corrupted in lists, by original id.
@@ -162,6 +164,7 @@ impl Model {
             memberships: Ordered::default(),
             members: HashMap::new(),
             lists: List::ALL.iter().map(|_| Ordered::default()).collect(),
+            selections: Selections::default(),
             member_pairs: HashSet::new(),
             corrupt: HashMap::new(),
             hidden_days: BTreeMap::new(),
@@ -203,6 +206,12 @@ impl Model {
         let stream = std::mem::replace(&mut self.random, outer);
         self.streams.insert(name, stream);
         result
+    }
+
+    /// Returns a number that grows with each change of a row.
+    pub(super) fn version(&self) -> u64 {
+        let own = self.users.version() + self.organizations.version() + self.memberships.version();
+        own + self.lists.iter().map(Ordered::version).sum::<u64>()
     }
 
     /// Returns the rows of a list, oldest first.

@@ -18,11 +18,13 @@ type RowPosition = (i64, String);
 pub struct Ordered<T> {
     chunks: Vec<Vec<(RowPosition, T)>>,
     created: HashMap<String, i64>,
+    /// Number of times that rows may have changed.
+    version: u64,
 }
 
 impl<T> Default for Ordered<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), created: HashMap::new() }
+        Self { chunks: Vec::new(), created: HashMap::new(), version: 0 }
     }
 }
 
@@ -30,6 +32,7 @@ impl<T> Ordered<T> {
     /// Adds a row created at `created_at`, in Unix milliseconds. Replaces the row with the same id.
     pub fn insert(&mut self, created_at: i64, id: &str, row: T) {
         self.remove(id);
+        self.version += 1;
         self.created.insert(id.to_owned(), created_at);
         let key = (created_at, id.to_owned());
         let at = self.chunk_of(&key);
@@ -54,12 +57,14 @@ impl<T> Ordered<T> {
     /// Returns the row with this id, mutable.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut T> {
         let (chunk, within) = self.place(id)?;
+        self.version += 1;
         self.chunks.get_mut(chunk)?.get_mut(within).map(|(_, row)| row)
     }
 
     /// Removes and returns the row with this id.
     pub fn remove(&mut self, id: &str) -> Option<T> {
         let (at, within) = self.place(id)?;
+        self.version += 1;
         self.created.remove(id);
         let chunk = self.chunks.get_mut(at)?;
         let (_, row) = chunk.remove(within);
@@ -133,6 +138,11 @@ impl<T> Ordered<T> {
         let (first, last) = (self.chunks.first()?.first()?, self.chunks.last()?.last()?);
         let time = random.random_range(first.0.0..=last.0.0);
         self.since(time).nth(random.random_range(0..4))
+    }
+
+    /// Returns a number that grows with each change.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Returns the number of rows.

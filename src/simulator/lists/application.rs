@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::context::ListContext;
 use super::draw;
-use super::spec::{ListContext, ListForm, ListSpec, field, matches_query};
+use super::spec::{ListForm, ListSpec, field, matches_query};
 use crate::simulator::list::List;
 use crate::simulator::model::{Model, StoredRow};
 

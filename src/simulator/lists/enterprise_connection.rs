@@ -65,6 +65,7 @@ fn create_connection(model: &mut Model, at: i64, number: usize) -> StoredRow {
         "domains": [format!("company{number}.example"), format!("subsidiary{number}.example")],
         "organization_id": organization, "sync_user_attributes": true, "disable_additional_identifications": false,
         "allow_organization_account_linking": number.is_multiple_of(3),
+        "authenticatable": true, "disable_jit_provisioning": number % 3 == 1,
         "custom_attributes": if number.is_multiple_of(3) { custom_attributes() } else { json!([]) },
         "saml_connection": if is_saml { saml } else { Value::Null },
         "oauth_config": if is_saml { Value::Null } else { oauth },

@@ -1,8 +1,11 @@
 //! `GET /v1/organization_memberships`.
 
+use std::fmt::Write;
+
+use super::context::ListContext;
 use super::page::{PagePlan, SortKey, SortOrder, page};
 use super::people;
-use super::spec::{ListContext, ListSpec, field, raw};
+use super::spec::{ListSpec, field, raw};
 use crate::simulator::list::List;
 use crate::simulator::listing::{PageRange, TieOrder};
 use crate::simulator::model::{Membership, User};
@@ -27,7 +30,7 @@ pub(super) fn page_of(
         text.map_or(SortKey::Absent, |text| SortKey::Text(text.to_owned()))
     };
     let plan = PagePlan { range, order, ties, matches: None, key: &key };
-    let (rows, count) = page(&context.model.memberships, &plan);
+    let (rows, count) = page(context, &context.model.memberships, &plan);
     let write = |out: &mut String, row: &Membership| render(context, row, out);
     (super::array(rows.into_iter(), context.model, |row| &row.id, write), count)
 }
@@ -74,8 +77,7 @@ pub(super) fn render(context: &ListContext<'_>, row: &Membership, out: &mut Stri
 }
 
 fn public_user(out: &mut String, id: &str, user: Option<&User>) {
-    out.push_str(",\"public_user_data\":{\"object\":\"public_user_data\"");
-    field(out, "user_id", id);
+    let _ = write!(out, ",\"public_user_data\":{{\"user_id\":\"{id}\"");
     field(out, "first_name", user.and_then(|user| user.first_name.as_deref()));
     field(out, "last_name", user.and_then(|user| user.last_name.as_deref()));
     field(out, "profile_image_url", people::image_url(id));

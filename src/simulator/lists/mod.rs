@@ -3,6 +3,7 @@
 //! Users and sessions have their own rules of paging; see `listing`.
 
 mod application;
+mod context;
 mod draw;
 mod enterprise_connection;
 mod identifiers;
@@ -26,9 +27,10 @@ mod waitlist_entry;
 
 use serde_json::Value;
 
+pub(super) use self::context::ListContext;
 pub(super) use self::life::{daily_changes, fill};
 use self::page::{PagePlan, page, sort_order, sorted_page};
-pub(super) use self::spec::{ListContext, ListForm, ListSpec};
+pub(super) use self::spec::{ListForm, ListSpec};
 use super::answer::{Reply, error_reply};
 use super::corruption;
 use super::list::List;
@@ -106,7 +108,7 @@ fn stored_page(
     let is_filtered = has_filter || (spec.is_partial)(context.parameters);
     let plan = PagePlan { matches: is_filtered.then_some(&matches as &dyn Fn(&StoredRow) -> bool), ..*plan };
     let (page, count) = match spec.parent {
-        None => page(rows, &plan),
+        None => page(context, rows, &plan),
         Some(parent) => {
             let parent = context.model.rows(parent).get(spec.parent_id(context.path).unwrap_or_default());
             let parent = parent.ok_or_else(|| error_reply(404, "resource_not_found", "Resource not found"))?;

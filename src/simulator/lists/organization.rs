@@ -1,7 +1,8 @@
 //! `GET /v1/organizations`.
 
+use super::context::ListContext;
 use super::page::{PagePlan, SortKey, SortOrder, page};
-use super::spec::{ListContext, ListSpec};
+use super::spec::ListSpec;
 use crate::simulator::list::List;
 use crate::simulator::listing::{PageRange, TieOrder};
 use crate::simulator::model::Organization;
@@ -25,7 +26,7 @@ pub(super) fn page_of(
         _ => SortKey::Number(members(context, row)),
     };
     let plan = PagePlan { range, order, ties, matches: None, key: &key };
-    let (rows, count) = page(&context.model.organizations, &plan);
+    let (rows, count) = page(context, &context.model.organizations, &plan);
     let with_members = context.parameters.flag("include_members_count");
     let write = |out: &mut String, row: &Organization| render(context, row, with_members, out);
     (super::array(rows.into_iter(), context.model, |row| &row.id, write), count)

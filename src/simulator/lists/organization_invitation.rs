@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::spec::{ListContext, ListSpec, field, is_or_absent, matches_query};
+use super::context::ListContext;
+use super::spec::{ListSpec, field, is_or_absent, matches_query};
 use super::{draw, people};
 use crate::simulator::list::List;
 use crate::simulator::model::{DAY, Model, StoredRow};

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::context::ListContext;
 use crate::simulator::answer::{Reply, error_reply};
 use crate::simulator::listing::{self, PageRange, QueryString, TieOrder};
 use crate::simulator::model::{Membership, Ordered, Organization, StoredRow};
@@ -93,36 +94,49 @@ pub(super) struct PagePlan<'a, T> {
 
 /// Returns the rows of a page, and the number of rows that match.
 ///
-/// In the order of creation, this takes time in proportion to the page, or to the rows of the list if there is a
-/// filter. Other orders sort the list.
-pub(super) fn page<'a, T: PagedRow>(rows: &'a Ordered<T>, plan: &PagePlan<'_, T>) -> (Vec<&'a T>, usize) {
+/// The first page of a filtered list, and of a list in an order other than that of creation, reads all rows. All other
+/// pages take time in proportion to their length, unless rows have changed since.
+pub(super) fn page<'a, T: PagedRow>(
+    context: &ListContext<'_>,
+    rows: &'a Ordered<T>,
+    plan: &PagePlan<'_, T>,
+) -> (Vec<&'a T>, usize) {
     let PageRange { limit, offset } = plan.range;
-    if plan.order.field != "created_at" || matches!(plan.ties, TieOrder::Shuffled(_)) {
+    if matches!(plan.ties, TieOrder::Shuffled(_)) {
         return sorted_page(rows.iter(), plan);
     }
-    let Some(matches) = plan.matches else {
+    if plan.order.field == "created_at" && plan.matches.is_none() {
         let page: Vec<&T> = if plan.order.descending {
             rows.skip_newest(offset).take(limit).collect()
         } else {
             rows.skip_oldest(offset).take(limit).collect()
         };
         return (page, rows.len());
-    };
-    let (mut page, mut count) = (Vec::new(), 0);
-    let mut add = |row: &'a T| {
-        if matches(row) {
-            if count >= offset && page.len() < limit {
-                page.push(row);
-            }
-            count += 1;
-        }
-    };
-    if plan.order.descending {
-        rows.iter().rev().for_each(&mut add);
-    } else {
-        rows.iter().for_each(&mut add);
     }
-    (page, count)
+    let ids = context.model.selections.get(&request(context), context.model.version(), || select(rows, plan));
+    let page = ids.iter().skip(offset).take(limit).filter_map(|id| rows.get(id));
+    (page.collect(), ids.len())
+}
+
+/// Returns what identifies a list request, without the page.
+fn request(context: &ListContext<'_>) -> String {
+    let parameters = context.parameters.0.iter().filter(|(name, _)| name != "limit" && name != "offset");
+    let parameters: Vec<String> = parameters.map(|(name, value)| format!("{name}={value:?}")).collect();
+    format!("{} {}", context.path, parameters.join("&"))
+}
+
+/// Returns the ids of all rows that match, in order.
+fn select<T: PagedRow>(rows: &Ordered<T>, plan: &PagePlan<'_, T>) -> Vec<String> {
+    let matches = |row: &&T| plan.matches.is_none_or(|matches| matches(row));
+    let id = |row: &T| row.id().to_owned();
+    match (plan.order.field, plan.order.descending) {
+        ("created_at", true) => rows.iter().rev().filter(matches).map(id).collect(),
+        ("created_at", false) => rows.iter().filter(matches).map(id).collect(),
+        _ => {
+            let range = PageRange { limit: usize::MAX, offset: 0 };
+            sorted_page(rows.iter(), &PagePlan { range, ..*plan }).0.into_iter().map(id).collect()
+        }
+    }
 }
 
 /// Returns the rows of a page of `rows`, sorted, and the number of rows that match.

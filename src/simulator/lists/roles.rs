@@ -3,8 +3,9 @@
 use rand::RngExt;
 use serde_json::{Map, Value, json};
 
+use super::context::ListContext;
 use super::draw;
-use super::spec::{ListContext, ListSpec, field, matches_query};
+use super::spec::{ListSpec, field, matches_query};
 use crate::simulator::list::List;
 use crate::simulator::model::{Model, StoredRow};
 use crate::simulator::organizations::{ADMIN, MEMBER};

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use super::context::ListContext;
 use super::page::SortKey;
-use crate::simulator::list::{InstanceIdentity, List};
+use crate::simulator::list::List;
 use crate::simulator::listing::QueryString;
 use crate::simulator::model::{Model, StoredRow};
 
@@ -18,14 +19,6 @@ pub(in crate::simulator) enum ListForm {
     Array,
     /// An envelope with all rows, whatever the limit and the offset.
     Whole,
-}
-
-/// What the rows of a response depend on.
-pub(in crate::simulator) struct ListContext<'a> {
-    pub model: &'a Model,
-    pub parameters: &'a QueryString,
-    pub path: &'a str,
-    pub instance: &'a InstanceIdentity,
 }
 
 /// Declaration of a list.

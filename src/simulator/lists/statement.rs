@@ -5,10 +5,11 @@ use std::fmt::Write;
 use rand::RngExt;
 use serde_json::{Value, json};
 
+use super::context::ListContext;
 use super::draw;
 use super::payer::{payer, payer_id, payer_of, payment_method, payment_method_id};
 use super::plans::{fee, money};
-use super::spec::{ListContext, ListSpec, field};
+use super::spec::{ListSpec, field};
 use super::subscription_item::totals;
 use crate::simulator::json_text::PRIVATE_MARKER;
 use crate::simulator::list::List;

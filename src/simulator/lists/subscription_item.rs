@@ -3,9 +3,10 @@
 use rand::RngExt;
 use serde_json::{Value, json};
 
+use super::context::ListContext;
 use super::payer::{created_at, draw_payer, payer, payer_id, payer_of, payer_type, payment_method};
 use super::plans::{fee, money};
-use super::spec::{ListContext, ListSpec, field, is_or_absent};
+use super::spec::{ListSpec, field, is_or_absent};
 use super::{draw, people};
 use crate::simulator::list::List;
 use crate::simulator::model::{DAY, Model, StoredRow};
