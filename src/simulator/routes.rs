@@ -251,3 +251,75 @@ fn clock(shared: &Shared, parameters: &QueryString) -> Reply {
     }
     as_json(&serde_json::json!({"now": shared.now_ms()}))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::{SimulatorConfig, model::DAY};
+
+    fn shared(change: impl FnOnce(&mut SimulatorConfig)) -> Shared {
+        let mut config =
+            SimulatorConfig { users: 30, organizations: 4, now: Some(20_000 * DAY), ..SimulatorConfig::default() };
+        change(&mut config);
+        Shared::new(config)
+    }
+
+    fn get(shared: &Shared, path: &str) -> Reply {
+        clerk(shared, path, &QueryString::parse("user_id=user_1"), None)
+    }
+
+    #[test]
+    fn each_list_is_refused_in_each_way() {
+        let shared = shared(|_| ());
+        let paths = lists::SPECS.into_iter().map(|spec| (spec.list, spec.path.replace("{}", "cstmt_1")));
+        let others = [(List::Users, "/v1/users"), (List::Sessions, "/v1/sessions"), (List::Instance, "/v1/instance")];
+        let paths: Vec<_> = paths.chain(others.map(|(list, path)| (list, path.to_owned()))).collect();
+        assert_eq!(paths.len(), List::ALL.len());
+        for (list, path) in paths {
+            for refusal in ListRefusal::OFF.into_iter().chain(ListRefusal::GATEWAY) {
+                shared.settings().disabled.insert(list, refusal);
+                let reply = get(&shared, &path);
+                let body = serde_json::from_str::<Value>(&reply.body).unwrap_or_default();
+                let code = body["errors"][0]["code"].as_str();
+                assert!(refusal.to_string().starts_with(&reply.status.to_string()), "{list} {refusal}");
+                match refusal {
+                    ListRefusal::NotEnabled(_) => assert!(code.unwrap().contains("not_enabled"), "{list}"),
+                    ListRefusal::FeatureCode(_) => assert!(code.unwrap().starts_with("feature_"), "{list}"),
+                    ListRefusal::NotFound => assert_eq!(code, Some("resource_not_found")),
+                    ListRefusal::GatewayText(_) | ListRefusal::GatewayHtml(_) => assert_eq!(code, None),
+                }
+            }
+            shared.settings().disabled.clear();
+            assert_eq!(get(&shared, &path).status, if list == List::PaymentAttempts { 404 } else { 200 }, "{list}");
+        }
+    }
+
+    #[test]
+    fn without_organizations_their_lists_are_refused_and_others_are_not() {
+        let shared = shared(|config| config.organizations_status = Some(403));
+        for (path, status) in [
+            ("/v1/organizations", 403),
+            ("/v1/organization_memberships", 403),
+            ("/v1/organization_invitations", 403),
+            ("/v1/organization_roles", 403),
+            ("/v1/role_sets", 403),
+            ("/v1/invitations", 200),
+            ("/v1/billing/plans", 200),
+        ] {
+            assert_eq!(get(&shared, path).status, status, "{path}");
+        }
+    }
+
+    #[test]
+    fn all_rows_of_every_list_can_be_read_as_the_api_shows_them() {
+        let shared = shared(|config| {
+            config.counts.insert(List::Machines, 9);
+        });
+        let truth = Truth::of(&shared.model(), 1);
+        for list in List::ALL {
+            assert_eq!(listed(&shared, list).len(), truth.rows[list.name()], "{list}");
+        }
+        assert_eq!(truth.rows["machines"], 9);
+        assert_eq!(listed(&shared, List::Users)[0]["object"], "user");
+    }
+}

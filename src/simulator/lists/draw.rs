@@ -3,6 +3,7 @@
 use rand::RngExt;
 use serde_json::{Value, json};
 
+use crate::simulator::generate::HISTORY;
 use crate::simulator::json_text::PRIVATE_MARKER;
 use crate::simulator::list::List;
 use crate::simulator::model::{DAY, Model, StoredRow};
@@ -39,6 +40,13 @@ pub(super) fn invitation_end(model: &mut Model, expires_at: Option<i64>) -> &'st
         return "expired";
     }
     one_of(model, &["accepted", "accepted", "revoked", "expired"])
+}
+
+/// Draws the age of a row that exists from the beginning, in milliseconds. Most rows are young.
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "an approximate number")]
+pub(super) fn age(model: &mut Model) -> i64 {
+    let share: f64 = model.random.random_range(0.0..1.0);
+    (HISTORY as f64 * share.powi(3)) as i64
 }
 
 /// Draws a time between `at` and now. It is `at` for a row that is created now.

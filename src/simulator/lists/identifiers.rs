@@ -15,7 +15,9 @@ pub(super) static ALLOWLIST: ListSpec = ListSpec {
         let invitation = model.draw_row(List::Invitations).filter(|_| number % 3 == 1);
         let id = model.id("alid_");
         let mut row = StoredRow::with_times(id, at, identifier("allowlist_identifier", "allowed", number));
-        row.set("invitation_id", invitation);
+        if let Some(invitation) = invitation {
+            row.set("invitation_id", invitation);
+        }
         Some(row)
     },
     change: |model, id| change(model, List::AllowlistIdentifiers, id),

@@ -6,7 +6,6 @@ use rand::RngExt;
 
 use super::{SPECS, draw, organization_invitation, spec_of};
 use crate::simulator::change_kind::ChangeKind;
-use crate::simulator::generate::HISTORY;
 use crate::simulator::list::List;
 use crate::simulator::model::{Membership, Model, StoredRow};
 use crate::simulator::organizations::{ADMIN, MEMBER};
@@ -48,7 +47,7 @@ pub(in crate::simulator) fn fill(model: &mut Model, counts: &BTreeMap<List, usiz
                 if number == count {
                     break;
                 }
-                let at = model.now - 1 - model.random.random_range(0..HISTORY);
+                let at = model.now - 1 - draw::age(model);
                 if let Some(row) = (spec.create)(model, at, number) {
                     model.insert_row(spec.list, row);
                 }

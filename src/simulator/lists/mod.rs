@@ -38,7 +38,7 @@ use super::listing::{self, PageRange, TieOrder};
 use super::model::{Model, StoredRow};
 
 /// Every list of this module. A list comes after the lists that its rows refer to.
-static SPECS: [&ListSpec; 21] = [
+pub(super) static SPECS: [&ListSpec; 21] = [
     &organization::ORGANIZATIONS,
     &membership::MEMBERSHIPS,
     &invitation::INVITATIONS,
