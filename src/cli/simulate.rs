@@ -1,10 +1,13 @@
 //! `clerk-lake simulate`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use clerk_lake::simulator::{ChangeKind, Changes, FaultKind, Faults, RequestLimit, Simulator, SimulatorConfig};
+use clerk_lake::simulator::{
+    ChangeKind, Changes, FaultKind, Faults, List, ListRefusal, RequestLimit, Simulator, SimulatorConfig,
+};
 use clerk_lake::{Error, Result};
 
 use super::suggest::nearest;
@@ -51,6 +54,16 @@ pub struct SimulateArguments {
     /// Instances without organizations respond with an error status.
     #[arg(long, value_name = "STATUS")]
     pub organizations_status: Option<u16>,
+    /// Refuse a list: `memberships=404`, `invitations=403-text`
+    ///
+    /// As Clerk does if the feature is off: 402, 400, 403, 422, 404, or
+    /// `403-feature` for an error code that begins with `feature_`.
+    /// As a gateway does: `403-text`, `404-html`.
+    #[arg(long, value_delimiter = ',', value_name = "LIST=STATUS")]
+    pub disable: Vec<String>,
+    /// Start with this many rows of a list: `memberships=200000`
+    #[arg(long, value_delimiter = ',', value_name = "LIST=ROWS")]
+    pub rows: Vec<String>,
     /// Silently limit pages to this many rows
     #[arg(long, value_name = "ROWS")]
     pub clamp: Option<usize>,
@@ -83,6 +96,8 @@ pub async fn run(terminal: &mut Terminal, arguments: &SimulateArguments) -> Resu
         }),
         plain_session_listing: !arguments.no_plain_sessions,
         organizations_status: arguments.organizations_status,
+        disabled: by_list(&arguments.disable, "--disable", |text| text.parse::<ListRefusal>().ok())?,
+        counts: by_list(&arguments.rows, "--rows", |text| text.parse().ok())?,
         latency: Duration::from_millis(arguments.latency),
         offset_cost: Duration::from_micros(arguments.offset_cost),
         offset_limit: arguments.offset_limit,
@@ -114,6 +129,26 @@ pub async fn run(terminal: &mut Terminal, arguments: &SimulateArguments) -> Resu
     let _ = writeln!(terminal.err(), "{usage}");
     simulator.stopped().await;
     Ok(())
+}
+
+/// Reads arguments of the form `LIST=VALUE`.
+fn by_list<T>(texts: &[String], flag: &str, parse: impl Fn(&str) -> Option<T>) -> Result<BTreeMap<List, T>> {
+    let read = |text: &String| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        let list = name.parse::<List>().map_err(|_| unknown_list(flag, name))?;
+        let value = parse(value).ok_or_else(|| Error::settings(format!("{flag}: {text:?} has no valid value")))?;
+        Ok((list, value))
+    };
+    texts.iter().map(read).collect()
+}
+
+fn unknown_list(flag: &str, name: &str) -> Error {
+    let known = List::ALL.map(List::name);
+    let error = Error::settings(format!("{flag}: there is no list called {name:?}"));
+    match nearest(name, known) {
+        Some(meant) => error.with_hint(format!("did you mean {meant}?")),
+        None => error.with_hint(format!("the lists are: {}", known.join(", "))),
+    }
 }
 
 fn faults(arguments: &SimulateArguments) -> Result<Faults> {

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A kind of change.
+///
+/// Settings are roles, permissions, role sets, enterprise connections, directories, OAuth applications, machines,
+/// domains, allowed and blocked identifiers, plans and prices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names say what happens")]
@@ -26,11 +29,29 @@ pub enum ChangeKind {
     UseSession,
     EndSession,
     CleanUpSession,
+    ChangeRole,
+    CreateInvitation,
+    SettleInvitation,
+    InviteMember,
+    SettleOrganizationInvitation,
+    JoinWaitlist,
+    SettleWaitlistEntry,
+    LeaveWaitlist,
+    AddOrganizationDomain,
+    VerifyOrganizationDomain,
+    RemoveOrganizationDomain,
+    StartSubscription,
+    ChangeSubscription,
+    CreateStatement,
+    AttemptPayment,
+    AddSetting,
+    ChangeSetting,
+    RemoveSetting,
 }
 
 impl ChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 34] = [
         Self::CreateUser,
         Self::ImportUser,
         Self::UpdateProfile,
@@ -47,6 +68,24 @@ impl ChangeKind {
         Self::UseSession,
         Self::EndSession,
         Self::CleanUpSession,
+        Self::ChangeRole,
+        Self::CreateInvitation,
+        Self::SettleInvitation,
+        Self::InviteMember,
+        Self::SettleOrganizationInvitation,
+        Self::JoinWaitlist,
+        Self::SettleWaitlistEntry,
+        Self::LeaveWaitlist,
+        Self::AddOrganizationDomain,
+        Self::VerifyOrganizationDomain,
+        Self::RemoveOrganizationDomain,
+        Self::StartSubscription,
+        Self::ChangeSubscription,
+        Self::CreateStatement,
+        Self::AttemptPayment,
+        Self::AddSetting,
+        Self::ChangeSetting,
+        Self::RemoveSetting,
     ];
 }
 

@@ -2,6 +2,7 @@
 
 use super::change_kind::ChangeKind;
 use super::generate;
+use super::list::List;
 use super::model::{Model, Session};
 
 /// Maximum number of random draws to find an open session.
@@ -42,6 +43,50 @@ impl Model {
             ChangeKind::UseSession => self.on_open_session(Self::use_session),
             ChangeKind::EndSession => self.on_session(|model, id| model.end_session(id, "ended")),
             ChangeKind::CleanUpSession => self.on_session(Self::clean_up_session),
+            ChangeKind::ChangeRole => self.change_any_role(),
+            ChangeKind::AddSetting => {
+                let list = self.draw_setting();
+                self.add_row(list);
+            }
+            ChangeKind::ChangeSetting => {
+                let list = self.draw_setting();
+                self.change_any_row(list);
+            }
+            ChangeKind::RemoveSetting => {
+                let list = self.draw_setting();
+                self.remove_any_row(list);
+            }
+            _ => self.change_list(kind),
+        }
+    }
+
+    /// Applies a change of a row of one list.
+    fn change_list(&mut self, kind: ChangeKind) {
+        let (added, changed, removed) = match kind {
+            ChangeKind::CreateInvitation => (Some(List::Invitations), None, None),
+            ChangeKind::SettleInvitation => (None, Some(List::Invitations), None),
+            ChangeKind::InviteMember => (Some(List::OrganizationInvitations), None, None),
+            ChangeKind::SettleOrganizationInvitation => (None, Some(List::OrganizationInvitations), None),
+            ChangeKind::JoinWaitlist => (Some(List::WaitlistEntries), None, None),
+            ChangeKind::SettleWaitlistEntry => (None, Some(List::WaitlistEntries), None),
+            ChangeKind::LeaveWaitlist => (None, None, Some(List::WaitlistEntries)),
+            ChangeKind::AddOrganizationDomain => (Some(List::OrganizationDomains), None, None),
+            ChangeKind::VerifyOrganizationDomain => (None, Some(List::OrganizationDomains), None),
+            ChangeKind::RemoveOrganizationDomain => (None, None, Some(List::OrganizationDomains)),
+            ChangeKind::StartSubscription => (Some(List::SubscriptionItems), None, None),
+            ChangeKind::ChangeSubscription => (None, Some(List::SubscriptionItems), None),
+            ChangeKind::CreateStatement => (Some(List::BillingStatements), Some(List::BillingStatements), None),
+            ChangeKind::AttemptPayment => (Some(List::PaymentAttempts), Some(List::PaymentAttempts), None),
+            _ => (None, None, None),
+        };
+        if let Some(list) = changed {
+            self.change_any_row(list);
+        }
+        if let Some(list) = added {
+            self.add_row(list);
+        }
+        if let Some(list) = removed {
+            self.remove_any_row(list);
         }
     }
 

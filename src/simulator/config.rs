@@ -1,11 +1,13 @@
 //! Settings of a simulated instance.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::change_kind::Changes;
 use super::faults::Faults;
 use super::limit::RequestLimit;
+use super::list::{InstanceIdentity, List, ListRefusal};
 
 /// Default number of days that the activity of users goes back.
 pub(super) const ACTIVITY_DAYS: u32 = 430;
@@ -41,7 +43,12 @@ pub struct SimulatorConfig {
     pub creation_filters: bool,
     /// Whether the order of rows with equal sort keys differs between requests, in lists paged by offset.
     pub unstable_ties: bool,
-    /// Error status of organization and membership lists, as if the feature were disabled; `None` if it is enabled.
+    /// Lists that are refused, and how.
+    pub disabled: BTreeMap<List, ListRefusal>,
+    /// Initial numbers of rows of lists, in place of numbers that suit the numbers of users and organizations. Users,
+    /// sessions and organizations are not affected.
+    pub counts: BTreeMap<List, usize>,
+    /// Error status of all lists of the organizations feature, as if it were disabled; `None` if it is enabled.
     pub organizations_status: Option<u16>,
     /// Error status of `GET /v1/instance`, as if the key were not allowed to read it; `None` if it is allowed.
     pub instance_status: Option<u16>,
@@ -84,6 +91,8 @@ impl Default for SimulatorConfig {
             plain_session_listing: true,
             creation_filters: true,
             unstable_ties: false,
+            disabled: BTreeMap::new(),
+            counts: BTreeMap::new(),
             organizations_status: None,
             instance_status: None,
             latency: Duration::ZERO,
@@ -102,6 +111,11 @@ impl Default for SimulatorConfig {
 }
 
 impl SimulatorConfig {
+    /// Returns the id and the type of the instance.
+    pub(super) fn identity(&self) -> InstanceIdentity {
+        InstanceIdentity { id: self.instance_id.clone(), environment_type: self.environment_type.clone() }
+    }
+
     /// Returns the delay of a response.
     ///
     /// `filtered`: the request filters by creation time; `skipped`: the number of rows that its offset skips.

@@ -53,7 +53,7 @@ const STATUSES: [&str; 12] = [
 ];
 
 /// Age of the oldest user, in milliseconds.
-const HISTORY: i64 = 3 * 365 * DAY;
+pub(super) const HISTORY: i64 = 3 * 365 * DAY;
 
 /// Fills an empty instance with `users` users, `organizations` organizations, and their sessions and memberships.
 pub fn fill(model: &mut Model, users: usize, organizations: usize) {
@@ -69,14 +69,19 @@ pub fn fill(model: &mut Model, users: usize, organizations: usize) {
         let members = if ids.is_empty() { 0 } else { model.random.random_range(0..12) };
         for _ in 0..members {
             let user_id = ids[model.random.random_range(0..ids.len())].clone();
-            let membership = Membership {
-                id: model.id("orgmem_"),
-                organization_id: organization.id.clone(),
-                user_id,
-                role: if model.random.random_bool(0.2) { "org:admin" } else { "org:member" },
-                created_at: organization.created_at + model.random.random_range(0..DAY),
-            };
-            model.insert_membership(membership);
+            let id = model.id("orgmem_");
+            let role = if model.random.random_bool(0.2) { "org:admin" } else { "org:member" };
+            let created_at = organization.created_at + model.random.random_range(0..DAY);
+            if !model.is_member(&organization.id, &user_id) {
+                model.insert_membership(Membership {
+                    id,
+                    organization_id: organization.id.clone(),
+                    user_id,
+                    role: role.to_owned(),
+                    created_at,
+                    updated_at: created_at,
+                });
+            }
         }
         model.organizations.insert(organization.created_at, &organization.id.clone(), organization);
     }

@@ -7,8 +7,10 @@ use std::collections::HashMap;
 
 use rand::RngExt;
 
+use super::change_kind::ChangeKind;
 use super::device::Device;
 use super::generate;
+use super::lists;
 use super::model::{DAY, Model};
 
 /// Milliseconds per minute.
@@ -76,7 +78,7 @@ impl Habit {
     }
 }
 
-/// Something that a user does.
+/// Something that happens.
 #[derive(Clone, Debug)]
 enum Event {
     SignUp,
@@ -86,6 +88,7 @@ enum Event {
     Ban(String),
     UpdateProfile(String),
     CreateOrganization(String),
+    Change(ChangeKind),
 }
 
 /// The activity of one instance.
@@ -124,6 +127,8 @@ impl Life {
                 self.apply(model, event);
             }
             self.now = end;
+            model.now = end;
+            model.expire_invitations();
         }
         model.now = until;
     }
@@ -155,6 +160,10 @@ impl Life {
                 _ => {}
             }
         }
+        events.extend(model.in_stream("life", |model| {
+            let changes = lists::daily_changes(model);
+            changes.into_iter().map(|kind| (midnight + minute(model), Event::Change(kind))).collect::<Vec<_>>()
+        }));
         events
     }
 
@@ -190,6 +199,7 @@ impl Life {
                 let organization = model.create_organization();
                 model.add_member(&organization, &user);
             }
+            Event::Change(kind) => model.in_stream("life", |model| model.change(kind)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::answer::{Reply, error_reply};
 use super::faults::UnknownCursor;
-use super::model::{Model, Organization, Session, User};
+use super::model::{Model, Session, User};
 
 /// The parameters of a query string, decoded.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ impl QueryString {
         Self(self.0.iter().filter(|(name, _)| !name.starts_with(prefix)).cloned().collect())
     }
 
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
             .filter(move |(key, _)| key.strip_suffix("[]").unwrap_or(key) == name)
@@ -66,11 +66,11 @@ pub(super) fn page_range(parameters: &QueryString, clamp: Option<usize>) -> Resu
     Ok(PageRange { limit: limit.min(clamp.unwrap_or(usize::MAX)), offset })
 }
 
-/// Returns the sort field and whether the order is descending.
+/// Returns the sort field and whether the order is descending. `default` is the order if none is requested.
 ///
 /// An unencoded `+` arrives as a space, which is not accepted as a plus sign.
-fn order(parameters: &QueryString) -> (&str, bool) {
-    let text = parameters.get("order_by").unwrap_or("-created_at");
+pub(super) fn order<'a>(parameters: &'a QueryString, default: &'a str) -> (&'a str, bool) {
+    let text = parameters.get("order_by").unwrap_or(default);
     match text.strip_prefix('-') {
         Some(field) => (field, true),
         None => (text.strip_prefix('+').unwrap_or(text), false),
@@ -131,7 +131,7 @@ pub(super) enum TieOrder {
 
 impl TieOrder {
     /// Compares two rows, each given by creation time and id.
-    fn compare(self, left: (i64, &str), right: (i64, &str)) -> Ordering {
+    pub(super) fn compare(self, left: (i64, &str), right: (i64, &str)) -> Ordering {
         match self {
             Self::Stable => left.cmp(&right),
             Self::Shuffled(number) => {
@@ -155,7 +155,7 @@ pub(super) fn users<'a>(
     ties: TieOrder,
 ) -> Result<Vec<&'a User>, Reply> {
     check_time_filters(parameters)?;
-    let (field, descending) = order(parameters);
+    let (field, descending) = order(parameters, "-created_at");
     let Some(cursor) = parameters.get("starting_after") else {
         return users_by_offset(model, parameters, range, (field, descending), ties);
     };
@@ -213,31 +213,6 @@ fn users_by_offset<'a>(
         rows.truncate(end);
     }
     rows.sort_by(order);
-    Ok(slice(rows.into_iter(), range))
-}
-
-/// Returns the organizations of the requested page.
-pub(super) fn organizations<'a>(
-    model: &'a Model,
-    parameters: &QueryString,
-    range: PageRange,
-    ties: TieOrder,
-) -> Result<Vec<&'a Organization>, Reply> {
-    let (field, descending) = order(parameters);
-    let members = |organization: &Organization| model.members.get(&organization.id).copied().unwrap_or(0);
-    let mut rows: Vec<&Organization> = model.organizations.iter().collect();
-    match field {
-        "created_at" => rows.sort_by(|left, right| {
-            let ids = || ties.compare((0, &left.id), (0, &right.id));
-            left.created_at.cmp(&right.created_at).then_with(ids)
-        }),
-        "name" => rows.sort_by(|left, right| left.name.cmp(&right.name)),
-        "members_count" => rows.sort_by_key(|organization| members(organization)),
-        _ => return Err(error_reply(422, "form_param_value_invalid", "order_by is invalid")),
-    }
-    if descending {
-        rows.reverse();
-    }
     Ok(slice(rows.into_iter(), range))
 }
 

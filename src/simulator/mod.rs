@@ -5,7 +5,7 @@
 //! pages. One random seed determines all generated data. The simulator does not know about syncing or storage.
 //!
 //! The endpoints under `/_simulator` inspect and control the simulator. They need no key:
-//! `GET truth?lookback_days=N`, `GET users`, `POST faults`, `POST changes`, `POST change?kind=K&count=N`,
+//! `GET truth?lookback_days=N`, `GET users`, `GET rows?list=NAME`, `POST faults`, `POST changes`, `POST change?kind=K&count=N`,
 //! `POST clock?now=MS|advance=MS`.
 
 mod activity;
@@ -17,15 +17,22 @@ mod corruption;
 mod device;
 mod faults;
 mod generate;
+mod json_text;
 mod life;
 mod limit;
+mod list;
 mod listing;
+mod lists;
 pub mod model;
 mod ordered;
+mod organizations;
 mod render;
+mod render_accounts;
 mod routes;
+mod selections;
 mod server;
 mod state;
+mod stored;
 mod truth;
 
 use std::net::SocketAddr;
@@ -39,10 +46,11 @@ pub use change_kind::{ChangeKind, Changes};
 pub use config::SimulatorConfig;
 pub use corruption::Corruption;
 pub use faults::{FaultKind, Faults, UnknownCursor};
+pub use json_text::PRIVATE_MARKER;
 pub use life::Life;
 pub use limit::RequestLimit;
+pub use list::{List, ListRefusal};
 pub use model::Model;
-pub use render::PRIVATE_MARKER;
 pub use state::RequestRecord;
 pub use truth::Truth;
 
@@ -95,6 +103,15 @@ impl Simulator {
     #[must_use]
     pub fn truth(&self, lookback_days: u32) -> Truth {
         Truth::of(&self.shared.model(), lookback_days)
+    }
+
+    /// Returns all rows of a list as the API shows them, oldest first.
+    ///
+    /// No parameter leaves rows out: revoked invitations and free subscription items are among them, and organizations
+    /// have `members_count`. No row is corrupted.
+    #[must_use]
+    pub fn listed(&self, list: List) -> Vec<serde_json::Value> {
+        routes::listed(&self.shared, list)
     }
 
     /// Changes the settings. They take effect with the next request.

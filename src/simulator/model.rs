@@ -1,13 +1,17 @@
-//! The data of the instance: users, sessions, organizations and memberships. They can be created, changed and deleted
-//! between two requests. The model does not know about HTTP.
+//! The data of the instance: users, sessions, organizations, memberships, and the rows of all other lists. They can be
+//! created, changed and deleted between two requests. The model does not know about HTTP.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 pub use super::device::Device;
+use super::list::List;
 pub use super::ordered::Ordered;
+use super::selections::Selections;
+pub use super::stored::StoredRow;
 
 /// Milliseconds per day.
 pub const DAY: i64 = 86_400_000;
@@ -110,8 +114,9 @@ pub struct Membership {
     pub id: String,
     pub organization_id: String,
     pub user_id: String,
-    pub role: &'static str,
+    pub role: String,
     pub created_at: i64,
+    pub updated_at: i64,
 }
 
 /// All data of an instance.
@@ -129,13 +134,21 @@ pub struct Model {
     pub memberships: Ordered<Membership>,
     /// Number of members by organization id.
     pub members: HashMap<String, i64>,
-    /// How users, organizations and sessions are corrupted in lists, by original id.
+    /// The rows of the other lists, by [`List`].
+    pub(super) lists: Vec<Ordered<StoredRow>>,
+    pub(super) selections: Selections,
+    /// The organization and the user of each membership.
+    pub(super) member_pairs: HashSet<(String, String)>,
+    /// How rows are corrupted in lists, by original id.
     pub corrupt: HashMap<String, super::Corruption>,
     /// Days of activity that no row shows any more, by user id. Days are counted from 1970-01-01.
     pub(super) hidden_days: BTreeMap<String, BTreeSet<i64>>,
     /// Number of days that the activity of users goes back.
     pub(super) activity_days: u32,
     pub(super) random: ChaCha8Rng,
+    seed: u64,
+    /// The random streams by name, without the current one.
+    streams: HashMap<&'static str, ChaCha8Rng>,
     pub(super) now: i64,
 }
 
@@ -150,10 +163,15 @@ impl Model {
             organizations: Ordered::default(),
             memberships: Ordered::default(),
             members: HashMap::new(),
+            lists: List::ALL.iter().map(|_| Ordered::default()).collect(),
+            selections: Selections::default(),
+            member_pairs: HashSet::new(),
             corrupt: HashMap::new(),
             hidden_days: BTreeMap::new(),
             activity_days: super::config::ACTIVITY_DAYS,
             random: ChaCha8Rng::seed_from_u64(seed),
+            seed,
+            streams: HashMap::new(),
             now,
         }
     }
@@ -175,6 +193,50 @@ impl Model {
         id
     }
 
+    /// Calls `act` with the random stream `name` in place of the current one.
+    ///
+    /// What is drawn from one stream does not change what is drawn from another one. The seed and the name determine
+    /// the stream. Calls with the same name must not be nested.
+    pub(super) fn in_stream<T>(&mut self, name: &'static str, act: impl FnOnce(&mut Self) -> T) -> T {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, name).hash(&mut hasher);
+        let stream = self.streams.remove(name).unwrap_or_else(|| ChaCha8Rng::seed_from_u64(hasher.finish()));
+        let outer = std::mem::replace(&mut self.random, stream);
+        let result = act(self);
+        let stream = std::mem::replace(&mut self.random, outer);
+        self.streams.insert(name, stream);
+        result
+    }
+
+    /// Returns a number that grows with each change of a row.
+    pub(super) fn version(&self) -> u64 {
+        let own = self.users.version() + self.organizations.version() + self.memberships.version();
+        own + self.lists.iter().map(Ordered::version).sum::<u64>()
+    }
+
+    /// Returns the rows of a list, oldest first.
+    ///
+    /// Empty for users, sessions, organizations, memberships and the instance, which are not stored as JSON.
+    #[must_use]
+    pub fn rows(&self, list: List) -> &Ordered<StoredRow> {
+        &self.lists[list as usize]
+    }
+
+    /// Like [`Model::rows`], mutable.
+    pub fn rows_mut(&mut self, list: List) -> &mut Ordered<StoredRow> {
+        &mut self.lists[list as usize]
+    }
+
+    /// Adds a row as it is.
+    pub fn insert_row(&mut self, list: List, row: StoredRow) {
+        self.rows_mut(list).insert(row.created_at, &row.id.clone(), row);
+    }
+
+    /// Draws a row of a list at random and returns its id.
+    pub fn draw_row(&mut self, list: List) -> Option<String> {
+        self.lists[list as usize].draw(&mut self.random).map(|row| row.id.clone())
+    }
+
     /// Adds a session as it is.
     pub fn insert_session(&mut self, session: Session) {
         self.sessions_of.entry(session.user_id.clone()).or_default().push(session.id.clone());
@@ -184,6 +246,7 @@ impl Model {
     /// Adds a membership as it is, without checking that its organization and user exist.
     pub fn insert_membership(&mut self, membership: Membership) {
         *self.members.entry(membership.organization_id.clone()).or_default() += 1;
+        self.member_pairs.insert((membership.organization_id.clone(), membership.user_id.clone()));
         self.memberships.insert(membership.created_at, &membership.id.clone(), membership);
     }
 
@@ -216,20 +279,6 @@ impl Model {
         if let Some(user) = self.users.get_mut(id) {
             user.banned = banned;
             user.updated_at = now;
-        }
-    }
-
-    /// Deletes a user together with the user's sessions and memberships.
-    pub fn delete_user(&mut self, id: &str) {
-        self.record_visible_days(id);
-        self.users.remove(id);
-        for session in self.sessions_of.remove(id).unwrap_or_default() {
-            self.sessions.remove(&session);
-        }
-        let memberships: Vec<_> =
-            self.memberships.iter().filter(|it| it.user_id == id).map(|it| it.id.clone()).collect();
-        for membership in memberships {
-            self.remove_member(&membership);
         }
     }
 
@@ -325,70 +374,6 @@ impl Model {
             && let Some(sessions) = self.sessions_of.get_mut(&session.user_id)
         {
             sessions.retain(|other| other != id);
-        }
-    }
-
-    /// Creates an organization now and returns its id.
-    pub fn create_organization(&mut self) -> String {
-        let (id, now) = (self.id("org_"), self.now);
-        let number = self.organizations.len();
-        let organization = Organization {
-            id: id.clone(),
-            name: format!("Founded & Sons {number}"),
-            slug: format!("founded-{number}-{}", id.to_lowercase()),
-            created_by: None,
-            pending_invitations_count: 0,
-            max_allowed_memberships: 5,
-            created_at: now,
-            updated_at: now,
-            last_active_at: now,
-        };
-        self.organizations.insert(now, &id, organization);
-        id
-    }
-
-    /// Renames an organization.
-    pub fn rename_organization(&mut self, id: &str) {
-        let now = self.now;
-        let number: u32 = self.random.random_range(0..100_000);
-        if let Some(organization) = self.organizations.get_mut(id) {
-            organization.name = format!("Renamed Organization {number}");
-            organization.updated_at = now;
-        }
-    }
-
-    /// Deletes an organization together with its memberships.
-    pub fn delete_organization(&mut self, id: &str) {
-        self.organizations.remove(id);
-        let memberships: Vec<_> =
-            self.memberships.iter().filter(|it| it.organization_id == id).map(|it| it.id.clone()).collect();
-        for membership in memberships {
-            self.memberships.remove(&membership);
-        }
-        self.members.remove(id);
-    }
-
-    /// Adds a user to an organization now. Does nothing if either does not exist.
-    pub fn add_member(&mut self, organization: &str, user: &str) {
-        if self.organizations.get(organization).is_none() || self.users.get(user).is_none() {
-            return;
-        }
-        let (id, now) = (self.id("orgmem_"), self.now);
-        self.insert_membership(Membership {
-            id,
-            organization_id: organization.to_owned(),
-            user_id: user.to_owned(),
-            role: "org:member",
-            created_at: now,
-        });
-    }
-
-    /// Removes a membership.
-    pub fn remove_member(&mut self, id: &str) {
-        if let Some(membership) = self.memberships.remove(id)
-            && let Some(members) = self.members.get_mut(&membership.organization_id)
-        {
-            *members -= 1;
         }
     }
 }

@@ -3,43 +3,9 @@
 use std::fmt::Write;
 
 use super::device::Device;
-use super::model::{EmailAddress, Membership, Organization, Session, User};
-
-/// The content of all private metadata. It must never appear in a lake.
-pub const PRIVATE_MARKER: &str = "private-marker-do-not-store";
-
-/// Writes a JSON string, including the quotes.
-pub fn string(out: &mut String, text: &str) {
-    out.push('"');
-    let mut clean = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(&text[clean..at]);
-        let _ = write!(out, "\\u{byte:04x}");
-        clean = at + 1;
-    }
-    out.push_str(&text[clean..]);
-    out.push('"');
-}
-
-/// Writes a JSON string, or null.
-fn optional(out: &mut String, text: Option<&str>) {
-    match text {
-        Some(text) => string(out, text),
-        None => out.push_str("null"),
-    }
-}
-
-fn number(out: &mut String, number: Option<i64>) {
-    match number {
-        Some(number) => {
-            let _ = write!(out, "{number}");
-        }
-        None => out.push_str("null"),
-    }
-}
+use super::json_text::{PRIVATE_MARKER, has_logo, image, list, number, optional, spread, string, verification};
+use super::model::{EmailAddress, Organization, Session, User};
+use super::render_accounts as accounts;
 
 /// Writes `,"name":` and then the value.
 macro_rules! field {
@@ -84,49 +50,26 @@ pub fn user(out: &mut String, user: &User) {
             user.created_at
         );
     });
-    out.push_str(",\"web3_wallets\":[],\"passkeys\":[]");
+    accounts::wallets(out, user);
+    accounts::passkeys(out, user);
     authentication(out, user);
-    accounts(out, user);
-    out.push_str(",\"saml_accounts\":[],\"enterprise_accounts\":[],\"scim\":null");
+    accounts::external(out, user);
+    accounts::enterprise(out, user);
     field!(out, "last_sign_in_at", number(out, user.last_sign_in_at));
     let _ = write!(
         out,
-        ",\"banned\":{},\"locked\":{},\"deprovisioned\":false,\"lockout_expires_in_seconds\":{},\"verification_attempts_remaining\":100,\
+        ",\"banned\":{},\"locked\":{},\"deprovisioned\":false,\"lockout_expires_in_seconds\":{},\"verification_attempts_remaining\":{},\
          \"updated_at\":{},\"created_at\":{},\"delete_self_enabled\":true,\"create_organization_enabled\":true,\
          \"create_organizations_limit\":null,\"bypass_client_trust\":false,\"legal_accepted_at\":null",
         user.banned,
         user.locked,
         if user.locked { "3600" } else { "null" },
+        if user.locked { 0 } else { 100 - spread(&user.id) % 4 },
         user.updated_at,
         user.created_at
     );
     field!(out, "last_active_at", number(out, user.last_active_at));
     out.push('}');
-}
-
-fn image(out: &mut String, name: &str, id: &str) {
-    let _ = write!(
-        out,
-        ",\"{name}\":\"https://img.clerk.example/eyJ0eXBlIjoiZGVmYXVsdCIsImlpZCI6Imluc18ifQ/{id}/{id}?width=160&quality=85&fit=crop\""
-    );
-}
-
-fn list<T>(out: &mut String, name: &str, rows: &[T], mut write: impl FnMut(&mut String, &T)) {
-    let _ = write!(out, ",\"{name}\":[");
-    for (at, row) in rows.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        write(out, row);
-    }
-    out.push(']');
-}
-
-fn verification(status: &str, strategy: &str) -> String {
-    format!(
-        "{{\"object\":\"verification_{strategy}\",\"status\":\"{status}\",\"strategy\":\"{strategy}\",\"attempts\":1,\"expire_at\":1893456000000,\
-         \"verified_at_client\":null,\"error\":null,\"external_verification_redirect_url\":null}}"
-    )
 }
 
 fn email(out: &mut String, email: &EmailAddress, user: &User) {
@@ -161,31 +104,6 @@ fn authentication(out: &mut String, user: &User) {
     );
 }
 
-fn accounts(out: &mut String, user: &User) {
-    list(out, "external_accounts", &user.external_accounts, |out, account| {
-        let email = user.email_addresses.first().map_or("", |it| it.address.as_str());
-        let _ = write!(
-            out,
-            "{{\"object\":\"external_account\",\"id\":\"{id}\",\"provider\":\"{provider}\",\"identification_id\":\"idn_{id}\",\
-             \"provider_user_id\":\"{id}-there\",\"approved_scopes\":\"email https://www.googleapis.example/auth/userinfo.email openid profile\",\
-             \"email_address\":\"{email}\",\"email_address_verified\":true",
-            id = account.id,
-            provider = account.provider,
-        );
-        field!(out, "first_name", string(out, user.first_name.as_deref().unwrap_or_default()));
-        field!(out, "last_name", string(out, user.last_name.as_deref().unwrap_or_default()));
-        image(out, "avatar_url", &account.id);
-        image(out, "image_url", &account.id);
-        let _ = write!(
-            out,
-            ",\"username\":null,\"phone_number\":null,\"public_metadata\":{{}},\"label\":null,\"created_at\":{},\"updated_at\":{},\"verification\":{}}}",
-            user.created_at,
-            user.created_at,
-            verification("verified", account.provider)
-        );
-    });
-}
-
 /// Writes a session as `GET /v1/sessions` lists it.
 pub fn session(out: &mut String, session: &Session) {
     let _ = write!(
@@ -213,9 +131,25 @@ pub fn session(out: &mut String, session: &Session) {
     }
     let _ = write!(
         out,
-        ",\"last_active_at\":{},\"expire_at\":{},\"abandon_at\":{},\"updated_at\":{},\"created_at\":{},\"tasks\":null}}",
-        session.last_active_at, session.expire_at, session.abandon_at, session.updated_at, session.created_at
+        ",\"last_active_at\":{},\"expire_at\":{},\"abandon_at\":{},\"updated_at\":{},\"created_at\":{},\"tasks\":{}}}",
+        session.last_active_at,
+        session.expire_at,
+        session.abandon_at,
+        session.updated_at,
+        session.created_at,
+        tasks(session)
     );
+}
+
+/// Returns what a user has to do before a session becomes active, as JSON.
+fn tasks(session: &Session) -> &'static str {
+    match (session.status.as_str(), spread(&session.id) % 3) {
+        ("pending", 0) => "[{\"key\":\"choose-organization\"}]",
+        ("pending", 1) => "[{\"key\":\"setup-mfa\"},{\"key\":\"reset-password\"}]",
+        ("pending", _) => "[{\"key\":\"reset-password\"}]",
+        (_, 0) => "[]",
+        _ => "null",
+    }
 }
 
 /// Writes an organization as `GET /v1/organizations` lists it. If `members` is `None`, `members_count` is left out.
@@ -229,11 +163,13 @@ pub fn organization(out: &mut String, organization: &Organization, members: Opti
     }
     let _ = write!(
         out,
-        ",\"has_image\":false,\"missing_member_with_elevated_permissions\":false,\"pending_invitations_count\":{},\
+        ",\"has_image\":{},\"missing_member_with_elevated_permissions\":false,\"pending_invitations_count\":{},\
          \"max_allowed_memberships\":{},\"admin_delete_enabled\":true,\"public_metadata\":{{\"tier\":\"gold\"}},\
-         \"private_metadata\":{{\"note\":\"{PRIVATE_MARKER}\"}},\"role_set_key\":null,\"created_at\":{},\"updated_at\":{},\"last_active_at\":{}",
+         \"private_metadata\":{{\"note\":\"{PRIVATE_MARKER}\"}},\"role_set_key\":{},\"created_at\":{},\"updated_at\":{},\"last_active_at\":{}",
+        has_logo(&organization.id),
         organization.pending_invitations_count,
         organization.max_allowed_memberships,
+        if spread(&organization.id).is_multiple_of(4) { "null" } else { "\"role_set:default\"" },
         organization.created_at,
         organization.updated_at,
         organization.last_active_at
@@ -242,36 +178,4 @@ pub fn organization(out: &mut String, organization: &Organization, members: Opti
         let _ = write!(out, ",\"created_by\":\"{user}\"");
     }
     out.push('}');
-}
-
-/// Writes a membership as `GET /v1/organization_memberships` lists it, with its organization and user.
-pub fn membership(out: &mut String, membership: &Membership, parent: Option<&Organization>, user: Option<&User>) {
-    let _ = write!(
-        out,
-        "{{\"object\":\"organization_membership\",\"id\":\"{}\",\"role\":\"{}\",\"role_name\":\"Member\",\"permissions\":[\"org:sys_profile:manage\"],\
-         \"public_metadata\":{{}},\"private_metadata\":{{\"note\":\"{PRIVATE_MARKER}\"}},\"created_at\":{},\"updated_at\":{},\"organization\":",
-        membership.id, membership.role, membership.created_at, membership.created_at
-    );
-    match parent {
-        Some(parent) => organization(out, parent, None),
-        None => out.push_str("null"),
-    }
-    let _ = write!(out, ",\"public_user_data\":{{\"user_id\":\"{}\"", membership.user_id);
-    field!(out, "first_name", optional(out, user.and_then(|user| user.first_name.as_deref())));
-    field!(out, "last_name", optional(out, user.and_then(|user| user.last_name.as_deref())));
-    out.push_str("}}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escaped_strings_parse_back_as_json() {
-        for text in ["", "plain", "a \"quoted\" \\ back", "new\nline", "Zoë 🦀"] {
-            let mut out = String::new();
-            string(&mut out, text);
-            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
-        }
-    }
 }

@@ -55,6 +55,7 @@ impl Shared {
         let mut model = Model::new(config.seed, now_ms(&config));
         model.activity_days = config.activity_days;
         super::generate::fill(&mut model, config.users, config.organizations);
+        super::lists::fill(&mut model, &config.counts);
         Self {
             settings: Mutex::new(config),
             model: Mutex::new(model),

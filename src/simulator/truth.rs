@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate};
 use serde::Serialize;
 
+use super::list::List;
 use super::model::{DAY, Model};
 
 /// Counts and metrics of the instance at one time.
@@ -24,6 +25,18 @@ pub struct Truth {
     pub sessions: usize,
     /// Number of sessions that are active and have not expired.
     pub active_sessions: usize,
+    /// Number of rows by list, with those that lists show on request only.
+    pub rows: BTreeMap<&'static str, usize>,
+    /// Number of members by organization id. Organizations without members are not in it.
+    pub members_by_organization: BTreeMap<String, usize>,
+    /// Number of memberships by role.
+    pub memberships_by_role: BTreeMap<String, usize>,
+    /// Number of invitations by status.
+    pub invitations_by_status: BTreeMap<String, usize>,
+    /// Number of organization invitations by status.
+    pub organization_invitations_by_status: BTreeMap<String, usize>,
+    /// Number of active subscription items by plan id.
+    pub active_subscription_items_by_plan: BTreeMap<String, usize>,
     /// For each of the last days, oldest first: the number of users whose last activity was on that day.
     pub daily_active_users: Vec<(NaiveDate, i64)>,
     /// For each of the last days, oldest first: the number of users active on that day, including deleted users.
@@ -54,8 +67,43 @@ impl Truth {
             memberships: model.memberships.len(),
             sessions: model.sessions.len(),
             active_sessions: model.sessions.iter().filter(|it| active(&it.status, it.expire_at)).count(),
+            rows: List::ALL.iter().map(|list| (list.name(), row_count(model, *list))).collect(),
+            members_by_organization: counted(model.memberships.iter().map(|it| &it.organization_id)),
+            memberships_by_role: counted(model.memberships.iter().map(|it| &it.role)),
+            invitations_by_status: counted(model.rows(List::Invitations).iter().map(|row| row.text("status"))),
+            organization_invitations_by_status: counted(
+                model.rows(List::OrganizationInvitations).iter().map(|row| row.text("status")),
+            ),
+            active_subscription_items_by_plan: counted(
+                model
+                    .rows(List::SubscriptionItems)
+                    .iter()
+                    .filter(|row| row.text("status") == "active")
+                    .map(|row| row.text("plan_id")),
+            ),
             daily_active_users: days().map(|day| (date(day), on_day(day))).collect(),
             active_users: days().map(|day| (date(day), active_on.get(&day).copied().unwrap_or_default())).collect(),
         }
     }
+}
+
+/// Returns the number of rows of a list.
+fn row_count(model: &Model, list: List) -> usize {
+    match list {
+        List::Users => model.users.len(),
+        List::Sessions => model.sessions.len(),
+        List::Organizations => model.organizations.len(),
+        List::Memberships => model.memberships.len(),
+        List::Instance => 1,
+        _ => model.rows(list).len(),
+    }
+}
+
+/// Counts equal texts.
+fn counted(texts: impl Iterator<Item = impl AsRef<str>>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for text in texts {
+        *counts.entry(text.as_ref().to_owned()).or_default() += 1;
+    }
+    counts
 }
