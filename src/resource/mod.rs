@@ -113,13 +113,10 @@ pub static TABLES: [&TableSpec; 31] = [
 /// The resources that the earlier version had, which read no others.
 pub(crate) static EARLIER: [&Resource; 3] = [&USERS, &ORGANIZATIONS, &SESSIONS];
 
-/// The resources on by default that a sync can read so far.
-const DEFAULT: [&str; 5] = ["users", "organizations", "sessions", "daily_active_users", "user_activity"];
-
 /// Returns the resources that a sync reads if none are selected, in the order of [`ALL`].
 #[must_use]
 pub fn defaults() -> Vec<&'static Resource> {
-    ALL.into_iter().filter(|resource| resource.default && DEFAULT.contains(&resource.name)).collect()
+    ALL.into_iter().filter(|resource| resource.default).collect()
 }
 
 /// Returns whether the table has a watermark, that is, a time up to which it is complete.
