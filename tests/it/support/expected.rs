@@ -247,6 +247,9 @@ fn authentication(user: &User) -> Value {
         "create_organizations_limit": null,
         "bypass_client_trust": false,
         "legal_accepted_at": null,
+        "scim": null,
+        "lockout_expires_in_seconds": user.locked.then_some(3600),
+        "verification_attempts_remaining": 100,
     })
 }
 
@@ -258,6 +261,10 @@ fn belongings(user: &User) -> Value {
         "email_addresses": email_addresses,
         "phone_numbers": phone_numbers,
         "external_accounts": external_accounts,
+        "web3_wallets": [],
+        "passkeys": [],
+        "saml_accounts": [],
+        "enterprise_accounts": [],
         "public_metadata": user.public_metadata,
         "unsafe_metadata": user.unsafe_metadata,
         "created_year": moment(user.created_at).year(),
@@ -313,6 +320,9 @@ fn organization(organization: &Organization, model: &Model) -> Value {
         "updated_at": time(organization.updated_at),
         "last_active_at": time(organization.last_active_at),
         "public_metadata": "{\"tier\":\"gold\"}",
+        "image_url": image_url(&organization.id),
+        "has_image": false,
+        "role_set_key": null,
         "created_year": moment(organization.created_at).year(),
     })
 }
@@ -331,6 +341,7 @@ fn session(session: &Session) -> Value {
         "last_active_organization_id": session.last_active_organization_id,
         "actor": session.actor,
         "latest_activity": session.has_activity.then(|| latest_activity(session)),
+        "tasks": null,
         "created_month": moment(session.created_at).format("%Y-%m").to_string(),
     })
 }
