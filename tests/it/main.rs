@@ -25,6 +25,7 @@ mod lanes;
 mod late;
 mod ledger;
 mod leftovers;
+mod lists;
 mod maintenance;
 mod manners;
 mod network;
