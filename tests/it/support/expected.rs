@@ -190,15 +190,15 @@ fn accounts(user: &Value) -> Vec<(&'static str, Value)> {
         row.as_object_mut().expect("an object").remove("verification_strategy");
         row
     };
-    let same = |name: &'static str| (name, user[name].clone());
+    let own = |name: &'static str| (name, user[name].clone());
     vec![
         ("web3_wallets", each(&user["web3_wallets"], wallet)),
         ("passkeys", each(&user["passkeys"], passkey)),
         ("saml_accounts", each(&user["saml_accounts"], saml)),
         ("enterprise_accounts", each(&user["enterprise_accounts"], enterprise)),
-        same("scim"),
-        same("lockout_expires_in_seconds"),
-        same("verification_attempts_remaining"),
+        own("scim"),
+        own("lockout_expires_in_seconds"),
+        own("verification_attempts_remaining"),
     ]
 }
 
