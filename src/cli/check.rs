@@ -119,17 +119,29 @@ fn finish(terminal: &mut Terminal, report: &CheckReport) -> Result<()> {
 fn print(report: &CheckReport, locating_flags: &str, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{:<4}  {}", "key", key(&report.key))?;
     writeln!(out, "{:<4}  {}", "lake", lake(&report.lake))?;
-    if !report.lists.is_empty() {
-        writeln!(out, "\n{:<24} {:<12} {:>12}  note", "list", "state", "rows")?;
-    }
-    for ListCheck { name, state, rows, why } in &report.lists {
-        let rows = rows.map_or_else(|| "-".to_owned(), count);
-        let line = format!("{name:<24} {:<12} {rows:>12}  {}", state_word(*state), why.as_deref().unwrap_or_default());
-        writeln!(out, "{}", harmless_lines(line.trim_end()))?;
-    }
+    print_lists(&report.lists, out)?;
     print_costs(report, out)?;
     if report.status == CheckStatus::Ok {
         writeln!(out, "\nNo problem was found. Next: clerk-lake sync{locating_flags}")?;
+    }
+    Ok(())
+}
+
+fn print_lists(lists: &[ListCheck], out: &mut impl Write) -> io::Result<()> {
+    if lists.is_empty() {
+        return Ok(());
+    }
+    if lists.iter().all(|list| list.state == ListState::Unchecked) {
+        return writeln!(out, "\nThe lists were not checked, because Clerk did not accept the key.");
+    }
+    writeln!(out, "\n{:<24} {:<12} {:>12}  note", "list", "state", "rows")?;
+    for ListCheck { name, state, rows, why, is_default } in lists {
+        let rows = rows.map_or_else(|| "-".to_owned(), count);
+        let is_readable = *state == ListState::Ok;
+        let note =
+            why.as_deref().or_else(|| (is_readable && !is_default).then_some("a sync reads it only if selected"));
+        let line = format!("{name:<24} {:<12} {rows:>12}  {}", state_word(*state), note.unwrap_or_default());
+        writeln!(out, "{}", harmless_lines(line.trim_end()))?;
     }
     Ok(())
 }
@@ -177,8 +189,8 @@ fn print_costs(report: &CheckReport, out: &mut impl Write) -> io::Result<()> {
     }
     print_left_out(first, out)?;
     match report.requests_per_second {
-        Some(rate) => writeln!(out, "\nTimes are those within the request budget of {rate:.0} requests per second."),
-        None => writeln!(out, "\nTimes are those without a limit on requests."),
+        Some(rate) => writeln!(out, "\nThe times are those of the request budget, {rate:.0} requests per second."),
+        None => writeln!(out, "\nThe times are those without a limit on requests."),
     }
 }
 

@@ -145,14 +145,14 @@ impl Check {
         let is_listed = |it: &&&Resource| !matches!(it.reading, Reading::Derived(_) | Reading::Ledger);
         let lists = self.lists.iter().filter(is_listed).copied();
         let Some(requests) = requests.ok().filter(|_| key.is_accepted()) else {
-            return (lists.map(|it| ListCheck::unchecked(it.name)).collect(), Vec::new());
+            return (lists.map(ListCheck::unchecked).collect(), Vec::new());
         };
         let probe = ListProbe { client: &requests.client, counts: &requests.counts };
         let tried = stream::iter(lists).map(|resource| async move {
             match timeout_at(requests.deadline, probe.of(resource)).await {
-                Ok(Ok(probed)) => (ListCheck::readable(resource.name, probed), None),
-                Ok(Err(error)) => ListCheck::unreadable(resource.name, error),
-                Err(_) => ListCheck::failed(resource.name, ListState::Failed, too_late(resource.name)),
+                Ok(Ok(probed)) => (ListCheck::readable(resource, probed), None),
+                Ok(Err(error)) => ListCheck::unreadable(resource, error),
+                Err(_) => ListCheck::failed(resource, ListState::Failed, too_late(resource.name)),
             }
         });
         let tried: Vec<_> = tried.buffered(CONCURRENT_LISTS).collect().await;

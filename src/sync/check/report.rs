@@ -6,6 +6,7 @@ use serde::ser::{SerializeStruct, Serializer};
 use super::probe::Probed;
 use crate::api::{ApiError, Refusal};
 use crate::error::{Error, ErrorKind};
+use crate::resource::Resource;
 use crate::sync::ResourcePlan;
 
 /// What a check has found. Serialized, this is the output of `check --json`.
@@ -111,31 +112,38 @@ pub struct ListCheck {
     pub rows: Option<u64>,
     /// Clerk's answer if the list cannot be read, or what is special about it.
     pub why: Option<String>,
+    /// Whether a sync reads the list if no resources are selected.
+    #[serde(rename = "default")]
+    pub is_default: bool,
 }
 
 impl ListCheck {
-    /// Returns the check of a list that was not tried.
-    pub(super) fn unchecked(name: &'static str) -> Self {
-        Self { name, state: ListState::Unchecked, rows: None, why: None }
+    fn new(resource: &'static Resource, state: ListState, rows: Option<u64>, why: Option<String>) -> Self {
+        Self { name: resource.name, state, rows, why, is_default: resource.default }
     }
 
-    pub(super) fn readable(name: &'static str, probed: Probed) -> Self {
-        Self { name, state: ListState::Ok, rows: probed.rows, why: probed.note }
+    /// Returns the check of a list that was not tried.
+    pub(super) fn unchecked(resource: &'static Resource) -> Self {
+        Self::new(resource, ListState::Unchecked, None, None)
+    }
+
+    pub(super) fn readable(resource: &'static Resource, probed: Probed) -> Self {
+        Self::new(resource, ListState::Ok, probed.rows, probed.note)
     }
 
     /// Returns the check of a list that cannot be read, and the problem if it is one.
-    pub(super) fn unreadable(name: &'static str, error: ApiError) -> (Self, Option<CheckProblem>) {
+    pub(super) fn unreadable(resource: &'static Resource, error: ApiError) -> (Self, Option<CheckProblem>) {
         let state = match error.refusal {
             Refusal::Absent => ListState::NotEnabled,
             Refusal::Key | Refusal::Missing | Refusal::Denied | Refusal::Parameter => ListState::Refused,
             _ => ListState::Failed,
         };
-        Self::failed(name, state, error.into())
+        Self::failed(resource, state, error.into())
     }
 
-    pub(super) fn failed(name: &'static str, state: ListState, error: Error) -> (Self, Option<CheckProblem>) {
-        let check = Self { name, state, rows: None, why: Some(error.to_string()) };
-        let problem = (state != ListState::NotEnabled).then(|| CheckProblem::new(name, error));
+    pub(super) fn failed(resource: &'static Resource, state: ListState, error: Error) -> (Self, Option<CheckProblem>) {
+        let check = Self::new(resource, state, None, Some(error.to_string()));
+        let problem = (state != ListState::NotEnabled).then(|| CheckProblem::new(resource.name, error));
         (check, problem)
     }
 }
