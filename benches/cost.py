@@ -3,6 +3,7 @@
 
     cargo build --release
     benches/cost.py target/release/clerk-lake [deletions] [hourly-deletions] [changes] [sessions] [years]
+        [lists]
 
 Without a name, the script runs all measurements. CLERK_LAKE_BENCH_USERS sets the number of users. The default is
 1000000, but 200000 for `sessions` and 50000 for `years`. `changes` measures this number and three times this number.
@@ -18,7 +19,7 @@ import time
 import urllib.request
 
 PROGRAM = sys.argv[1]
-SELECTED = sys.argv[2:] or ["deletions", "hourly-deletions", "changes", "sessions", "years"]
+SELECTED = sys.argv[2:] or ["deletions", "hourly-deletions", "changes", "sessions", "years", "lists"]
 KEY = "sk_live_simulated"
 HOUR = 3_600_000
 
@@ -50,11 +51,11 @@ class Clerk:
         self.process.wait()
 
 
-def sync(clerk, lake, *arguments):
-    """Runs a sync. Returns the summary by resource, the seconds, and the peak memory in MiB."""
+def sync(clerk, lake, *arguments, settings=None):
+    """Runs a sync with these environment variables. Returns the summary by resource, the seconds, and the peak memory in MiB."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(clerk.now / 1000))
     environment = {"PATH": os.environ["PATH"], "CLERK_SECRET_KEY": KEY, "CLERK_LAKE_API_URL": clerk.url,
-                   "CLERK_LAKE_LAKE": lake, "CLERK_LAKE_NOW": now, "CLERK_LAKE_RATE_LIMIT": "off"}
+                   "CLERK_LAKE_LAKE": lake, "CLERK_LAKE_NOW": now, "CLERK_LAKE_RATE_LIMIT": "off"} | (settings or {})
     start = time.monotonic()
     process = subprocess.Popen([PROGRAM, "sync", "--json", *arguments], env=environment, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL)
@@ -173,6 +174,30 @@ def years(users, syncs):
         print(f"  data files: {many} vs. {one}, {many / one:.2f} times")
 
 
+def lists(scale):
+    """Reads large lists by offset from a server with 100 ms of latency, within half of a production request budget."""
+    budget = {"CLERK_LAKE_RATE_LIMIT": "1000"}
+    rate = 0.99 * 1000 / 10 / 2
+    counts = {"organizations": 20_000, "memberships": 200_000, "invitations": 50_000, "subscription_items": 30_000}
+    counts = {name: int(count * scale) for name, count in counts.items()}
+    rows = [f"{name}={count}" for name, count in counts.items() if name != "organizations"]
+    arguments = [argument for row in rows for argument in ("--rows", row)]
+    resources = [argument for name in counts for argument in ("--resource", name)]
+    with Clerk("--users", str(counts["memberships"] // 10), "--organizations", str(counts["organizations"]),
+               "--latency", "100", "--limit", "1000", *arguments) as clerk, tempfile.TemporaryDirectory() as lake:
+        for name in ("first sync", "quiet sync"):
+            clerk.advance(1)
+            done, seconds, peak = sync(clerk, lake, *resources, settings=budget)
+            requests = sum(resource["requests"] for resource in done.values()) + 1
+            print(f"{name} of {', '.join(f'{count:,} {name}' for name, count in counts.items())}: {requests} requests, "
+                  f"{seconds:.1f} s, {seconds / (requests / rate):.2f} times the least time of the request budget, "
+                  f"peak memory {peak:.0f} MiB")
+            for resource in done.values():
+                pages = -(-resource["rows_read"] // 500)
+                print(f"  {resource['name']}: {resource['rows_read']:,} rows, {resource['requests']} requests, "
+                      f"{resource['requests'] - pages} beyond the pages of 500 rows")
+
+
 users = int(os.environ.get("CLERK_LAKE_BENCH_USERS", 1_000_000))
 if "deletions" in SELECTED:
     deletions(users)
@@ -184,3 +209,6 @@ if "sessions" in SELECTED:
     sessions(int(os.environ.get("CLERK_LAKE_BENCH_USERS", 200_000)))
 if "years" in SELECTED:
     years(int(os.environ.get("CLERK_LAKE_BENCH_USERS", 50_000)), int(os.environ.get("CLERK_LAKE_BENCH_SYNCS", 2000)))
+if "lists" in SELECTED:
+    for scale in (0.2, 1):
+        lists(scale)

@@ -1,8 +1,10 @@
 //! The rows that a diff deletes, and those that it inserts again.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Schema;
 use futures::{Stream, TryStreamExt};
 
 use super::diff::Diff;
@@ -10,9 +12,11 @@ use super::identity::{Key, KeyHasher, rows_where};
 use super::rows::{Committed, failed};
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::table::conform;
 
 impl Table {
-    /// Returns the rows that `diff` deletes, with these columns, which must include the key.
+    /// Returns the rows that `diff` deletes, with these columns and the types of the table's definition. The columns must
+    /// include the key.
     ///
     /// # Errors
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
@@ -34,11 +38,14 @@ impl Table {
         };
         let files = (!diff.is_overwrite).then_some(&diff.touched);
         let rows = self.committed(Committed { columns: Some(columns), filter: None, files }).await?;
+        let types = self.spec.schema();
+        let fields = columns.iter().map(|name| types.field_with_name(name).cloned());
+        let fields: Vec<_> =
+            fields.collect::<std::result::Result<_, _>>().map_err(|error| Error::bug(error.to_string()))?;
+        let schema = Arc::new(Schema::new(fields));
         let deleted = move |batch: RecordBatch| {
             let keys = hasher.keys(&self.keys_of(&batch)?)?;
-            let at: Vec<usize> = (0..columns.len()).collect();
-            let rows = batch.project(&at).map_err(|error| Error::bug(error.to_string()))?;
-            rows_where(&rows, &keys, &is_deleted)
+            rows_where(&conform(&batch, &schema)?, &keys, &is_deleted)
         };
         Ok(rows.map_err(|error| failed(&error)).and_then(move |batch| std::future::ready(deleted(batch))))
     }

@@ -35,7 +35,7 @@ pub use organization::{
 };
 pub use page::{Decode, PageRows};
 pub use reading::{
-    CursorList, Derivation, OffsetList, Paging, Parameters, PerParentList, PerUserList, Reading, SingleObject,
+    CursorList, Derivation, FixedParameters, OffsetList, Paging, PerParentList, PerUserList, Reading, SingleObject,
 };
 pub use rejected_row::{REJECTED_ROWS, columns as rejected_columns};
 pub use session::{GONE_AT, SESSIONS};

@@ -23,7 +23,7 @@ pub enum Reading {
 }
 
 /// Names and values of query parameters.
-pub type Parameters = &'static [(&'static str, &'static str)];
+pub type FixedParameters = &'static [(&'static str, &'static str)];
 
 /// A list by cursor, oldest row first. Two columns are needed to find the changed rows, because neither of them changes
 /// with every change of a row.
@@ -49,7 +49,7 @@ pub struct OffsetList {
     /// An older path of the same list, for an instance that does not have `path`.
     pub older_path: Option<&'static str>,
     /// Query parameters that are sent with every request.
-    pub parameters: Parameters,
+    pub parameters: FixedParameters,
     /// Value of `order_by` for the oldest row first; `None` if the endpoint takes no order. Such a list comes newest row
     /// first, or in no stated order.
     pub order_by: Option<&'static str>,
@@ -57,7 +57,7 @@ pub struct OffsetList {
     pub paging: Paging,
     /// Lists whose union is the resource, each with the parameters that select it, in the order in which they are read.
     /// A row may occur in several. Empty if one list has all rows.
-    pub parts: &'static [Parameters],
+    pub parts: &'static [FixedParameters],
     /// Decodes a page into rows. Accepts an array, and an object with `data` and `total_count`.
     pub decode: Decode,
 }
@@ -81,7 +81,7 @@ impl OffsetList {
     pub fn queries(&self) -> Vec<Vec<(&'static str, &'static str)>> {
         let order = self.order_by.map(|order| ("order_by", order));
         let common: Vec<_> = order.into_iter().chain(self.parameters.iter().copied()).collect();
-        let parts: &[Parameters] = if self.parts.is_empty() { &[&[]] } else { self.parts };
+        let parts: &[FixedParameters] = if self.parts.is_empty() { &[&[]] } else { self.parts };
         parts.iter().map(|part| common.iter().chain(*part).copied().collect()).collect()
     }
 }
@@ -117,7 +117,7 @@ pub struct PerParentList {
     /// are read at each sync.
     pub settled: (&'static str, &'static str),
     /// Query parameters that are sent with every request.
-    pub parameters: Parameters,
+    pub parameters: FixedParameters,
     /// Decodes a page into rows.
     pub decode: Decode,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::compute::cast;
 use arrow::error::ArrowError;
 
 use super::{MEMBERSHIPS, ORGANIZATIONS, Resource, USERS};
@@ -96,7 +97,9 @@ impl Tombstones {
             let times: TimestampMicrosecondArray = std::iter::repeat_n(at, rows).collect();
             Arc::new(times.with_timezone("UTC"))
         };
-        let arrays = kept.columns().iter().cloned().chain([time(after), time(Some(before))]).collect();
+        let types = schema.fields().iter().map(|field| field.data_type());
+        let kept = kept.columns().iter().zip(types).map(|(column, data_type)| cast(column, data_type));
+        let arrays = kept.chain([Ok(time(after)), Ok(time(Some(before)))]).collect::<Result<_, _>>()?;
         RecordBatch::try_new(schema, arrays)
     }
 }

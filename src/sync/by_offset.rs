@@ -24,7 +24,7 @@ const PAUSE_BEFORE_RETRY: Duration = Duration::from_millis(500);
 const RETRIES: u32 = 8;
 
 /// The parameters of one of the lists whose union is a resource.
-type Query = Vec<(&'static str, &'static str)>;
+type ListQuery = Vec<(&'static str, &'static str)>;
 
 impl Task<'_, OffsetList> {
     /// Reads all rows of the resource and replaces the table with them.
@@ -54,7 +54,7 @@ impl Task<'_, OffsetList> {
     }
 
     /// Stages all lists. If the instance does not have the path, the older path is tried.
-    async fn read_lists(&self, queries: &[Query], staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
+    async fn read_lists(&self, queries: &[ListQuery], staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
         let read = self.read_lists_at(self.list.path, queries, staging).await;
         match (read, self.list.older_path) {
             (Err(ListingFailure::Api(error)), Some(older)) if is_unknown_path(&error) && staging.listed() == 0 => {
@@ -67,7 +67,7 @@ impl Task<'_, OffsetList> {
     async fn read_lists_at(
         &self,
         path: &'static str,
-        queries: &[Query],
+        queries: &[ListQuery],
         staging: &mut Staging<'_>,
     ) -> Result<(), ListingFailure> {
         for query in queries {
@@ -83,7 +83,7 @@ impl Task<'_, OffsetList> {
     async fn read_pages(
         &self,
         path: &'static str,
-        query: &Query,
+        query: &ListQuery,
         staging: &mut Staging<'_>,
     ) -> Result<(), ListingFailure> {
         let request = ListRequest::new(path, Order::Offset);
@@ -108,7 +108,7 @@ impl Task<'_, OffsetList> {
     async fn read_at_once(
         &self,
         path: &'static str,
-        query: &Query,
+        query: &ListQuery,
         staging: &mut Staging<'_>,
     ) -> Result<(), ListingFailure> {
         let query: Vec<_> = query.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();

@@ -108,7 +108,8 @@ impl Task<'_, PerParentList> {
             || (period > 0 && cycle.unread_since(id, None).is_some())
     }
 
-    /// Stages the lists of these parents. A parent that has been deleted meanwhile has no rows.
+    /// Stages the lists of these parents. A parent that has been deleted meanwhile has no rows. But if Clerk finds no list
+    /// at all, the instance does not have them.
     async fn stage_lists(&self, parents: &BTreeSet<String>, staging: &mut Staging<'_>) -> Result<(), ListingFailure> {
         let lists = futures::stream::iter(parents.iter().cloned()).map(|parent| {
             let request = ListRequest::new(self.list.path_of(&parent), Order::Offset);
@@ -117,18 +118,28 @@ impl Task<'_, PerParentList> {
             let (client, decode) = (self.client.clone(), self.list.decode);
             async move {
                 match list(client, request, decode).try_collect::<Vec<_>>().await {
-                    Err(error) if error.status == Some(404) && error.refusal != Refusal::Malformed => Ok(Vec::new()),
-                    pages => pages,
+                    Err(error) if error.status == Some(404) && error.refusal != Refusal::Malformed => Ok(Err(error)),
+                    pages => pages.map(Ok),
                 }
             }
         });
-        let mut lists = std::pin::pin!(lists.buffered(CONCURRENT_LISTS));
+        let mut lists = std::pin::pin!(lists.buffered(self.run.at_once(CONCURRENT_LISTS)));
+        let (mut is_any_found, mut not_found) = (false, None);
         while let Some(pages) = lists.try_next().await? {
-            for page in pages {
-                staging.stage(page).await?;
+            match pages {
+                Ok(pages) => {
+                    is_any_found = true;
+                    for page in pages {
+                        staging.stage(page).await?;
+                    }
+                }
+                Err(error) => not_found = Some(error),
             }
         }
-        Ok(())
+        match not_found {
+            Some(error) if !is_any_found => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Stages the rows of the table that belong to these parents.

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::{SyncJob, watermark};
-use crate::api::{self, Client};
+use crate::api::{self, Client, Lanes};
 use crate::error::Result;
 use crate::lake::{Lake, RunArea};
 use crate::resource;
@@ -90,6 +90,12 @@ impl<'a> Run<'a> {
             has_claim: AtomicBool::new(false),
             bases: Mutex::default(),
         })
+    }
+
+    /// Returns how many lists are read at the same time: `usual`, or one if the run has only one lane, so that requests
+    /// are sent one at a time.
+    pub(super) fn at_once(&self, usual: usize) -> usize {
+        if self.sync.options.lanes == Lanes::Fixed(1) { 1 } else { usual }
     }
 }
 

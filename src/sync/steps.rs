@@ -12,7 +12,7 @@ use super::run::{Run, lock};
 use super::tally::Tally;
 use super::task::Task;
 use super::{ResourceStatus, ResourceSummary};
-use crate::api::{Client, Lanes};
+use crate::api::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lake::Table;
 use crate::resource::{Reading, Resource};
@@ -51,7 +51,7 @@ impl Run<'_> {
         }
         self.sweep_unselected(selected).await;
         let stopped_by = Mutex::new(None);
-        let concurrent = if self.sync.options.lanes == Lanes::Fixed(1) { 1 } else { CONCURRENT_TRACKS };
+        let concurrent = self.at_once(CONCURRENT_TRACKS);
         let tracks = tracks(selected).into_iter().map(|track| self.sync_track(track, &stopped_by));
         let synced: Vec<Vec<ResourceSummary>> = stream::iter(tracks).buffer_unordered(concurrent).collect().await;
         let mut summaries: Vec<_> = synced.into_iter().flatten().collect();

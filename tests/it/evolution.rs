@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use clerk_lake::lake::{CommitDetails, Coverage, Lake, Location, RunArea, Table};
 use clerk_lake::simulator::ChangeKind;
 use clerk_lake::simulator::model::DAY;
 use clerk_lake::sync::{Extent, Status};
+use clerk_lake::table::{Column, Shape, TableSpec, columns};
 
 use crate::support::{World, expected, files, stderr, stdout};
 
@@ -131,4 +133,61 @@ async fn write_the_fixture() {
     world.simulator.with_model(|model| model.change(ChangeKind::Ban));
     assert_eq!(world.sync().await.status, Status::Ok);
     copy(&world.path(), &fixture());
+}
+
+/// Returns the columns of a table with a list of structs. The structs have the field `b` if `has_b` is set.
+fn nested(ids: &[&str], has_b: bool) -> Vec<Column> {
+    let texts = |name, text: &'static str| Column::text(name, "A field.", ids.iter().map(move |_| Some(text)));
+    let mut fields = vec![texts("a", "old")];
+    fields.extend(has_b.then(|| texts("b", "new")));
+    let id = Column::text("id", "The key.", ids.iter().map(|id| Some(*id)));
+    vec![id, Column::list("entries", "Entries.", ids.iter().map(|_| Some(1)), &fields)]
+}
+
+const WITHOUT_B: TableSpec = TableSpec {
+    name: "clerk_nested",
+    meaning: "A table with nested fields.",
+    shape: Shape::Entity,
+    key: &["id"],
+    partition: None,
+    row_group_rows: 100,
+    repetitive: &[],
+    source: "a test",
+    columns: || nested(&[], false),
+};
+
+static BEFORE: TableSpec = WITHOUT_B;
+static AFTER: TableSpec = TableSpec { columns: || nested(&[], true), ..WITHOUT_B };
+
+/// Adds rows to a table of a lake, as the version of the program does that declares the table as `spec`.
+async fn add(lake: &Lake, spec: &'static TableSpec, ids: &[&str], has_b: bool) -> clerk_lake::Result<()> {
+    let area = RunArea::open(lake).await?;
+    let mut table = Table::open(lake, spec, Some(&area)).await?;
+    table.make_ready().await?;
+    let mut writer = table.writer()?;
+    writer.write(&columns::batch(&nested(ids, has_b), ids.len()).expect("a batch"), 0).await?;
+    let diff = table.diff(writer.finish().await?, Coverage::Partial).await?;
+    let info = serde_json::Map::new();
+    let change = CommitDetails { watermark: None, instance: None, unreadable: None, positions: Vec::new(), info };
+    table.commit_diff(diff, change).await?.committed(spec.name)?;
+    area.remove().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_nested_structs_are_added_to_an_existing_table() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let lake = Lake::new(Location::parse(&directory.path().to_string_lossy()).expect("a location"));
+    add(&lake, &BEFORE, &["one", "two"], false).await.expect("rows of the earlier version");
+    add(&lake, &AFTER, &["two", "three"], true).await.expect("rows of the newer version");
+    let table = lake.table(&AFTER).await.expect("the table");
+    let context = lake.context();
+    context.register_table("nested", table.provider().await.expect("rows")).expect("a table");
+    let sql = "SELECT id, entries[1]['a'] AS a, entries[1]['b'] AS b FROM nested ORDER BY id";
+    let rows = context.sql(sql).await.expect("a plan").collect().await.expect("rows");
+    let rows = crate::support::as_json(&rows);
+    let row = |id: &str, b: Option<&str>| serde_json::json!({"id": id, "a": "old", "b": b});
+    assert_eq!(rows, [row("one", None), row("three", Some("new")), row("two", Some("new"))]);
+    let refused = add(&lake, &BEFORE, &["four"], false).await.expect_err("the table has a field that is not known");
+    assert!(refused.to_string().contains("the column entries.b"), "{refused}");
 }

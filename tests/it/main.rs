@@ -26,6 +26,7 @@ mod lanes;
 mod late;
 mod ledger;
 mod leftovers;
+mod lists;
 mod maintenance;
 mod manners;
 mod network;

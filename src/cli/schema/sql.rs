@@ -15,10 +15,15 @@ pub fn print(table: &TableSpec, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "CREATE TABLE {} (", table.name)?;
     for column in columns(table) {
         writeln!(out, "  -- {}", column.meaning)?;
-        writeln!(out, "  {} {},", column.name, sql_type(&column.data_type, 1))?;
+        writeln!(out, "  {} {},", quoted(column.name), sql_type(&column.data_type, 1))?;
     }
     writeln!(out, "  PRIMARY KEY ({})", table.key.join(", "))?;
     writeln!(out, ");")
+}
+
+/// Returns the name of a column, in quotes if it would begin the definition of a key.
+fn quoted(name: &str) -> String {
+    if name == "key" { format!("\"{name}\"") } else { name.to_owned() }
 }
 
 /// Returns the SQL name of a type. Each field of a struct is on its own line, indented one level deeper than `level`.

@@ -12,7 +12,7 @@ pub static BILLING_STATEMENTS: Resource = Resource {
     name: "billing_statements",
     table: TableSpec {
         repetitive: &["instance_id", "status", "_synced_at"],
-        ..table::<Statement>(
+        ..table::<StatementRow>(
             "clerk_billing_statement",
             "The statements of what was billed to users and organizations.",
             "GET /v1/billing/statements",
@@ -21,15 +21,15 @@ pub static BILLING_STATEMENTS: Resource = Resource {
     reading: Reading::Offset(OffsetList {
         parameters: &[("paginated", "true")],
         order_by: None,
-        ..OffsetList::new("/billing/statements", decode_rows::<Statement>)
+        ..OffsetList::new("/billing/statements", decode_rows::<StatementRow>)
     }),
     default: false,
-    fields: fields::<Statement>,
+    fields: fields::<StatementRow>,
 };
 
-struct Statement;
+struct StatementRow;
 
-impl KeptRow for Statement {
+impl KeptRow for StatementRow {
     const FIELDS: &'static [KeptField] = kept![
         Text "id" => "Clerk's id of the statement",
         Text "instance_id" => "Id of the instance",

@@ -10,15 +10,19 @@ pub use domain::DOMAINS;
 /// The instance. The table has one row.
 pub static INSTANCE: Resource = Resource {
     name: "instance",
-    table: table::<Instance>("clerk_instance", "The instance that the lake belongs to: one row.", "GET /v1/instance"),
-    reading: Reading::Single(SingleObject { path: "/instance", decode: decode_object::<Instance> }),
+    table: table::<InstanceRow>(
+        "clerk_instance",
+        "The instance that the lake belongs to: one row.",
+        "GET /v1/instance",
+    ),
+    reading: Reading::Single(SingleObject { path: "/instance", decode: decode_object::<InstanceRow> }),
     default: false,
-    fields: fields::<Instance>,
+    fields: fields::<InstanceRow>,
 };
 
-struct Instance;
+struct InstanceRow;
 
-impl KeptRow for Instance {
+impl KeptRow for InstanceRow {
     const FIELDS: &'static [KeptField] = kept![
         Text "id" => "Clerk's id of the instance",
         Text "environment_type" => "Environment, verbatim: `production` or `development`",

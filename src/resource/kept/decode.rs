@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Column, KeptField, KeptRow, Kind, fields};
+use super::{Column, KeptField, KeptKind, KeptRow, fields};
 use crate::api::{Decoded, RowKey};
 use crate::resource::json::{self, RepairedPage};
 use crate::resource::page::{PageRows, with_rejected};
@@ -80,20 +80,20 @@ fn column(field: &KeptField, objects: &[Option<Members<'_>>]) -> Column {
     let values: Vec<Option<&str>> = objects.iter().map(|object| value(object.as_ref()?, path)).collect();
     let values = || values.iter().copied();
     match kind {
-        Kind::Text => {
+        KeptKind::Text => {
             let texts: Vec<_> = values().map(|raw| text(raw?)).collect();
             Column::text(name, meaning, texts.iter().map(Option::as_deref))
         }
-        Kind::Flag => Column::flag(name, meaning, values().map(|raw| raw.map(|raw| raw == "true"))),
-        Kind::Integer => Column::integer(name, meaning, values().map(|raw| raw?.parse().ok())),
-        Kind::Number => Column::number(name, meaning, values().map(|raw| raw?.parse().ok())),
-        Kind::Time => Column::time(name, meaning, values().map(|raw| raw?.parse().ok())),
-        Kind::Json => Column::text(name, meaning, values()),
-        Kind::Texts => {
+        KeptKind::Flag => Column::flag(name, meaning, values().map(|raw| raw.map(|raw| raw == "true"))),
+        KeptKind::Integer => Column::integer(name, meaning, values().map(|raw| raw?.parse().ok())),
+        KeptKind::Number => Column::number(name, meaning, values().map(|raw| raw?.parse().ok())),
+        KeptKind::Time => Column::time(name, meaning, values().map(|raw| raw?.parse().ok())),
+        KeptKind::Json => Column::text(name, meaning, values()),
+        KeptKind::Texts => {
             let lists = values().map(|raw| Some(json::elements(raw?)?.into_iter().map(text).collect()));
             Column::texts(name, meaning, lists)
         }
-        Kind::TextsOf(field) => {
+        KeptKind::TextsOf(field) => {
             let text_of = |element| text(value(&json::members(element)?, field)?);
             Column::texts(
                 name,
@@ -101,11 +101,11 @@ fn column(field: &KeptField, objects: &[Option<Members<'_>>]) -> Column {
                 values().map(|raw| Some(json::elements(raw?)?.into_iter().map(text_of).collect())),
             )
         }
-        Kind::Object(fields) => {
+        KeptKind::Object(fields) => {
             let nested: Vec<_> = values().map(|raw| json::members(raw?)).collect();
             Column::structure(name, meaning, &columns(fields, &nested), nested.iter().map(Option::is_some))
         }
-        Kind::List(fields) => {
+        KeptKind::List(fields) => {
             let lists: Vec<_> = values().map(|raw| json::elements(raw?)).collect();
             let nested: Vec<_> = lists.iter().flatten().flatten().map(|element| json::members(element)).collect();
             let lengths = lists.iter().map(|list| list.as_ref().map(Vec::len));

@@ -21,12 +21,12 @@ pub(super) struct KeptField {
     /// Meaning of the column.
     pub(super) meaning: &'static str,
     /// Type of the field.
-    pub(super) kind: Kind,
+    pub(super) kind: KeptKind,
 }
 
 /// The type of a kept field.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum KeptKind {
     /// A string.
     Text,
     /// A boolean.
@@ -59,7 +59,7 @@ macro_rules! kept {
             path: $path,
             column: $crate::resource::kept::kept!(@column $path $($column)?),
             meaning: concat!($meaning, " (`", $path, "`)."),
-            kind: $crate::resource::kept::Kind::$kind $(($($of)*))?,
+            kind: $crate::resource::kept::KeptKind::$kind $(($($of)*))?,
         }),*]
     };
 }
@@ -105,7 +105,7 @@ fn row_fields(kept: &[KeptField]) -> RowFields {
     fields
 }
 
-impl Kind {
+impl KeptKind {
     fn field_type(self) -> FieldType {
         match self {
             Self::Text => FieldType::Text,

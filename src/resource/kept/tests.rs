@@ -10,7 +10,7 @@ impl KeptRow for Row {
     const FIELDS: &'static [KeptField] = kept![
         Text "id" => "The id",
         Text "owner.id" as "owner_id" => "Id of the owner",
-        Text "owner.kind" as "owner_kind" => "Kind of the owner",
+        Text "owner.kind" as "owner_kind" => "KeptKind of the owner",
         Flag "flag" => "A flag",
         Integer "count" => "A count",
         Number "share" => "A share",

@@ -20,20 +20,20 @@ pub static MEMBERSHIPS: Resource = Resource {
             "public_metadata",
             "_synced_at",
         ],
-        ..table::<Membership>(
+        ..table::<MembershipRow>(
             "clerk_organization_membership",
             "Which user is a member of which organization, and in which role, as of now.",
             "GET /v1/organization_memberships",
         )
     },
-    reading: Reading::Offset(OffsetList::new("/organization_memberships", decode_rows::<Membership>)),
+    reading: Reading::Offset(OffsetList::new("/organization_memberships", decode_rows::<MembershipRow>)),
     default: true,
-    fields: fields::<Membership>,
+    fields: fields::<MembershipRow>,
 };
 
-struct Membership;
+struct MembershipRow;
 
-impl KeptRow for Membership {
+impl KeptRow for MembershipRow {
     const FIELDS: &'static [KeptField] = kept![
         Text "id" => "Clerk's id of the membership",
         Text "organization.id" as "organization_id" => "Id of the organization",

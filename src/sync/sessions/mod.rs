@@ -275,7 +275,7 @@ impl Task<'_, PerUserList> {
                     }
                 }
             })
-            .buffered(CONCURRENT_USERS);
+            .buffered(self.run.at_once(CONCURRENT_USERS));
         let mut pages = std::pin::pin!(pages);
         // The last user whose sessions were staged, and the users whose lists returned 404: they may have been deleted.
         let (mut done, mut missing) = (None, Vec::new());
