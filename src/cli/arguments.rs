@@ -13,6 +13,8 @@ use clerk_lake::api::{DEFAULT_API_URL, Lanes, RateLimit};
 use clerk_lake::lake::{At, MaintenanceOptions};
 use clerk_lake::query::Since;
 
+use super::check::CheckArguments;
+use super::demo::DemoArguments;
 use super::simulate::SimulateArguments;
 use super::values::{at, bytes, days, parameter, period, resources, seconds, share, since, timestamp};
 
@@ -70,6 +72,8 @@ pub struct Cli {
 pub enum Command {
     /// Bring the lake up to date with Clerk
     Sync(SyncArguments),
+    /// Check the key, what it may read, the lake, and what syncs cost
+    Check(CheckArguments),
     /// Run SQL, or open a shell if none is given
     Query(QueryArguments),
     /// Write all metrics to an HTML report, or show them in the terminal
@@ -95,8 +99,10 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct SyncArguments {
-    /// Sync only this resource; repeatable [default: all]
-    #[arg(long, env = "CLERK_LAKE_RESOURCE", value_delimiter = ',', value_name = "NAME", value_parser = resources())]
+    /// Sync only this resource, or `all`; repeatable [default: default]
+    ///
+    /// `default` stands for the resources that a sync reads without this flag.
+    #[arg(long, alias = "resources", env = "CLERK_LAKE_RESOURCE", value_delimiter = ',', value_name = "NAME", value_parser = resources())]
     pub resource: Vec<String>,
     /// Show what a sync would do and cost, without writing anything
     #[arg(long, env = "CLERK_LAKE_PLAN", value_parser = BoolishValueParser::new())]
@@ -398,18 +404,4 @@ pub struct SchemaArguments {
 pub struct CompletionsArguments {
     /// Print the script for this shell
     pub shell: clap_complete::Shell,
-}
-
-/// Arguments of `demo`.
-#[derive(Debug, Args)]
-pub struct DemoArguments {
-    /// Simulate about this many users
-    #[arg(long, default_value_t = 2000)]
-    pub users: usize,
-    /// Simulate this many days, each with a sync: 1 to 90
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=90))]
-    pub days: u32,
-    /// Write to this directory; replaces the tables of an earlier demo
-    #[arg(long, default_value = "./clerk-lake-demo", value_name = "DIRECTORY")]
-    pub directory: PathBuf,
 }

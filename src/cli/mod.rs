@@ -1,6 +1,7 @@
 //! The command line: arguments, printing, exit codes. The only code that prints.
 
 mod arguments;
+mod check;
 mod config;
 mod console;
 mod demo;
@@ -110,6 +111,9 @@ async fn dispatch(terminal: &mut Terminal, cli: Cli, stop: CancellationToken) ->
                 return Box::pin(sync::plan(terminal, lake, &arguments, stop)).await;
             }
             Box::pin(sync::run(terminal, lake, &arguments, &cli.locating_flags, stop)).await
+        }
+        Command::Check(arguments) => {
+            Box::pin(check::run(terminal, single_lake(&lakes), &arguments, &cli.locating_flags)).await
         }
         Command::Query(arguments) => Box::pin(query::run(terminal, all_lakes(&lakes)?, arguments)).await,
         Command::Report(arguments) => Box::pin(report::run(terminal, all_lakes(&lakes)?, &arguments)).await,

@@ -154,8 +154,11 @@ impl SettingsFile {
 /// meaning than that of `query`, and therefore another id.
 pub fn setting_arg<'c>(root: &'c Command, command: &'c Command, setting: &FileSetting) -> Option<&'c Arg> {
     let is_in_table = setting.command.is_some();
-    let is_named =
-        |arg: &&Arg| arg.get_id() == setting.name.as_str() || (is_in_table && setting_name(arg) == setting.name);
+    let is_named = |arg: &&Arg| {
+        arg.get_id() == setting.name.as_str()
+            || (is_in_table && setting_name(arg) == setting.name)
+            || hidden_aliases(arg).any(|alias| alias == setting.name)
+    };
     command.get_arguments().chain(root.get_arguments()).filter(|arg| is_setting(arg)).find(is_named)
 }
 
@@ -163,6 +166,13 @@ pub fn setting_arg<'c>(root: &'c Command, command: &'c Command, setting: &FileSe
 /// settings files would come too late.
 fn is_setting(arg: &Arg) -> bool {
     arg.get_long().is_some() && !matches!(arg.get_id().as_str(), "help" | "version" | "config")
+}
+
+/// Returns the other names of a flag that its help does not show. They name the setting too: `resources = "all"`.
+fn hidden_aliases(arg: &Arg) -> impl Iterator<Item = &str> {
+    let shown = arg.get_visible_aliases().unwrap_or_default();
+    let all = arg.get_all_aliases().unwrap_or_default();
+    all.into_iter().filter(move |alias| !shown.contains(alias))
 }
 
 fn setting_name(arg: &Arg) -> String {

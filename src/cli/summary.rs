@@ -96,11 +96,13 @@ pub fn print_plan(plan: &SyncPlan, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nIn all about {}: {} {within}", requests(plan.requests), minutes_text(plan.minutes))
 }
 
-fn about(number: u64) -> String {
+/// Formats an estimated number.
+pub fn about(number: u64) -> String {
     if number == 0 { "0".to_owned() } else { format!("~{}", count(number)) }
 }
 
-fn minutes_text(minutes: f64) -> String {
+/// Formats an estimated number of minutes.
+pub fn minutes_text(minutes: f64) -> String {
     duration(Duration::try_from_secs_f64((minutes * 60.0).max(0.0)).unwrap_or(Duration::MAX))
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clerk_lake::api::{Client, ClientConfig, RetryPolicy, parse_api_url};
 use clerk_lake::lake::Lake;
-use clerk_lake::resource::{self, Resource};
+use clerk_lake::resource;
 use clerk_lake::sync::{Extent, Progress, Silent, Summary, SyncJob, SyncOptions};
 use clerk_lake::{Error, Result};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::progress::{ProgressBars, ProgressLines};
 use super::summary::{print_plan, print_summary};
 use super::terminal::{Terminal, check_write, print_error};
+use super::values::selected;
 use super::{arguments, config, console};
 
 pub async fn run(
@@ -64,8 +65,7 @@ fn job(lake: Lake, arguments: &arguments::SyncArguments, stop: CancellationToken
 }
 
 fn options(arguments: &arguments::SyncArguments) -> SyncOptions {
-    let resources: Vec<&'static Resource> =
-        arguments.resource.iter().filter_map(|name| Resource::named(name)).collect();
+    let resources = selected(&arguments.resource);
     SyncOptions {
         extent: match arguments.since {
             _ if arguments.full => Extent::Full,

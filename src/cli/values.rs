@@ -6,11 +6,26 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use clap::builder::PossibleValuesParser;
 use clerk_lake::lake::At;
 use clerk_lake::query::Since;
-use clerk_lake::resource;
+use clerk_lake::resource::{self, Resource};
 
-/// Accepts the names of all resources.
+/// The value of `--resource` that stands for every resource.
+const ALL: &str = "all";
+
+/// The value of `--resource` that stands for the resources that a sync reads if none are selected.
+const DEFAULT: &str = "default";
+
+/// Accepts the names of all resources, `all` and `default`.
 pub fn resources() -> PossibleValuesParser {
-    PossibleValuesParser::new(resource::ALL.iter().map(|resource| resource.name))
+    let names = resource::ALL.iter().map(|resource| resource.name);
+    PossibleValuesParser::new(names.chain([ALL, DEFAULT]))
+}
+
+/// Returns the resources that these values of `--resource` select, in the order of the registry. Empty if there are no
+/// values.
+pub fn selected(values: &[String]) -> Vec<&'static Resource> {
+    let has = |name: &str| values.iter().any(|value| value == name);
+    let is_selected = |it: &&Resource| has(it.name) || has(ALL) || (it.default && has(DEFAULT));
+    resource::ALL.into_iter().filter(is_selected).collect()
 }
 
 /// Parses a share, 0 to 1.
@@ -115,7 +130,23 @@ pub fn bytes(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{bytes, selected};
+
+    #[test]
+    fn all_and_default_stand_for_several_resources() {
+        let count = |values: &[&str]| selected(&values.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()).len();
+        let (all, default) = (clerk_lake::resource::ALL.len(), clerk_lake::resource::defaults().len());
+        for (values, expected) in [
+            (&[][..], 0),
+            (&["users"], 1),
+            (&["users", "users", "sessions"], 2),
+            (&["default"], default),
+            (&["default", "users", "machines"], default + 1),
+            (&["machines", "all"], all),
+        ] {
+            assert_eq!(count(values), expected, "{values:?}");
+        }
+    }
 
     #[test]
     fn an_amount_of_memory_has_a_unit() {

@@ -70,10 +70,41 @@ impl RunArea {
     /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
     pub async fn open(lake: &Lake) -> Result<Self> {
         let run = uuid::Uuid::new_v4().simple().to_string();
+        let local = lake.location().directory().map(|directory| LocalLock::take(directory, &run)).transpose()?;
+        let mut area = Self::unopened(lake, run, local);
+        area.sparing = match &area.local {
+            // If no other run is alive, every orphan file belongs to a dead run.
+            Some(local) if !local.has_company() => Sparing { spared_for: TimeDelta::zero(), ..area.sparing },
+            Some(local) => Sparing { opened: local.opened(), ..area.sparing },
+            None => Sparing { opened: area.remove_dead_on_store().await?, since: Instant::now(), ..area.sparing },
+        };
+        Ok(area)
+    }
+
+    /// Proves that a run could write to the store of `lake`, which is not on local disk: it accepts a marker, protects it
+    /// from concurrent runs, and deletes it. Nothing stays behind.
+    ///
+    /// # Errors
+    /// As [`RunArea::open`].
+    pub(super) async fn prove_store(lake: &Lake) -> Result<()> {
+        let area = Self::unopened(lake, uuid::Uuid::new_v4().simple().to_string(), None);
+        let proof = match area.now().await {
+            Ok(_) => area.prove_conditions().await,
+            Err(error) => Err(error),
+        };
+        match area.root.delete(&area.prefix_for(MARKER)).await {
+            Err(error) if proof.is_ok() && !matches!(error, object_store::Error::NotFound { .. }) => {
+                Err(store_error("cannot delete from the lake", &error))
+            }
+            _ => proof,
+        }
+    }
+
+    /// Returns the area of `run` without writing anything.
+    fn unopened(lake: &Lake, run: String, local: Option<LocalLock>) -> Self {
         let location = lake.location();
         let staged = join(&location.prefix, &Path::from(STAGED));
-        let local = location.directory().map(|directory| LocalLock::take(directory, &run)).transpose()?;
-        let mut area = Self {
+        Self {
             prefix: join(&staged, &Path::from(run.as_str())),
             root: Arc::clone(&location.root),
             location: Arc::clone(&lake.location),
@@ -83,14 +114,7 @@ impl RunArea {
             all: staged,
             run,
             local,
-        };
-        area.sparing = match &area.local {
-            // If no other run is alive, every orphan file belongs to a dead run.
-            Some(local) if !local.has_company() => Sparing { spared_for: TimeDelta::zero(), ..area.sparing },
-            Some(local) => Sparing { opened: local.opened(), ..area.sparing },
-            None => Sparing { opened: area.remove_dead_on_store().await?, since: Instant::now(), ..area.sparing },
-        };
-        Ok(area)
+        }
     }
 
     /// Returns the run's id.

@@ -55,17 +55,38 @@ impl Lake {
             }
             tokio::time::sleep(BETWEEN_TRIES).await;
         };
-        match serde_json::from_slice::<Claim>(&found) {
-            Ok(Claim { instance: owner }) if owner == instance => Ok(()),
-            Ok(Claim { instance: owner }) => Err(self.belongs_to(&owner, instance)),
-            Err(error) => Err(Error::settings(format!("{}/{FILE} is malformed: {error}", self.location())).with_hint(
-                "this file names the Clerk instance that the lake belongs to; delete it, and the next sync rewrites it",
-            )),
+        match self.read_claim(&found)? {
+            owner if owner == instance => Ok(()),
+            owner => Err(self.belongs_to(&owner, instance)),
         }
     }
 
+    /// Returns the instance that has claimed this lake; `None` if none has.
+    ///
+    /// # Errors
+    /// [`Settings`](crate::ErrorKind::Settings) if the claim is malformed;
+    /// [`Unreachable`](crate::ErrorKind::Unreachable) if the store fails.
+    pub async fn owner(&self) -> Result<Option<String>> {
+        let failed = |error: object_store::Error| store_error("cannot read which Clerk instance the lake has", &error);
+        let place = join(&self.location().prefix, &Path::from(FILE));
+        let found = match self.location().asked(self.location().root.get(&place)).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            found => found.map_err(failed)?.bytes().await.map_err(failed)?,
+        };
+        self.read_claim(&found).map(Some)
+    }
+
+    /// Returns the instance that a claim names.
+    fn read_claim(&self, claim: &[u8]) -> Result<String> {
+        serde_json::from_slice::<Claim>(claim).map(|claim| claim.instance).map_err(|error| {
+            Error::settings(format!("{}/{FILE} is malformed: {error}", self.location())).with_hint(
+                "this file names the Clerk instance that the lake belongs to; delete it, and the next sync rewrites it",
+            )
+        })
+    }
+
     /// Returns the error of a run for `instance` on a lake that belongs to `owner`.
-    pub(super) fn belongs_to(&self, owner: &str, instance: &str) -> Error {
+    pub(crate) fn belongs_to(&self, owner: &str, instance: &str) -> Error {
         let lake = self.location();
         Error::settings(format!(
             "the lake {lake} belongs to the Clerk instance {owner}, but the key belongs to {instance}"

@@ -28,7 +28,14 @@ pub(super) struct LocalLock {
 }
 
 impl LocalLock {
+    /// Takes the lock of `run`, and removes the areas of dead runs.
     pub(super) fn take(directory: &FilePath, run: &str) -> Result<Self> {
+        remove_dead(&directory.join(STAGED));
+        Self::take_only(directory, run)
+    }
+
+    /// Takes the lock of `run`, and leaves the areas of dead runs alone.
+    fn take_only(directory: &FilePath, run: &str) -> Result<Self> {
         let staged = directory.join(STAGED);
         let created = !directory.exists();
         let lock = take_lock(&staged, run).map_err(|error| cannot_write(directory, &error))?;
@@ -36,6 +43,19 @@ impl LocalLock {
         prove_links(&lock.staged.join(run), |from, to| std::fs::hard_link(from, to))
             .map_err(|why| cannot_keep_apart(directory, &why))?;
         Ok(lock)
+    }
+
+    /// Proves that a run could write to `directory` and would be protected from concurrent runs. Nothing stays behind, not
+    /// even a directory above that does not exist yet.
+    pub(super) fn prove(directory: &FilePath, run: &str) -> Result<()> {
+        let absent: Vec<&FilePath> = directory.ancestors().take_while(|it| !it.exists()).collect();
+        let proof = Self::take_only(directory, run).map(drop);
+        // Fails while another run has files there.
+        let _ = std::fs::remove_dir(directory.join(STAGED));
+        for created in absent {
+            let _ = std::fs::remove_dir(created);
+        }
+        proof
     }
 }
 
@@ -54,7 +74,6 @@ fn take_lock(staged: &FilePath, run: &str) -> std::io::Result<File> {
 
 fn try_lock(staged: &FilePath, run: &str) -> std::io::Result<File> {
     std::fs::create_dir_all(staged)?;
-    remove_dead(staged);
     // The lock file gets its final name only once the lock is held, so that no other run takes this one for dead.
     let unnamed = staged.join(format!("{run}.new"));
     let lock = File::create(&unnamed)?;
@@ -214,6 +233,20 @@ mod tests {
         assert!(prove_links(area.path(), |_, _| Ok(())).is_err(), "links that replace a file do not isolate runs");
         assert_eq!(prove_links(area.path(), |from, to| std::fs::hard_link(from, to)), Ok(()));
         assert_eq!(std::fs::read_dir(area.path()).unwrap().count(), 0, "the probe is gone");
+    }
+
+    #[test]
+    fn a_proof_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("a/b/lake");
+        LocalLock::prove(&directory, "run").unwrap();
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+        // The area of a dead run stays for the next run.
+        let staged = directory.join(STAGED).join("dead");
+        std::fs::create_dir_all(&staged).unwrap();
+        LocalLock::prove(&directory, "run").unwrap();
+        assert!(staged.exists());
+        assert_eq!(std::fs::read_dir(directory.join(STAGED)).unwrap().count(), 1);
     }
 
     #[test]

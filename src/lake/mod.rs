@@ -65,6 +65,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
 use object_store::path::Path;
 
+use self::lock::LocalLock;
 use self::opened::OpenedTables;
 use crate::error::{ErrorKind, Result};
 use crate::table::TableSpec;
@@ -261,6 +262,18 @@ impl Lake {
         let listed = listed.map_err(|error| store_error("the lake cannot be listed", &error))?;
         let names: HashSet<&str> = listed.common_prefixes.iter().filter_map(Path::filename).collect();
         Ok(specs.iter().copied().filter(|spec| names.contains(spec.name)).collect())
+    }
+
+    /// Proves that a run could write to this lake, as a run does before it writes. Leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`Settings`](ErrorKind::Settings) if the lake is not writable, or if its store cannot protect it from concurrent
+    /// runs; [`Unreachable`](ErrorKind::Unreachable) if the store fails.
+    pub async fn prove_writable(&self) -> Result<()> {
+        match self.location.directory() {
+            Some(directory) => LocalLock::prove(directory, &uuid::Uuid::new_v4().simple().to_string()),
+            None => RunArea::prove_store(self).await,
+        }
     }
 
     /// Returns an error if any of the tables belongs to another Clerk instance than `instance`.

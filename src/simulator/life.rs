@@ -88,6 +88,7 @@ enum Event {
     Ban(String),
     UpdateProfile(String),
     CreateOrganization(String),
+    FoundOrganization,
     Change(ChangeKind),
 }
 
@@ -98,6 +99,8 @@ pub struct Life {
     start: i64,
     /// Expected sign-ups on the first day, on a working day.
     first_sign_ups: f64,
+    /// New organizations per sign-up; `None` if active users create them.
+    organizations_per_sign_up: Option<f64>,
     /// The time up to which activity has been simulated, Unix milliseconds.
     now: i64,
     habits: HashMap<String, Habit>,
@@ -111,7 +114,22 @@ impl Life {
     pub fn new(start: i64, days: i64, sign_ups: usize) -> Self {
         let start = start.div_euclid(DAY) * DAY;
         let whole: f64 = (0..days).map(|day| trend(day) * week_factor(start + day * DAY)).sum();
-        Self { start, first_sign_ups: sign_ups as f64 / whole.max(1.0), now: start, habits: HashMap::new() }
+        Self {
+            start,
+            first_sign_ups: sign_ups as f64 / whole.max(1.0),
+            organizations_per_sign_up: None,
+            now: start,
+            habits: HashMap::new(),
+        }
+    }
+
+    /// Returns the same instance with about this number of organizations instead of as many as active users create,
+    /// for `sign_ups` sign-ups.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "an approximate number")]
+    pub fn with_organizations(self, organizations: usize, sign_ups: usize) -> Self {
+        let per_sign_up = organizations as f64 / sign_ups.max(1) as f64;
+        Self { organizations_per_sign_up: Some(per_sign_up), ..self }
     }
 
     /// Simulates activity in `model` up to `until` (Unix milliseconds), and sets the model's clock to that time.
@@ -136,8 +154,12 @@ impl Life {
     /// Draws the events of the day that begins at `midnight`, with their times.
     fn events(&self, model: &mut Model, midnight: i64) -> Vec<(i64, Event)> {
         let mut events = Vec::new();
-        for _ in 0..self.sign_ups(model, midnight) {
+        let sign_ups = self.sign_ups(model, midnight);
+        for _ in 0..sign_ups {
             events.push((midnight + minute(model), Event::SignUp));
+        }
+        for _ in 0..self.new_organizations(model, sign_ups) {
+            events.push((midnight + minute(model), Event::FoundOrganization));
         }
         // The order of users is deterministic; the order of the map is not.
         let users: Vec<String> = model.users.iter().map(|user| user.id.clone()).collect();
@@ -154,7 +176,9 @@ impl Life {
             match model.random.random_range(0..1000) {
                 0..40 => events.push((at, Event::SignOut(user))),
                 40..52 => events.push((at, Event::UpdateProfile(user))),
-                52..60 => events.push((at, Event::CreateOrganization(user))),
+                52..60 if self.organizations_per_sign_up.is_none() => {
+                    events.push((at, Event::CreateOrganization(user)));
+                }
                 60..64 => events.push((at, Event::Delete(user))),
                 64..66 => events.push((at, Event::Ban(user))),
                 _ => {}
@@ -172,6 +196,19 @@ impl Life {
     fn sign_ups(&self, model: &mut Model, midnight: i64) -> u64 {
         let expected = self.first_sign_ups * trend((midnight - self.start) / DAY) * week_factor(midnight);
         (expected * model.random.random_range(0.75..1.25)).round().max(0.0) as u64
+    }
+
+    /// Draws the number of new organizations on a day with this number of sign-ups.
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    fn new_organizations(&self, model: &mut Model, sign_ups: u64) -> usize {
+        let Some(per_sign_up) = self.organizations_per_sign_up else { return 0 };
+        let mut expected = per_sign_up * sign_ups as f64;
+        let mut number = 0;
+        while expected > 0.0 {
+            number += usize::from(model.random.random_bool(expected.min(1.0)));
+            expected -= 1.0;
+        }
+        number
     }
 
     fn apply(&mut self, model: &mut Model, event: Event) {
@@ -198,6 +235,13 @@ impl Life {
             Event::CreateOrganization(user) => {
                 let organization = model.create_organization();
                 model.add_member(&organization, &user);
+            }
+            Event::FoundOrganization => {
+                let organization = model.create_organization();
+                let founder = model.users.draw(&mut model.random).map(|user| user.id.clone());
+                if let Some(founder) = founder {
+                    model.add_member(&organization, &founder);
+                }
             }
             Event::Change(kind) => model.in_stream("life", |model| model.change(kind)),
         }
@@ -323,6 +367,16 @@ mod tests {
         let (workday, weekend) = (active[..5].iter().sum::<usize>() / 5, active[5..].iter().sum::<usize>() / 2);
         assert!(weekend * 10 < workday * 8 && weekend * 10 > workday * 2, "{active:?}");
         assert!(model.organizations.iter().count() > 10 && model.memberships.iter().count() > 50);
+    }
+
+    #[test]
+    fn the_number_of_organizations_can_be_chosen() {
+        for wanted in [0, 40, 400] {
+            let (life, mut model) = (Life::new(BEGIN, 84, 1500), Model::new(7, BEGIN));
+            life.with_organizations(wanted, 1500).advance(&mut model, BEGIN + 84 * DAY);
+            let found = model.organizations.iter().count();
+            assert!((wanted * 7 / 10..=wanted * 13 / 10).contains(&found), "{found} instead of {wanted}");
+        }
     }
 
     #[test]

@@ -184,6 +184,6 @@ pub(super) fn too_short(resource: &Resource, read: u64, count: u64) -> Error {
 }
 
 /// Returns whether the server does not know the path of a request.
-fn is_unknown_path(error: &ApiError) -> bool {
+pub(super) fn is_unknown_path(error: &ApiError) -> bool {
     error.status == Some(404) && matches!(error.refusal, Refusal::Absent | Refusal::Missing)
 }

@@ -19,13 +19,16 @@
 
 mod arrivals;
 mod by_offset;
+mod check;
 mod clean;
 mod deletions;
 mod derived;
 mod failure;
 mod forecast;
 mod incremental;
+mod known_tables;
 mod ledger;
+mod list_counts;
 mod listed;
 mod odd_fields;
 mod options;
@@ -63,6 +66,9 @@ use crate::lake::Lake;
 use crate::resource::{self, Reading, Resource};
 use run::Run;
 
+pub use check::{
+    Check, CheckProblem, CheckReport, CheckStatus, KeyCheck, KeyState, LakeCheck, ListCheck, ListState, SyncCost,
+};
 pub use forecast::{ResourcePlan, SyncPlan};
 pub use odd_fields::{NulledField, NulledFields};
 pub use options::{Extent, SyncOptions};

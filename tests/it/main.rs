@@ -3,6 +3,7 @@
 mod architecture;
 mod built_in_queries;
 mod changes;
+mod check;
 mod clean;
 mod command_line;
 mod damage;

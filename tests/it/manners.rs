@@ -244,6 +244,7 @@ async fn a_closed_pipe_ends_every_command_quietly() {
         &["query", "SELECT a.value FROM generate_series(1, 3000) a, generate_series(1, 100000) b", "--format", "csv"][..],
         &["schema"],
         &["status"],
+        &["check"],
         &["query", "--list"],
         &["man"],
         &["completions", "zsh"],

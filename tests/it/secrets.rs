@@ -57,6 +57,8 @@ async fn the_key_is_not_in_the_output_or_files_of_successful_runs() {
         &["sync"][..],
         &["sync", "-vvv"],
         &["sync", "--json"],
+        &["check"],
+        &["check", "--json", "-vvv"],
         &["status"],
         &["status", "--json", "-vvv"],
         &["schema"],
