@@ -9,7 +9,7 @@ use clerk_lake::simulator::{Corruption, PRIVATE_MARKER};
 use clerk_lake::sync::{Extent, ResourceStatus, Status, SyncOptions};
 use serde_json::{Value, json};
 
-use super::{an_hour_later, list_of, listed, optional, sync_ok, sync_warned, synced, wanted, world};
+use super::{an_hour_later, list_of, listed, optional, stored, sync_ok, sync_warned, synced, wanted, world};
 use crate::support::expected::{self, Rows, assert_same};
 use crate::support::stub::{Request, Stub, StubResponse};
 use crate::support::{World, files};
@@ -54,7 +54,7 @@ async fn a_field_of_the_wrong_type_is_null_and_its_row_is_kept() {
             let nulled: Vec<_> = summary.fields_nulled.iter().map(|(field, it)| (field.as_str(), it.rows)).collect();
             let expected: &[_] = if has_column(resource, "created_at") { &[("created_at", 1)] } else { &[] };
             assert_eq!((summary.rows_rejected, &nulled[..]), (0, expected), "{extent:?}: {name}");
-            let rows = expected::stored(&world, name).await;
+            let rows = stored(&world, resource).await;
             assert_same(name, &rows, &without_creation(resource, wanted[name].clone(), id));
         }
         an_hour_later(&world, |_| ());
@@ -78,7 +78,7 @@ async fn a_row_without_an_id_is_rejected_and_all_others_are_synced() {
                 wanted.remove(id).expect("the row");
             }
             assert_eq!(summary.rows_rejected, u64::from(broken.contains_key(resource.name)), "{summary:?}");
-            assert_same(resource.name, &expected::stored(&world, resource.name).await, &wanted);
+            assert_same(resource.name, &stored(&world, resource).await, &wanted);
         }
         an_hour_later(&world, |_| ());
     }

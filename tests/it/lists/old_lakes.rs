@@ -1,6 +1,7 @@
 //! Lakes of a version whose tables had fewer columns.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -12,18 +13,20 @@ use clerk_lake::table::TableSpec;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
-use super::{an_hour_later, assert_exact, listed, sync_ok, synced, wanted, written};
+use super::{an_hour_later, assert_exact, listed, stored, sync_ok, synced, wanted, written};
 use crate::incremental::change;
 use crate::support::{World, files};
 
+/// The name of a column that an older table lacks, and the names of structs with the field that each lacks.
+type Missing = (String, Vec<(String, String)>);
+
 /// Returns the names of the columns that an older table lacks: one text column, and one field of each struct.
-fn missing(table: &TableSpec) -> (String, Vec<(String, String)>) {
+fn missing(table: &TableSpec) -> Missing {
     let schema = table.schema();
     let is_optional =
         |field: &&Arc<Field>| *field.data_type() == DataType::Utf8 && !table.key.contains(&field.name().as_str());
-    let column = schema.fields().iter().filter(is_optional).next_back().expect("a text column").name().clone();
+    let column = schema.fields().iter().rfind(is_optional).expect("a text column").name().clone();
     let structs = schema.fields().iter().filter_map(|field| match field.data_type() {
         DataType::Struct(fields) => Some((field.name().clone(), fields.last()?.name().clone())),
         _ => None,
@@ -32,7 +35,7 @@ fn missing(table: &TableSpec) -> (String, Vec<(String, String)>) {
 }
 
 /// Returns `batch` without the missing columns and fields.
-fn without(batch: &RecordBatch, missing: &(String, Vec<(String, String)>)) -> RecordBatch {
+fn without(batch: &RecordBatch, missing: &Missing) -> RecordBatch {
     let (column, structs) = missing;
     let schema = batch.schema();
     let kept = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != column);
@@ -54,20 +57,22 @@ fn without_field(structs: &ArrayRef, dropped: &str) -> ArrayRef {
 }
 
 /// Removes the columns from a data file, and returns its new size.
-fn rewrite(path: &Path, missing: &(String, Vec<(String, String)>)) -> usize {
+fn rewrite(path: &Path, missing: &Missing) -> usize {
     let content = Bytes::from(std::fs::read(path).expect("a data file"));
     let reader = ParquetRecordBatchReaderBuilder::try_new(content).expect("a Parquet file").build().expect("a reader");
     let batches: Vec<_> = reader.map(|batch| without(&batch.expect("rows"), missing)).collect();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, batches[0].schema(), None).expect("a writer");
-    batches.iter().for_each(|batch| writer.write(batch).expect("rows"));
+    for batch in &batches {
+        writer.write(batch).expect("rows");
+    }
     writer.close().expect("a file");
     std::fs::write(path, &bytes).expect("a data file");
     bytes.len()
 }
 
 /// Removes the columns from the schema in the log, which is JSON text.
-fn older_schema(text: &str, missing: &(String, Vec<(String, String)>)) -> String {
+fn older_schema(text: &str, missing: &Missing) -> String {
     let mut schema: Value = serde_json::from_str(text).expect("a schema");
     let (column, structs) = missing;
     let fields = schema["fields"].as_array_mut().expect("fields");
@@ -101,16 +106,28 @@ fn make_older(world: &World, resource: &Resource) {
     assert_eq!(logged.len(), 1, "{} has several commits", resource.table.name);
 }
 
+/// Returns a row without the missing columns, and without the structs that lack a field.
+fn without_columns(row: &Value, (column, structs): &Missing) -> Value {
+    let mut row = row.clone();
+    let columns = row.as_object_mut().expect("a row");
+    columns.retain(|name, _| name != column && structs.iter().all(|(known, _)| known != name));
+    row
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_an_older_version_get_the_new_columns() {
     for extent in [Extent::Changes, Extent::Full] {
         let mut world = synced(|_| ()).await;
-        listed().into_iter().for_each(|resource| make_older(&world, resource));
+        let wanted = wanted(&world);
         for resource in listed() {
-            let (column, _) = missing(&resource.table);
-            let name = resource.table.name;
-            let rows = world.number(&format!("SELECT count(*) FROM {name} WHERE {column} IS NULL")).await;
-            assert_eq!(rows as usize, wanted(&world)[resource.name].len(), "{name}.{column} is not missing");
+            make_older(&world, resource);
+            let (name, missing) = (resource.name, missing(&resource.table));
+            let rows = stored(&world, resource).await;
+            assert_eq!(rows.len(), wanted[name].len(), "{name}");
+            for (id, row) in &rows {
+                assert_eq!(without_columns(row, &missing), without_columns(&wanted[name][id], &missing), "{name}");
+                assert!(row.get(&missing.0).is_none_or(Value::is_null), "{name}: {} of {row}", missing.0);
+            }
         }
         an_hour_later(&world, |model| change(model, &[ChangeKind::JoinWaitlist], 1));
         world.options.extent = extent;

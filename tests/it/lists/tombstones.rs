@@ -122,9 +122,15 @@ fn change_most(model: &mut Model) {
     let users: Vec<_> = model.users.iter().map(|it| it.id.clone()).collect();
     let organizations: Vec<_> = model.organizations.iter().map(|it| it.id.clone()).collect();
     let members: Vec<_> = model.memberships.iter().map(|it| it.id.clone()).collect();
-    users.iter().for_each(|id| model.update_profile(id));
-    organizations.iter().for_each(|id| model.rename_organization(id));
-    members.iter().for_each(|id| model.set_role(id, "org:new"));
+    for id in &users {
+        model.update_profile(id);
+    }
+    for id in &organizations {
+        model.rename_organization(id);
+    }
+    for id in &members {
+        model.set_role(id, "org:new");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +277,9 @@ async fn refused_deletions_and_absent_lists_leave_no_tombstones() {
     an_hour_later(&world, |model| {
         let members: Vec<_> = model.memberships.iter().map(|it| it.id.clone()).collect();
         assert!(members.len() > 51, "{} members", members.len());
-        members.iter().for_each(|id| model.remove_member(id));
+        for id in &members {
+            model.remove_member(id);
+        }
     });
     let summary = Box::pin(world.sync_only(&["memberships"])).await;
     assert_eq!(summary.status, Status::Failed, "{summary:?}");
