@@ -80,6 +80,16 @@ pub(super) fn contents(batch: &RecordBatch) -> Result<Vec<u64>> {
     Ok(encoded.iter().map(|row| hasher.hash_one(row.as_ref())).collect())
 }
 
+/// Returns a digest of the content of all rows of `batch`. The digest of several batches is the wrapping sum of theirs, so
+/// it depends neither on the order of the rows nor on their division into batches. The batch must have the table's
+/// schema, with or without `_synced_at`.
+///
+/// # Errors
+/// [`Bug`](crate::ErrorKind::Bug) if the rows cannot be hashed.
+pub(crate) fn content_digest(batch: &RecordBatch) -> Result<u64> {
+    Ok(contents(batch)?.into_iter().fold(0, u64::wrapping_add))
+}
+
 /// Returns the rows of `batch` whose key is `wanted`. `keys` are the keys of its rows, in the same order.
 pub(super) fn rows_where(batch: &RecordBatch, keys: &[Key], wanted: impl Fn(&Key) -> bool) -> Result<RecordBatch> {
     let wanted: BooleanArray = keys.iter().map(|key| Some(wanted(key))).collect();

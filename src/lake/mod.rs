@@ -75,6 +75,7 @@ pub use change::{CommitDetails, CommitOutcome, Counts};
 pub use diff::{Coverage, Diff};
 pub use failed_runs::{FailedResource, FailedRun};
 pub(crate) use failure::{is_missing_file, is_of_store, store_error};
+pub(crate) use identity::content_digest;
 pub use location::Location;
 pub use maintenance::{Compaction, MaintenanceOptions, TableMaintenance, maintain};
 pub use past::{At, CommitRecord};

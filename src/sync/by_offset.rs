@@ -1,7 +1,7 @@
 //! Resources that are listed by offset and cannot be filtered by time: all rows are read at each sync.
 //!
 //! No list of these has an order by time of change, so no request shows that nothing has changed but reading all of it.
-//! Rows that have not changed are not written.
+//! Rows that have not changed are not written, and a table whose list is the same as before is not even read.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -40,9 +40,9 @@ impl Task<'_, OffsetList> {
         // A row may be in several of the lists.
         let is_one_list = queries.len() == 1 && self.list.paging == Paging::Offset;
         let mut staging = if is_one_list {
-            Staging::new(self.run, self.resource, table)?
+            Staging::new(self.run, self.resource, table)?.with_digest()
         } else {
-            Staging::of_changes(self.run, self.resource, table)?
+            Staging::of_changes(self.run, self.resource, table)?.with_digest()
         };
         self.run.sync.progress.started(self.resource.name, None);
         let read = self.read_lists(&queries, &mut staging).await;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::failure::ListingFailure;
+use super::options::Extent;
 use super::resume::Finished;
 use super::run::{Run, lock};
 use super::staging::Staging;
@@ -10,12 +11,15 @@ use super::tally::Tally;
 use super::task::Task;
 use crate::api::{ApiError, Refusal};
 use crate::error::{Error, Result};
-use crate::lake::{Counts, Coverage, ResumePoint, Table};
+use crate::lake::{Counts, Coverage, Diff, ResumePoint, Table};
 use crate::resource::{ALL, Resource};
 
 /// A commit may always delete this many rows, whatever share of the table they are, except if Clerk answered `null`
 /// instead of a list.
 pub(super) const ALWAYS_REMOVABLE: u64 = 50;
+
+/// The commit position with the digest of the list that the table was last filled from.
+const LISTED_DIGEST: &str = "clerk-lake.listed";
 
 /// A complete listing of a resource, staged.
 pub(super) struct StagedListing {
@@ -30,6 +34,8 @@ pub(super) struct StagedListing {
     is_resumed: bool,
     /// Whether Clerk answered `null` instead of a list.
     is_null: bool,
+    /// A digest of the rows; `None` if it is not known.
+    digest: Option<i64>,
 }
 
 impl StagedListing {
@@ -41,6 +47,7 @@ impl StagedListing {
             watermark: staging.watermark(),
             is_resumed: staging.resumed_rows > 0,
             is_null: staging.is_null,
+            digest: staging.digest(),
             staged: staging.finish_at(position).await?,
         })
     }
@@ -66,10 +73,15 @@ impl<L> Task<'_, L> {
         mut table: Table,
         tally: &mut Tally,
     ) -> Result<Option<DateTime<Utc>>> {
-        let StagedListing { staged, kept, unreadable, watermark, is_resumed, is_null } = listing;
+        let StagedListing { staged, kept, unreadable, watermark, is_resumed, is_null, digest } = listing;
         let resume_point = staged.resume_point().filter(|_| kept == 0);
         let staged = staged.into_rows();
-        let diff = table.diff(staged, Coverage::Complete).await?;
+        let is_unchanged = digest.is_some()
+            && self.run.sync.options.extent != Extent::Full
+            && table.rows() == staged.rows
+            && table.position(LISTED_DIGEST).await? == digest;
+        // Equal digests prove that the list is the one that the table was filled from, without reading the table.
+        let diff = if is_unchanged { Diff::unchanged(staged) } else { table.diff(staged, Coverage::Complete).await? };
         let counts = diff.counts();
         tally.prepared = counts;
         let always_removable = if is_null { 0 } else { ALWAYS_REMOVABLE };
@@ -78,6 +90,7 @@ impl<L> Task<'_, L> {
             return Err(refused);
         }
         let change = self.run.change(tally).complete_up_to(watermark).with_unreadable(unreadable);
+        let change = digest.into_iter().fold(change, |change, digest| change.with_position(LISTED_DIGEST, digest));
         self.run.claim_lake(&table).await?;
         self.run.record_tombstones(self.resource, &table, &diff, tally.watermark).await?;
         let outcome = table.commit_diff(diff, change).await?;

@@ -20,7 +20,7 @@ use super::run::Run;
 use super::unreadable::UnreadableRows;
 use crate::api::{ApiError, Fingerprints, Page};
 use crate::error::{Error, Result};
-use crate::lake::{ResumePoint, StagedRows, Table, Writer};
+use crate::lake::{ResumePoint, StagedRows, Table, Writer, content_digest};
 use crate::resource::json::Rejected;
 use crate::resource::{PageRows, Resource};
 
@@ -61,6 +61,8 @@ pub(super) struct Staging<'a> {
     /// Whether another run can resume from these rows: they cover a list from its beginning, and none was lost in a
     /// failed write.
     pub resumable: bool,
+    /// A digest of the content of the staged rows, if it is wanted.
+    digest: Option<u64>,
     /// The rows of the table before this run. The share of rejected rows is relative to them if they are more than the
     /// listed rows.
     rows_before: u64,
@@ -92,6 +94,7 @@ impl<'a> Staging<'a> {
             unreadable: UnreadableRows::default(),
             odd: OddFields::default(),
             resumable: true,
+            digest: None,
             rows_before: 0,
             rows: 0,
             resumed_rows: 0,
@@ -106,6 +109,16 @@ impl<'a> Staging<'a> {
     pub(super) fn of_changes(run: &'a Run<'a>, resource: &'static Resource, table: &'a Table) -> Result<Self> {
         let new = Self::new(run, resource, table)?;
         Ok(Self { seen: Some(Fingerprints::default()), rows_before: table.rows(), resumable: false, ..new })
+    }
+
+    /// Makes the staging compute a digest of the rows that it stages.
+    pub(super) fn with_digest(self) -> Self {
+        Self { digest: Some(0), ..self }
+    }
+
+    /// Returns the digest of all rows of a list; `None` if it was not computed, or if rows were rejected.
+    pub(super) fn digest(&self) -> Option<i64> {
+        self.digest.filter(|_| self.rejected() == 0).map(u64::cast_signed)
     }
 
     /// Returns how many rows were listed, including rejected ones.
@@ -165,6 +178,9 @@ impl<'a> Staging<'a> {
         }
         self.total = page.total_count.or(self.total);
         let batch = only_fresh(batch, page.fresh)?;
+        if let Some(digest) = &mut self.digest {
+            *digest = digest.wrapping_add(content_digest(&batch)?);
+        }
         self.rows += batch.num_rows() as u64;
         if self.listed() >= MIN_ROWS_FOR_EARLY_CHECK {
             self.check_rejected_share()?;

@@ -152,7 +152,7 @@ impl Run<'_> {
         match step {
             Step::AllByCursor(list) => task.from(list).sync_whole(table, tally).await,
             Step::AllByOffset(list) => task.from(list).sync_whole(table, tally).await.map(|()| None),
-            Step::Changes(list, since) => task.from(list).sync_changes(since, table, tally).await,
+            Step::Changes(list, since) => Box::pin(task.from(list).sync_changes(since, table, tally)).await,
             Step::Sessions(list, since) => task.from(list).sync_sessions(since, table, tally).await,
             Step::PerParent(list, since) => task.from(list).sync_per_parent(since, table, tally).await.map(|()| None),
             Step::Single(object) => task.from(object).sync_single(table, tally).await.map(|()| None),

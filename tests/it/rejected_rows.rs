@@ -108,7 +108,8 @@ async fn unreadable_rows_are_rejected_once_and_all_others_are_synced() {
         world.simulator.with_model(break_some);
         let summary = sync_ok(&world, "first").await;
         let rejected: Vec<u64> = summary.resources.iter().map(|resource| resource.rows_rejected).collect();
-        assert_eq!(rejected, [2, 1, 2, 0, 0], "plain session list: {plain}");
+        assert_eq!(rejected[..3], [2, 1, 2], "plain session list: {plain}");
+        assert_eq!(rejected[3..].iter().sum::<u64>(), 0, "plain session list: {plain}");
         assert_readable_rows_are_there(&world, "first").await;
         expected::assert_resource_equals(&world, "daily_active_users", "first").await;
         let rows = rejected_rows(&world).await;

@@ -59,6 +59,12 @@ impl Diff {
         }
     }
 
+    /// Returns a diff that changes nothing. The caller must know that the staged rows are the rows of the table.
+    #[must_use]
+    pub fn unchanged(staged: StagedRows) -> Self {
+        Self { counts: Counts::default(), changed: Some(HashSet::new()), is_complete: true, ..Self::of_new(staged) }
+    }
+
     /// Returns the number of rows that the diff inserts, updates and deletes.
     #[must_use]
     pub fn counts(&self) -> Counts {
