@@ -13,7 +13,9 @@ use super::by_offset::is_unknown_path;
 use super::run::lock;
 use super::staging::timestamps;
 use crate::api::{ApiError, Client, Decoded, LARGEST_PAGE, Refusal};
-use crate::resource::{Decode, OffsetList, PageRows, Paging, Parameters, PerUserList, Reading, Resource, USER_LIST};
+use crate::resource::{
+    Decode, FixedParameters, OffsetList, PageRows, Paging, PerUserList, Reading, Resource, USER_LIST,
+};
 
 /// The size of a list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +86,7 @@ impl ListCounts {
         query: &[(&'static str, &'static str)],
     ) -> Result<ListSize, ApiError> {
         let is_paged = list.paging == Paging::Offset;
-        let limit: Parameters = if is_paged { &[("limit", "1")] } else { &[] };
+        let limit: FixedParameters = if is_paged { &[("limit", "1")] } else { &[] };
         let query = limit.iter().chain(query).map(|(name, value)| (*name, (*value).to_owned()));
         let page = self.rows_at(path, &query.collect::<Vec<_>>(), list.decode).await?;
         Ok(size_in(&page, is_paged))

@@ -310,6 +310,7 @@ async fn all_problems_are_reported_each_with_a_hint() {
         messages.ends_with("  help: choose another --lake, or give this user write permission there\n"),
         "{messages}"
     );
+    assert!(stdout(&done).contains("\nlake  /proc/nowhere cannot be written"), "{}", stdout(&done));
     assert!(!stdout(&done).contains("No problem"), "{}", stdout(&done));
     // A refused key is worse than a lake that cannot be written.
     let mut command = check(&world, &["--lake", "/proc/nowhere", "--quiet"]);
