@@ -14,7 +14,7 @@ use clerk_lake::lake::{At, MaintenanceOptions};
 use clerk_lake::query::Since;
 
 use super::check::CheckArguments;
-use super::demo::DemoArguments;
+use super::demo_arguments::DemoArguments;
 use super::simulate::SimulateArguments;
 use super::values::{at, bytes, days, parameter, period, resources, seconds, share, since, timestamp};
 

@@ -1,7 +1,7 @@
 //! `clerk-lake demo`: syncs 60 simulated days, then prints a chart and writes a report.
 
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +9,6 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
-use clap::Args;
 use clerk_lake::api::{Client, ClientConfig, RateLimit, SecretKey, parse_api_url};
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
@@ -21,6 +20,7 @@ use clerk_lake::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::console;
+use super::demo_arguments::DemoArguments;
 use super::invocation::shell_word;
 use super::progress::count;
 use super::summary::{LEGEND, print_rows};
@@ -44,23 +44,6 @@ const SYNC_TIME: TimeDelta = TimeDelta::minutes(10);
 
 /// Number of days in the chart.
 const CHART_DAYS: i64 = 30;
-
-/// Arguments of `demo`.
-#[derive(Debug, Args)]
-pub struct DemoArguments {
-    /// Simulate about this many users
-    #[arg(long, default_value_t = 2000)]
-    pub users: usize,
-    /// Simulate about this many organizations [default: as users are active]
-    #[arg(long, value_name = "ORGANIZATIONS")]
-    pub organizations: Option<usize>,
-    /// Simulate this many days, each with a sync: 1 to 90
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=90))]
-    pub days: u32,
-    /// Write to this directory; replaces the tables of an earlier demo
-    #[arg(long, default_value = "./clerk-lake-demo", value_name = "DIRECTORY")]
-    pub directory: PathBuf,
-}
 
 pub async fn run(terminal: &mut Terminal, arguments: &DemoArguments, stop: CancellationToken) -> Result<()> {
     let location = Location::parse(&arguments.directory.to_string_lossy())?;

@@ -5,6 +5,7 @@ mod check;
 mod config;
 mod console;
 mod demo;
+mod demo_arguments;
 mod documents;
 mod harmless;
 mod invocation;
