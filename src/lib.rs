@@ -1,5 +1,5 @@
-//! clerk-lake copies a Clerk application's users, organizations and sessions into Delta tables on local disk or S3, and
-//! keeps them up to date run after run. It records on which days each user was active. You query the tables with SQL,
+//! clerk-lake copies a Clerk application's users, organizations, sessions and more into Delta tables on local disk or S3,
+//! and keeps them up to date run after run. It records on which days each user was active. You query the tables with SQL,
 //! or read the metrics as a report.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! The arguments of `clerk-lake demo`.
+//! The arguments of `demo`.
 
 use std::path::PathBuf;
 

@@ -8,6 +8,7 @@ use clerk_lake::resource;
 
 use super::console;
 use super::progress::count;
+use super::summary::name_width;
 use super::terminal::{Terminal, check_write};
 
 pub async fn run(terminal: &mut Terminal, lake: &Lake, repair: bool) -> Result<()> {
@@ -16,9 +17,10 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, repair: bool) -> Result<(
         return failure.map_or(Ok(()), Err);
     }
     let out = terminal.out();
+    let width = name_width(tables.iter().map(|table| table.name));
     for table in tables {
         if let Some(repair) = table.repair {
-            check_write(writeln!(out, "{:<26} {}", table.name, repair_message(repair)))?;
+            check_write(writeln!(out, "{:<width$} {}", table.name, repair_message(repair)))?;
         }
         let files = match table.compaction {
             Some(it) => {
@@ -26,7 +28,12 @@ pub async fn run(terminal: &mut Terminal, lake: &Lake, repair: bool) -> Result<(
             }
             None => format!("{} files, nothing to compact", count(table.files as u64)),
         };
-        check_write(writeln!(out, "{:<26} {files}; {} old files removed", table.name, count(table.removed as u64)))?;
+        check_write(writeln!(
+            out,
+            "{:<width$} {files}; {} old files removed",
+            table.name,
+            count(table.removed as u64)
+        ))?;
     }
     terminal.try_flush()?;
     failure.map_or(Ok(()), Err)

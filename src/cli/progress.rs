@@ -59,9 +59,9 @@ impl ProgressBars {
 impl Progress for ProgressBars {
     fn started(&self, resource: &str, expected: Option<u64>) {
         let template = if expected.is_some() {
-            "{prefix:13} {bar:20} {human_pos}/{human_len}  {rate}  {eta} left  {msg}"
+            "{prefix:20} {bar:20} {human_pos}/{human_len}  {rate}  {eta} left  {msg}"
         } else {
-            "{prefix:13} {spinner} {human_pos} rows  {rate}  {msg}"
+            "{prefix:20} {spinner} {human_pos} rows  {rate}  {msg}"
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and positive")]

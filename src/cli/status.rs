@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use super::arguments::StatusArguments;
 use super::progress::count;
+use super::summary::name_width;
 use super::terminal::{Terminal, check_write};
 
 /// The number of last runs shown for each table.
@@ -189,18 +190,24 @@ fn print(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
     print_failed_runs(&document.failed_runs, out)
 }
 
+/// Returns the width of the column with the names of the tables.
+fn width(tables: &[TableStatus]) -> usize {
+    name_width(tables.iter().map(|table| table.name))
+}
+
 fn print_tables(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
+    let width = width(&document.tables);
     let instance = document.instance.as_deref().map_or("an unknown instance".into(), harmless_lines);
     writeln!(out, "{} holds {instance}\n", document.lake)?;
     writeln!(
         out,
-        "{:<26} {:>12} {:>6} {:>10} {:>8}  {:<20} age",
+        "{:<width$} {:>12} {:>6} {:>10} {:>8}  {:<20} age",
         "table", "rows", "files", "bytes", "version", "watermark"
     )?;
     for table in &document.tables {
         writeln!(
             out,
-            "{:<26} {:>12} {:>6} {:>10} {:>8}  {:<20} {}",
+            "{:<width$} {:>12} {:>6} {:>10} {:>8}  {:<20} {}",
             table.name,
             count(table.rows),
             table.files,
@@ -216,12 +223,12 @@ fn print_tables(document: &Document, out: &mut impl Write) -> std::io::Result<()
     print_setting(out, "change_data_feed", &document.tables, feed)?;
     for table in &document.tables {
         if let Some(verified_to) = &table.verified_to {
-            writeln!(out, "{:<26} verified_to {verified_to}: rows created until then were read again", table.name)?;
+            writeln!(out, "{:<width$} verified_to {verified_to}: rows created until then were read again", table.name)?;
         }
         if let Some(read_since) = &table.read_since {
             writeln!(
                 out,
-                "{:<26} read_since {read_since}: all that may have ended were read then or later",
+                "{:<width$} read_since {read_since}: all that may have ended were read then or later",
                 table.name
             )?;
         }
@@ -240,18 +247,19 @@ fn print_setting(
     for table in tables {
         names_by_value.entry(value(table)).or_default().push(table.name);
     }
-    let has_one_value = names_by_value.len() == 1;
+    let (has_one_value, width) = (names_by_value.len() == 1, width(tables));
     for (value, names) in names_by_value {
         let of_tables = if has_one_value { String::new() } else { format!(" ({})", names.join(", ")) };
-        writeln!(out, "{name:<26} {value}{of_tables}")?;
+        writeln!(out, "{name:<width$} {value}{of_tables}")?;
     }
     Ok(())
 }
 
 fn print_runs(document: &Document, out: &mut impl Write) -> std::io::Result<()> {
+    let width = width(&document.tables);
     writeln!(
         out,
-        "\n{:<26} {:<20}  {:<11} {:>10} {:>10} {:>10} {:>10}",
+        "\n{:<width$} {:<20}  {:<11} {:>10} {:>10} {:>10} {:>10}",
         "last runs", "at", "mode", "read", "inserted", "updated", "deleted"
     )?;
     for table in &document.tables {
@@ -259,7 +267,7 @@ fn print_runs(document: &Document, out: &mut impl Write) -> std::io::Result<()> 
             let number = |name: &str| count(run.metrics.get(name).and_then(Value::as_u64).unwrap_or(0));
             writeln!(
                 out,
-                "{:<26} {:<20}  {:<11} {:>10} {:>10} {:>10} {:>10}",
+                "{:<width$} {:<20}  {:<11} {:>10} {:>10} {:>10} {:>10}",
                 table.name,
                 run.at.as_deref().unwrap_or("-"),
                 harmless_lines(run.metrics.get("mode").and_then(Value::as_str).unwrap_or("-")),

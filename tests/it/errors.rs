@@ -198,9 +198,11 @@ async fn organizations_that_are_not_enabled_are_skipped_with_a_warning() {
         .await;
         let done = succeeds(&world, FULL).await;
         let printed = stderr(&done);
-        let warning = "warning: organizations skipped, this instance does not have them";
+        let warning = "warning: organizations, memberships, organization_invitations, organization_domains, \
+                       organization_roles skipped, this instance does not have them: GET /v1/organizations: ";
         assert!(printed.contains(warning), "{status}: {printed}");
         assert!(printed.contains(&format!("{status} organization_not_enabled_in_instance")), "{status}: {printed}");
+        assert_eq!(printed.matches("warning: ").count(), 1, "{status}: {printed}");
         assert!(!world.path().join("clerk_organization").exists(), "{status}");
         assert_eq!(plain_row_count(&world.path(), "clerk_user"), 50, "{status}");
     }

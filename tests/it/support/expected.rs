@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use clerk_lake::resource::{self, GONE_AT, USER_ACTIVITY};
 use clerk_lake::simulator::model::{EmailAddress, ExternalAccount, PhoneNumber, Session, User};
-use clerk_lake::simulator::{Model, SimulatorConfig};
+use clerk_lake::simulator::{List, Model, SimulatorConfig};
 use clerk_lake::sync::Extent;
 use clerk_lake::table::SYNCED_AT;
 use serde_json::{Value, json};
@@ -142,12 +142,93 @@ pub fn wanted_tables(world: &World) -> Tables {
 /// Returns the rows that the table of the resource `name` must hold; for the activity ledger, after a first sync.
 pub fn wanted(world: &World, name: &str) -> Rows {
     match name {
-        "users" => world.simulator.with_model(|model| users(model)),
-        "sessions" => world.simulator.with_model(|model| sessions(model)),
+        "users" => with_listed(world.simulator.with_model(|model| users(model)), world, List::Users, accounts),
+        "sessions" => {
+            let tasks = |listed: &Value| vec![("tasks", each(&listed["tasks"], |task| task["key"].clone()))];
+            with_listed(world.simulator.with_model(|model| sessions(model)), world, List::Sessions, tasks)
+        }
         "daily_active_users" => daily_active_users(world),
         "user_activity" => world.simulator.with_model(|model| user_activity(model)),
         other => listed::rows(world, other),
     }
+}
+
+/// Returns the rows with the columns that the model has no types for. They come from what the API shows.
+fn with_listed(
+    mut rows: Rows,
+    world: &World,
+    list: List,
+    columns: impl Fn(&Value) -> Vec<(&'static str, Value)>,
+) -> Rows {
+    for listed in world.simulator.listed(list) {
+        let row = listed["id"].as_str().and_then(|id| rows.get_mut(id)).and_then(Value::as_object_mut);
+        row.expect("a row").extend(columns(&listed).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+    rows
+}
+
+/// Returns what `of` makes of each element of a list; null if there is no list.
+fn each(list: &Value, of: impl Fn(&Value) -> Value) -> Value {
+    list.as_array().map_or(Value::Null, |elements| elements.iter().map(of).collect())
+}
+
+/// Returns the columns of a user that hold what else the user signs in with.
+fn accounts(user: &Value) -> Vec<(&'static str, Value)> {
+    let connection = |account: &Value| account["saml_connection"]["id"].clone();
+    let saml = |it: &Value| with(account(it), [("saml_connection_id", connection(it))]);
+    let enterprise = |it: &Value| {
+        let own = ["protocol", "enterprise_connection_id"].map(|name| (name, it[name].clone()));
+        with(account(it), own)
+    };
+    let wallet = |it: &Value| {
+        let times = ["created_at", "updated_at"].map(|name| (name, listed_time(&it[name])));
+        with(with(verified(it), [("web3_wallet", it["web3_wallet"].clone())]), times)
+    };
+    let passkey = |it: &Value| {
+        let mut row =
+            with(verified(it), [("name", it["name"].clone()), ("last_used_at", listed_time(&it["last_used_at"]))]);
+        row.as_object_mut().expect("an object").remove("verification_strategy");
+        row
+    };
+    let own = |name: &'static str| (name, user[name].clone());
+    vec![
+        ("web3_wallets", each(&user["web3_wallets"], wallet)),
+        ("passkeys", each(&user["passkeys"], passkey)),
+        ("saml_accounts", each(&user["saml_accounts"], saml)),
+        ("enterprise_accounts", each(&user["enterprise_accounts"], enterprise)),
+        own("scim"),
+        own("lockout_expires_in_seconds"),
+        own("verification_attempts_remaining"),
+    ]
+}
+
+/// Returns the columns that SAML and enterprise accounts share.
+fn account(listed: &Value) -> Value {
+    let same = ["provider", "active", "email_address", "first_name", "last_name", "provider_user_id"];
+    let row = with(verified(listed), same.map(|name| (name, listed[name].clone())));
+    let metadata = listed["public_metadata"].to_string().into();
+    let used = listed_time(&listed["last_authenticated_at"]);
+    with(row, [("public_metadata", metadata), ("last_authenticated_at", used)])
+}
+
+/// Returns the columns that everything has that can be verified.
+fn verified(listed: &Value) -> Value {
+    let verification = &listed["verification"];
+    json!({
+        "id": listed["id"],
+        "verification_status": verification["status"],
+        "verification_strategy": verification["strategy"],
+    })
+}
+
+fn with<const N: usize>(mut row: Value, columns: [(&str, Value); N]) -> Value {
+    let columns = columns.into_iter().map(|(name, value)| (name.to_owned(), value));
+    row.as_object_mut().expect("an object").extend(columns);
+    row
+}
+
+fn listed_time(millis: &Value) -> Value {
+    millis.as_i64().map(time).into()
 }
 
 fn users(model: &Model) -> Rows {
@@ -244,9 +325,6 @@ fn authentication(user: &User) -> Value {
         "create_organizations_limit": null,
         "bypass_client_trust": false,
         "legal_accepted_at": null,
-        "scim": null,
-        "lockout_expires_in_seconds": user.locked.then_some(3600),
-        "verification_attempts_remaining": 100,
     })
 }
 
@@ -258,10 +336,6 @@ fn belongings(user: &User) -> Value {
         "email_addresses": email_addresses,
         "phone_numbers": phone_numbers,
         "external_accounts": external_accounts,
-        "web3_wallets": [],
-        "passkeys": [],
-        "saml_accounts": [],
-        "enterprise_accounts": [],
         "public_metadata": user.public_metadata,
         "unsafe_metadata": user.unsafe_metadata,
         "created_year": moment(user.created_at).year(),
@@ -317,7 +391,6 @@ fn session(session: &Session) -> Value {
         "last_active_organization_id": session.last_active_organization_id,
         "actor": session.actor,
         "latest_activity": session.has_activity.then(|| latest_activity(session)),
-        "tasks": null,
         "created_month": moment(session.created_at).format("%Y-%m").to_string(),
     })
 }
