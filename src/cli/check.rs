@@ -132,7 +132,7 @@ fn print_lists(lists: &[ListCheck], out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     if lists.iter().all(|list| list.state == ListState::Unchecked) {
-        return writeln!(out, "\nThe lists were not checked, because Clerk did not accept the key.");
+        return writeln!(out, "\nThe lists were not checked, because Clerk has not accepted the key.");
     }
     writeln!(out, "\n{:<24} {:<12} {:>12}  note", "list", "state", "rows")?;
     for ListCheck { name, state, rows, why, is_default } in lists {
@@ -163,11 +163,12 @@ fn lake(lake: &LakeCheck) -> String {
     let Some(location) = &lake.location else { return "the location is invalid".to_owned() };
     let is_writable = if lake.is_writable { "can be written" } else { "cannot be written" };
     let content = match (&lake.instance, lake.exists) {
-        (Some(instance), _) => format!("holds {instance}"),
-        (None, true) => "holds an unknown instance".to_owned(),
-        (None, false) => "is empty".to_owned(),
+        (Some(instance), _) => format!(", holds {instance}"),
+        (None, Some(true)) => ", holds an unknown instance".to_owned(),
+        (None, Some(false)) => ", is empty".to_owned(),
+        (None, None) => String::new(),
     };
-    harmless_lines(&format!("{location} {is_writable}, {content}")).into_owned()
+    harmless_lines(&format!("{location} {is_writable}{content}")).into_owned()
 }
 
 const fn state_word(state: ListState) -> &'static str {

@@ -34,7 +34,7 @@ pub struct SimulateArguments {
     /// Give the simulated instance this id
     #[arg(long, default_value = "ins_simulated")]
     pub instance: String,
-    /// Allow this many requests per 10 s; respond to further requests with 429
+    /// Allow this many requests per 10 s, and respond to others with 429
     #[arg(long, value_name = "REQUESTS")]
     pub limit: Option<u32>,
     /// Wait this many milliseconds before each response

@@ -211,7 +211,7 @@ impl Forecast<'_> {
         match self.counts.size_of(resource).await {
             Ok(size) => Ok(Cost {
                 mode: FULL,
-                rows: size.least_rows,
+                rows: size.listed,
                 requests: size.pages,
                 why: "always read completely".to_owned(),
             }),
@@ -252,7 +252,7 @@ impl Forecast<'_> {
         let is_due = facts.sessions_read.is_none_or(|read| self.server_time.watermark - read >= refresh);
         let Some(since) = since.filter(|_| !is_due) else {
             let why = "reads all sessions".to_owned();
-            return Ok(Cost { mode, rows: size.least_rows, requests: size.pages, why });
+            return Ok(Cost { mode, rows: size.listed, requests: size.pages, why });
         };
         let users = self.counts.users().await?;
         let new = self.counts.since("last_sign_in_at", since - MARGIN, users).await?;

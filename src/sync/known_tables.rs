@@ -47,7 +47,7 @@ impl KnownTables {
             Self::OfLake { lake, instance } => (lake, instance.as_deref()),
             Self::None => return Ok(TableFacts::default()),
             Self::CompleteTo(time) => {
-                let rows = counts.size_of(resource).await.map(|size| size.least_rows).unwrap_or_default();
+                let rows = counts.size_of(resource).await.map(|size| size.different).unwrap_or_default();
                 let (watermark, sessions_read) = (Some(*time), Some(*time));
                 return Ok(TableFacts { watermark, rows, sessions_read, ..TableFacts::default() });
             }
@@ -82,7 +82,7 @@ impl KnownTables {
             return Ok(0);
         };
         match counts.size_of(parents).await {
-            Ok(size) => Ok(size.least_rows),
+            Ok(size) => Ok(size.different),
             Err(error) if error.refusal == Refusal::Absent => Ok(0),
             Err(error) => Err(error.into()),
         }

@@ -17,13 +17,15 @@ use crate::resource::{
     Decode, FixedParameters, OffsetList, PageRows, Paging, PerUserList, Reading, Resource, USER_LIST,
 };
 
-/// The size of a list.
+/// The size of a list, or of several lists whose union is a resource.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ListSize {
-    /// The number of rows, or a smaller number if Clerk does not say it.
-    pub(super) least_rows: u64,
-    /// Whether `least_rows` is the number of rows.
-    pub(super) is_exact: bool,
+    /// The number of rows that are listed. A row that is in several lists counts several times.
+    pub(super) listed: u64,
+    /// The least number of different rows: several lists may share all rows but those of the longest.
+    pub(super) different: u64,
+    /// Whether Clerk says how many rows each list has. If not, there may be more.
+    pub(super) is_counted: bool,
     /// The number of requests that read all rows.
     pub(super) pages: u64,
 }
@@ -72,8 +74,9 @@ impl ListCounts {
                 (Err(error), Some(older)) if is_unknown_path(&error) => self.size_at(list, older, &query).await?,
                 (part, _) => part?,
             };
-            size.least_rows += part.least_rows;
-            size.is_exact &= part.is_exact;
+            size.listed += part.listed;
+            size.different = size.different.max(part.different);
+            size.is_counted &= part.is_counted;
             size.pages += part.pages;
         }
         Ok(size)
@@ -151,12 +154,12 @@ impl ListCounts {
 fn size_in(page: &Decoded<PageRows>, is_paged: bool) -> ListSize {
     let listed = page.keys.len() as u64;
     let rows = page.total_count.unwrap_or(listed);
-    let is_exact = page.total_count.is_some() || !is_paged || listed == 0;
-    ListSize { is_exact, ..whole(rows, if is_paged { pages(rows) } else { 1 }) }
+    let is_counted = page.total_count.is_some() || !is_paged || listed == 0;
+    ListSize { is_counted, ..whole(rows, if is_paged { pages(rows) } else { 1 }) }
 }
 
 fn whole(rows: u64, pages: u64) -> ListSize {
-    ListSize { least_rows: rows, is_exact: true, pages }
+    ListSize { listed: rows, different: rows, is_counted: true, pages }
 }
 
 /// Returns the number of pages of a list with `rows` rows.

@@ -27,6 +27,7 @@ const FEW: &str = "SELECT email_verified, last_active_at, make_array(username, e
 /// The commands of the transcript, in the order in which they run, all on one lake.
 const COMMANDS: &[&[&str]] = &[
     &["status"],
+    &["check"],
     &["sync", "--plan"],
     &["sync"],
     &["sync", "--plan"],

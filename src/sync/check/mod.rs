@@ -125,7 +125,7 @@ impl Check {
         let mut check = LakeCheck { location: Some(lake.location().to_string()), is_writable, ..LakeCheck::default() };
         let belongs = match read_owner(lake).await {
             Ok((exists, owner)) => {
-                (check.exists, check.instance) = (exists, owner);
+                (check.exists, check.instance) = (Some(exists), owner);
                 check_owner(lake, &check, instance).await
             }
             // A store that does not answer, and a path that leads nowhere, would only fail again.
@@ -251,7 +251,9 @@ async fn read_owner(lake: &Lake) -> Result<(bool, Option<String>)> {
 async fn check_owner(lake: &Lake, check: &LakeCheck, instance: Option<&str>) -> Result<()> {
     match (instance, &check.instance) {
         (Some(instance), Some(owner)) if owner != instance => Err(lake.belongs_to(owner, instance)),
-        (Some(instance), _) if check.exists => lake.for_run().await?.check_instance(instance, &resource::TABLES).await,
+        (Some(instance), _) if check.exists == Some(true) => {
+            lake.for_run().await?.check_instance(instance, &resource::TABLES).await
+        }
         _ => Ok(()),
     }
 }

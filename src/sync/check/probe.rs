@@ -23,7 +23,11 @@ impl Probed {
 
 impl From<ListSize> for Probed {
     fn from(size: ListSize) -> Self {
-        Self { rows: size.is_exact.then_some(size.least_rows), note: None }
+        let ListSize { listed, different, is_counted, .. } = size;
+        let is_exact = is_counted && listed == different;
+        let note =
+            (is_counted && !is_exact).then(|| format!("{different} to {listed} rows, as some may be listed twice"));
+        Self { rows: is_exact.then_some(listed), note }
     }
 }
 

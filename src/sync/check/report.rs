@@ -92,8 +92,8 @@ pub enum KeyState {
 pub struct LakeCheck {
     /// The location; `None` if it is invalid.
     pub location: Option<String>,
-    /// Whether it has tables, or belongs to an instance already.
-    pub exists: bool,
+    /// Whether it has tables, or belongs to an instance already; `None` if unknown.
+    pub exists: Option<bool>,
     /// Whether a sync could write to it.
     #[serde(rename = "writable")]
     pub is_writable: bool,
