@@ -70,8 +70,8 @@ async fn commands_list_tables_columns_and_queries() {
             .any(|line| line.starts_with("email ") && line.contains("  text  ") && line.contains("Primary e-mail")),
         "{columns}"
     );
-    assert!(columns.contains("\nemail_addresses               list of struct  "), "{columns}");
-    assert!(columns.contains("\n  email_address               text\n"), "{columns}");
+    assert!(columns.contains("\nemail_addresses                  list of struct  "), "{columns}");
+    assert!(columns.contains("\n  email_address                  text\n"), "{columns}");
     let query = printed(&world, "\\d daily_active_users", &[]).await;
     assert!(query.contains("lookback_days=30") && query.contains("\ndaily_active_users  bigint"), "{query}");
     let queries = printed(&world, "\\queries\n", &[]).await;

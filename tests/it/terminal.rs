@@ -258,7 +258,7 @@ async fn progress_of_a_sync_is_shown_and_wiped_off() {
     })
     .await;
     assert!(text.0.contains("users "), "{}", text.0);
-    assert!(text.1.contains("user_activity        ok") && !text.1.contains("rows/s"), "{}", text.1);
+    assert!(text.1.contains("user_activity            ok") && !text.1.contains("rows/s"), "{}", text.1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -227,7 +227,12 @@ impl Task<'_, PerUserList> {
         let now = self.run.watermark.timestamp_millis();
         match (extent, since) {
             (ReadExtent::All, _) => Ok(change.with_position(SESSIONS_READ, now).with_position(ALL_OPEN_READ, now)),
-            (ReadExtent::New, _) | (ReadExtent::Due, None) => Ok(change),
+            // Recorded again, so that the next sync finds it in the newest log entry.
+            (ReadExtent::New, _) => {
+                let read = table.position(SESSIONS_READ).await?;
+                Ok(read.into_iter().fold(change, |change, read| change.with_position(SESSIONS_READ, read)))
+            }
+            (ReadExtent::Due, None) => Ok(change),
             (ReadExtent::Due, Some(since)) => {
                 let period = self.run.sync.options.session_refresh.num_milliseconds();
                 let before = table.position(SESSIONS_READ).await?.unwrap_or_else(|| since.timestamp_millis());
