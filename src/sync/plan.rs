@@ -153,11 +153,18 @@ mod tests {
     fn each_resource_has_a_first_step_and_an_incremental_step() {
         let steps = |state| {
             let describe = |it: &Resource| describe(plan(it.reading, state, NOW(), Extent::Changes));
-            resource::defaults().into_iter().map(describe).collect::<Vec<_>>()
+            resource::ALL.into_iter().take(6).map(describe).collect::<Vec<_>>()
         };
         assert_eq!(
             steps(TableState::default()),
-            [("all by cursor", None), ("all by offset", None), ("sessions", None), ("query", None), ("ledger", None)]
+            [
+                ("all by cursor", None),
+                ("all by offset", None),
+                ("sessions", None),
+                ("query", None),
+                ("ledger", None),
+                ("all by offset", None)
+            ]
         );
         assert_eq!(
             steps(complete_to(-60)),
@@ -166,9 +173,17 @@ mod tests {
                 ("all by offset", None),
                 ("sessions", Some(-60)),
                 ("query", None),
-                ("ledger", Some(-60))
+                ("ledger", Some(-60)),
+                ("all by offset", None)
             ]
         );
+    }
+
+    #[test]
+    fn lists_of_parents_are_read_since_the_watermark() {
+        let step = |state| describe(plan(resource::PAYMENT_ATTEMPTS.reading, state, NOW(), Extent::Changes));
+        assert_eq!(step(TableState::default()), ("per parent", None));
+        assert_eq!(step(complete_to(-60)), ("per parent", Some(-60)));
     }
 
     #[test]
