@@ -13,7 +13,7 @@ use clerk_lake::api::{Client, ClientConfig, RateLimit, SecretKey, parse_api_url}
 use clerk_lake::clock::Clock;
 use clerk_lake::lake::{Lake, Location};
 use clerk_lake::query::{self, Engine, Parameters, Queries, queries};
-use clerk_lake::resource::TABLES;
+use clerk_lake::resource::{self, DAILY_ACTIVE_USERS, ORGANIZATIONS, Resource, SESSIONS, TABLES, USER_ACTIVITY, USERS};
 use clerk_lake::simulator::{Life, Simulator, SimulatorConfig};
 use clerk_lake::sync::{Silent, Summary, SyncJob, SyncOptions};
 use clerk_lake::{Error, Result};
@@ -59,11 +59,11 @@ pub async fn run(terminal: &mut Terminal, arguments: &DemoArguments, stop: Cance
         &format!("Syncing {days} days of a simulated Clerk instance into {}, once a day …", lake.location()),
     )?;
     let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
-    let daily = (0..days).rev().map(|days| midnight - TimeDelta::days(days.into()) + SYNC_TIME);
-    for at in daily.filter(|at| *at < now) {
-        finish(&instance.sync(at, &lake, stop.clone()).await?)?;
+    let times = (0..days).rev().map(|days| midnight - TimeDelta::days(days.into()) + SYNC_TIME);
+    for at in times.filter(|at| *at < now) {
+        finish(&instance.sync(at, &lake, daily(), stop.clone()).await?)?;
     }
-    let summary = instance.sync(now, &lake, stop).await?;
+    let summary = instance.sync(now, &lake, resource::defaults(), stop).await?;
     let seconds = begun.elapsed().as_secs_f64();
     print_line(terminal, &format!("{} syncs in {seconds:.1} s. The last one ({LEGEND}):\n", instance.syncs))?;
     if !console::is_quiet() {
@@ -76,6 +76,12 @@ pub async fn run(terminal: &mut Terminal, arguments: &DemoArguments, stop: Cance
     let directory = lake.location().directory().filter(|_| !is_path).unwrap_or(&arguments.directory);
     report(terminal, &lake, &directory.join(REPORT)).await?;
     next_steps(terminal, &lake)
+}
+
+/// Returns the resources that the daily syncs read: those from which activity is recorded day by day, and organizations.
+/// The last sync reads all of the default ones.
+fn daily() -> Vec<&'static Resource> {
+    vec![&USERS, &ORGANIZATIONS, &SESSIONS, &DAILY_ACTIVE_USERS, &USER_ACTIVITY]
 }
 
 /// The simulated instance, the activity of its users, and the syncs from it.
@@ -111,8 +117,14 @@ impl DemoInstance {
         Ok(Self { simulator, life, client, syncs: 0 })
     }
 
-    /// Simulates activity up to `at`, then syncs.
-    async fn sync(&mut self, at: DateTime<Utc>, lake: &Lake, stop: CancellationToken) -> Result<Summary> {
+    /// Simulates activity up to `at`, then syncs these resources.
+    async fn sync(
+        &mut self,
+        at: DateTime<Utc>,
+        lake: &Lake,
+        resources: Vec<&'static Resource>,
+        stop: CancellationToken,
+    ) -> Result<Summary> {
         let until = at.timestamp_millis();
         self.simulator.with_model(|model| self.life.advance(model, until));
         self.simulator.set(|config| config.now = Some(until));
@@ -121,7 +133,7 @@ impl DemoInstance {
             client: self.client.clone(),
             lake: lake.clone(),
             clock: Clock::fixed(at),
-            options: SyncOptions::default(),
+            options: SyncOptions { resources, ..SyncOptions::default() },
             progress: Arc::new(Silent),
             stop,
         };
