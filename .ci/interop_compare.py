@@ -41,7 +41,7 @@ class Expected:
         ]
         if table.partition:
             value = some[table.partition]
-            when = "created_at" if "created_at" in table.types else "date"
+            when = next(name for name in ("created_at", "timestamp", "date") if name in table.types)
             times = sorted(row[when] for row in rows if row[table.partition] == value)
             for time in (times[len(times) // 2], times[-1]):
                 conditions.append([(table.partition, "==", value), (when, ">=", self.bound(when, time))])

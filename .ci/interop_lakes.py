@@ -32,8 +32,27 @@ MOMENT = 'Timestamp(µs, "UTC")'
 # The columns that changes have in addition to the columns of the table.
 CHANGE = {"_change_type": "Utf8", "_commit_version": "Int64", "_commit_timestamp": MOMENT}
 
-# Tables that exist only after a row was rejected.
-SOMETIMES = {"clerk_rejected_row"}
+# Tables that need not exist: those that only a rejected or deleted row creates, and those that are not read by default.
+SOMETIMES = {
+    "clerk_rejected_row",
+    "clerk_deleted_user",
+    "clerk_deleted_organization",
+    "clerk_deleted_organization_membership",
+    # Read on request only.
+    "clerk_allowlist_identifier",
+    "clerk_billing_price",
+    "clerk_billing_statement",
+    "clerk_blocklist_identifier",
+    "clerk_directory",
+    "clerk_domain",
+    "clerk_enterprise_connection",
+    "clerk_instance",
+    "clerk_machine",
+    "clerk_oauth_application",
+    "clerk_organization_permission",
+    "clerk_payment_attempt",
+    "clerk_role_set",
+}
 
 
 @dataclass(frozen=True)

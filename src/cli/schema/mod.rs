@@ -5,7 +5,7 @@ mod sql;
 
 use std::io::{self, Write};
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use clerk_lake::table::TableSpec;
 use clerk_lake::{Error, Result, resource};
 use serde_json::json;
@@ -124,8 +124,11 @@ pub fn fields(data_type: &DataType) -> Option<String> {
     match data_type {
         DataType::List(element) => fields(element.data_type()),
         DataType::Struct(fields) => {
-            let fields: Vec<_> =
-                fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
+            let nested = |field: &FieldRef| match field.data_type() {
+                DataType::List(element) if element.data_type().is_nested() => format!("{} list", field.name()),
+                data_type => format!("{} {}", field.name(), type_name(data_type)),
+            };
+            let fields: Vec<_> = fields.iter().map(nested).collect();
             Some(format!("Fields: {}.", fields.join(", ")))
         }
         _ => None,
