@@ -18,7 +18,7 @@ use crate::resource::{ALL, Resource};
 /// instead of a list.
 pub(super) const ALWAYS_REMOVABLE: u64 = 50;
 
-/// The commit position with the digest of the list that the table was last filled from.
+/// The commit position with the digest of the list that the table was last filled from; 0 if it is not known.
 const LISTED_DIGEST: &str = "clerk-lake.listed";
 
 /// A complete listing of a resource, staged.
@@ -76,10 +76,11 @@ impl<L> Task<'_, L> {
         let StagedListing { staged, kept, unreadable, watermark, is_resumed, is_null, digest } = listing;
         let resume_point = staged.resume_point().filter(|_| kept == 0);
         let staged = staged.into_rows();
-        let is_unchanged = digest.is_some()
+        let recorded = table.position(LISTED_DIGEST).await?;
+        let is_unchanged = digest.is_some_and(|digest| digest != 0)
+            && recorded == digest
             && self.run.sync.options.extent != Extent::Full
-            && table.rows() == staged.rows
-            && table.position(LISTED_DIGEST).await? == digest;
+            && table.rows() == staged.rows;
         // Equal digests prove that the list is the one that the table was filled from, without reading the table.
         let diff = if is_unchanged { Diff::unchanged(staged) } else { table.diff(staged, Coverage::Complete).await? };
         let counts = diff.counts();
@@ -90,6 +91,8 @@ impl<L> Task<'_, L> {
             return Err(refused);
         }
         let change = self.run.change(tally).complete_up_to(watermark).with_unreadable(unreadable);
+        // An earlier digest must not outlive the rows that it describes.
+        let digest = digest.or(recorded.map(|_| 0));
         let change = digest.into_iter().fold(change, |change, digest| change.with_position(LISTED_DIGEST, digest));
         self.run.claim_lake(&table).await?;
         self.run.record_tombstones(self.resource, &table, &diff, tally.watermark).await?;
