@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{an_hour_later, list_of, listed, optional, stored, sync_ok, sync_warned, synced, wanted, world};
 use crate::support::expected::{self, Rows, assert_same};
 use crate::support::stub::{Request, Stub, StubResponse};
-use crate::support::{World, files};
+use crate::support::{World, files, named};
 
 /// Corrupts the row at this position of each list in this way, and returns its id by the name of the resource.
 fn corrupt(world: &World, at: usize, how: Corruption) -> BTreeMap<&'static str, String> {
@@ -130,4 +130,28 @@ async fn null_instead_of_a_list_is_an_empty_list_in_a_new_lake() {
         assert_eq!((summary.status, summary.rows_rejected), (ResourceStatus::Ok, 0), "{summary:?}");
         assert_eq!(summary.rows_total, u64::from(resource.name == "instance"), "{summary:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_as_before_is_read_into_a_table_that_is_not() {
+    let organizations = named("organizations");
+    let mut world = world(|config| config.organizations = 12).await;
+    world.options.resources = vec![organizations];
+    world.options.max_rejected = 1.0;
+    sync_ok(&world, "first").await;
+    let id = world.simulator.listed(list_of(organizations))[3]["id"].as_str().expect("an id").to_owned();
+    // One row loses its id and so leaves the table, and another one comes: the number of rows stays the same.
+    let mut other = String::new();
+    an_hour_later(&world, |model| {
+        other = model.create_organization();
+        model.corrupt.insert(id.clone(), Corruption::NoId);
+    });
+    let summary = world.sync().await;
+    assert_eq!((summary.status, summary.resources[0].rows_rejected), (Status::Ok, 1), "{summary:?}");
+    an_hour_later(&world, |model| {
+        model.delete_organization(&other);
+        model.corrupt.remove(&id);
+    });
+    sync_ok(&world, "as before").await;
+    expected::assert_resource_equals(&world, "organizations", "as before").await;
 }
